@@ -1,0 +1,144 @@
+//! What the ring buffer carries: [`Attempt`] records, and a [`Notice`] when something was lost.
+
+/// First byte range of every record: says which struct follows.
+pub const KIND_ATTEMPT: u32 = 1;
+/// A [`Notice`] follows.
+pub const KIND_NOTICE: u32 = 2;
+
+/// Length of the kernel's `task_struct.comm`, terminating NUL included (include/linux/sched.h, `TASK_COMM_LEN`).
+pub const COMM_LEN: usize = 16;
+
+/// Length of `struct sockaddr_in6`, the longest address portwatch decodes (include/uapi/linux/in6.h).
+pub const SOCKADDR_LEN: usize = 28;
+
+/// Set in [`Attempt::known`] for each field, or group of fields, that holds a value.
+///
+/// A field whose bit is clear is zero and means nothing: it could not be read, or this
+/// source cannot know it.
+pub mod known {
+    /// [`super::Attempt::ret`]
+    pub const RET: u32 = 1 << 0;
+    /// [`super::Attempt::sockaddr`], as many bytes as [`super::Attempt::sockaddr_len`] allows.
+    pub const SOCKADDR: u32 = 1 << 1;
+    /// `family`, `protocol`, `sock_type`, `netns`, `ifindex`, `options`: a socket was reached and read.
+    pub const SOCKET: u32 = 1 << 2;
+    /// `local_addr`, `local_port`: the socket's own end after the call.
+    pub const LOCAL: u32 = 1 << 3;
+    /// [`super::Attempt::fd`]
+    pub const FD: u32 = 1 << 4;
+    /// `euid`, `ppid`: the task's credentials and parent were read.
+    pub const TASK: u32 = 1 << 5;
+    /// [`super::Attempt::flags`] of `connect`: whether the call was allowed to wait.
+    pub const NONBLOCK: u32 = 1 << 6;
+    /// [`super::Attempt::latency_ns`]: the call's entry and its return were both seen.
+    pub const LATENCY: u32 = 1 << 7;
+}
+
+/// Values of [`Attempt::op`].
+pub mod op {
+    pub const BIND: u8 = 1;
+    pub const CONNECT: u8 = 2;
+}
+
+/// Values of [`Attempt::via`].
+pub mod via {
+    /// No hook saw how the attempt came to the kernel.
+    pub const UNKNOWN: u8 = 0;
+    /// A system call of a 64-bit caller.
+    pub const SYSCALL: u8 = 1;
+    /// A system call of a 32-bit caller.
+    pub const COMPAT32: u8 = 2;
+    /// An `io_uring` worker thread.
+    pub const IO_URING: u8 = 3;
+    /// A kernel thread.
+    pub const KERNEL: u8 = 4;
+}
+
+/// Bits of [`Attempt::options`]: the socket's options as the call ended.
+pub mod options {
+    pub const REUSEADDR: u16 = 1 << 0;
+    pub const REUSEPORT: u16 = 1 << 1;
+    pub const V6ONLY: u16 = 1 << 2;
+    pub const FREEBIND: u16 = 1 << 3;
+    pub const TRANSPARENT: u16 = 1 << 4;
+    pub const BIND_ADDRESS_NO_PORT: u16 = 1 << 5;
+    /// `O_NONBLOCK` of this call, with [`super::known::NONBLOCK`].
+    pub const NONBLOCK: u16 = 1 << 6;
+}
+
+/// One call, from entry to return.
+///
+/// 152 bytes, of which every one is written before the record is submitted: ring memory is not zeroed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::Immutable, zerocopy::KnownLayout, zerocopy::IntoBytes))]
+pub struct Attempt {
+    /// [`KIND_ATTEMPT`]
+    pub kind: u32,
+    /// [`known`] bits
+    pub known: u32,
+    /// `CLOCK_MONOTONIC` at entry, nanoseconds (`bpf_ktime_get_ns`)
+    pub start_ns: u64,
+    /// From entry to return, nanoseconds
+    pub latency_ns: u64,
+    /// cgroup v2 id of the caller (`bpf_get_current_cgroup_id`)
+    pub cgroup_id: u64,
+    /// Thread group id and thread id, initial pid namespace
+    pub tgid: u32,
+    pub tid: u32,
+    /// Thread group id of the parent
+    pub ppid: u32,
+    /// Real ids, initial user namespace
+    pub uid: u32,
+    pub gid: u32,
+    /// Effective user id, initial user namespace
+    pub euid: u32,
+    /// The call's result: 0 or a negative errno
+    pub ret: i32,
+    /// The descriptor as it was passed
+    pub fd: i32,
+    /// The address length as it was passed
+    pub sockaddr_len: i32,
+    /// Inode of the socket's network namespace
+    pub netns: u32,
+    /// `SO_BINDTODEVICE`, 0 where there is none
+    pub ifindex: u32,
+    /// The CPU that submitted the record
+    pub cpu: u32,
+    /// The socket's `AF_*`
+    pub family: u16,
+    /// The socket's `IPPROTO_*`; `IPPROTO_MPTCP` is 262
+    pub protocol: u16,
+    /// The socket's `SOCK_*`
+    pub sock_type: u16,
+    /// Host byte order
+    pub local_port: u16,
+    /// [`options`] bits
+    pub options: u16,
+    /// [`op`]
+    pub op: u8,
+    /// [`via`]
+    pub via: u8,
+    /// The address that was passed, as it lay in the caller's memory, zero filled
+    pub sockaddr: [u8; SOCKADDR_LEN],
+    /// Network byte order; the first 4 bytes for `AF_INET`
+    pub local_addr: [u8; 16],
+    /// NUL terminated
+    pub comm: [u8; COMM_LEN],
+}
+
+const _: () = assert!(size_of::<Attempt>() == 152);
+const _: () = assert!(align_of::<Attempt>() == 8);
+
+/// Something was lost for another reason than a full ring: read the counters now.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::Immutable, zerocopy::KnownLayout, zerocopy::IntoBytes))]
+pub struct Notice {
+    /// [`KIND_NOTICE`]
+    pub kind: u32,
+    /// Index of the counter that moved ([`crate::settings::loss`])
+    pub counter: u32,
+}
+
+const _: () = assert!(size_of::<Notice>() == 8);

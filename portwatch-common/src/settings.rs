@@ -1,0 +1,117 @@
+//! What userspace sets before the programs load, and the names and sizes of the maps.
+
+/// Name of the global that holds [`Settings`].
+pub const SETTINGS: &str = "SETTINGS";
+/// Name of the ring buffer map.
+pub const EVENTS: &str = "EVENTS";
+/// Name of the hash map of calls that have begun and not yet returned.
+pub const INFLIGHT: &str = "INFLIGHT";
+/// Name of the per-CPU array of loss counters, indexed by [`loss`].
+pub const LOSSES: &str = "LOSSES";
+
+/// Bytes of the ring buffer: a power of two. 512 KiB hold 3,120 attempts.
+pub const EVENTS_BYTES: u32 = 512 * 1024;
+/// Calls that can be under way at once, machine-wide.
+pub const INFLIGHT_ENTRIES: u32 = 8192;
+
+/// Indices of [`LOSSES`].
+pub mod loss {
+    /// The ring buffer had no room for a finished attempt.
+    pub const RING_FULL: u32 = 0;
+    /// The in-flight map had no room for a call that began.
+    pub const INFLIGHT_FULL: u32 = 1;
+    /// A call's return was never seen: the thread began another call first.
+    pub const RETURN_MISSED: u32 = 2;
+    pub const COUNT: u32 = 3;
+}
+
+/// Where a kernel field lies: a byte offset from the start of its struct, or [`Settings::ABSENT`].
+pub type Offset = u32;
+
+/// Offsets of the kernel fields that the programs read, resolved from the running kernel's BTF.
+///
+/// The names are the kernel's (include/net/sock.h, include/net/inet_sock.h, include/linux/sched.h, include/linux/cred.h …).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// `struct socket.sk`
+    pub socket_sk: Offset,
+    /// `struct sock.__sk_common.skc_family`, u16
+    pub skc_family: Offset,
+    /// `skc_num`, u16, host byte order: the local port
+    pub skc_num: Offset,
+    /// `skc_rcv_saddr`, the bound IPv4 address
+    pub skc_rcv_saddr: Offset,
+    /// `skc_v6_rcv_saddr`, the bound IPv6 address
+    pub skc_v6_rcv_saddr: Offset,
+    /// `skc_bound_dev_if`, i32
+    pub skc_bound_dev_if: Offset,
+    /// `skc_net.net`, pointer to `struct net`
+    pub skc_net: Offset,
+    /// `sk_protocol`, with its width in bytes (1 until 5.5, 2 since)
+    pub sk_protocol: Offset,
+    pub sk_protocol_size: u32,
+    /// `sk_type`, u16
+    pub sk_type: Offset,
+    /// `struct inet_sock.inet_saddr`: the source address that the kernel chose
+    pub inet_saddr: Offset,
+    /// `struct inet_sock.pinet6`, pointer to `struct ipv6_pinfo`
+    pub inet_pinet6: Offset,
+    /// `struct ipv6_pinfo.saddr`
+    pub ipv6_saddr: Offset,
+    /// `struct net.ns.inum`, u32
+    pub net_inum: Offset,
+    /// `struct task_struct.real_parent`
+    pub task_real_parent: Offset,
+    /// `struct task_struct.tgid`
+    pub task_tgid: Offset,
+    /// `struct task_struct.flags`, u32
+    pub task_flags: Offset,
+    /// `struct task_struct.cred`
+    pub task_cred: Offset,
+    /// `struct cred.euid`
+    pub cred_euid: Offset,
+    /// `struct task_struct.thread_info.status`, u32, where it says that a system call is a 32-bit one
+    pub thread_status: Offset,
+    /// The bit fields that become [`crate::event::options`]
+    pub reuse: BitField,
+    pub reuseport: BitField,
+    pub ipv6only: BitField,
+    pub freebind: BitField,
+    pub transparent: BitField,
+    pub bind_address_no_port: BitField,
+}
+
+/// A field narrower than a byte, or a bit of a flags word: the byte it lies in and its mask there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitField {
+    pub byte: Offset,
+    pub mask: u32,
+}
+
+impl Settings {
+    /// Stands for a field that the running kernel does not have.
+    pub const ABSENT: Offset = u32::MAX;
+}
+
+impl BitField {
+    /// Stands for a field that the running kernel does not have.
+    pub const ABSENT: Self = Self { byte: Settings::ABSENT, mask: 0 };
+}
+
+/// All that the programs are told. Set once, before they load: the verifier then knows the values.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub offsets: Offsets,
+    /// portwatch's own thread group: its calls are not events
+    pub own_tgid: u32,
+    /// Not 0: attempts of kernel threads are wanted too
+    pub kernel: u32,
+}
+
+// SAFETY: `repr(C)`, made of u32 only: no padding, and every bit pattern is a value.
+#[cfg(all(feature = "user", target_os = "linux"))]
+unsafe impl aya::Pod for Settings {}
+

@@ -1,0 +1,136 @@
+//! Error numbers and their names, as Linux has them.
+
+/// A Linux error number: `EACCES` is 13. Always positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Errno(u16);
+
+impl Errno {
+    /// The error in a kernel function's return value; `None` where it is no error.
+    ///
+    /// Errors are -1 to -4095 (include/linux/err.h, `MAX_ERRNO`).
+    pub fn from_ret(ret: i32) -> Option<Self> {
+        match ret {
+            -4095..=-1 => u16::try_from(-ret).ok().map(Self),
+            _ => None,
+        }
+    }
+
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// `EACCES`; `None` for a number that has no name.
+    pub fn name(self) -> Option<&'static str> {
+        TABLE.iter().find(|(number, ..)| *number == self.0).map(|(_, name, _)| *name)
+    }
+
+    /// `Permission denied`; `None` for a number that has no name.
+    pub fn describe(self) -> Option<&'static str> {
+        TABLE.iter().find(|(number, ..)| *number == self.0).map(|(.., text)| *text)
+    }
+}
+
+impl std::fmt::Display for Errno {
+    /// The name, or `E` and the number where there is none: `E512`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "E{}", self.0),
+        }
+    }
+}
+
+/// Number, name and text of each error that a bind or connect can end in, and some more
+/// (include/uapi/asm-generic/errno.h and errno-base.h; 512 to 516 from include/linux/errno.h
+/// are the kernel's own and reach a tracer when a signal interrupts a call).
+const TABLE: &[(u16, &str, &str)] = &[
+    (1, "EPERM", "Operation not permitted"),
+    (2, "ENOENT", "No such file or directory"),
+    (4, "EINTR", "Interrupted system call"),
+    (5, "EIO", "Input/output error"),
+    (6, "ENXIO", "No such device or address"),
+    (9, "EBADF", "Bad file descriptor"),
+    (11, "EAGAIN", "Resource temporarily unavailable"),
+    (12, "ENOMEM", "Cannot allocate memory"),
+    (13, "EACCES", "Permission denied"),
+    (14, "EFAULT", "Bad address"),
+    (16, "EBUSY", "Device or resource busy"),
+    (17, "EEXIST", "File exists"),
+    (19, "ENODEV", "No such device"),
+    (20, "ENOTDIR", "Not a directory"),
+    (22, "EINVAL", "Invalid argument"),
+    (23, "ENFILE", "Too many open files in system"),
+    (24, "EMFILE", "Too many open files"),
+    (28, "ENOSPC", "No space left on device"),
+    (32, "EPIPE", "Broken pipe"),
+    (34, "ERANGE", "Numerical result out of range"),
+    (36, "ENAMETOOLONG", "File name too long"),
+    (38, "ENOSYS", "Function not implemented"),
+    (64, "ENONET", "Machine is not on the network"),
+    (71, "EPROTO", "Protocol error"),
+    (75, "EOVERFLOW", "Value too large for defined data type"),
+    (88, "ENOTSOCK", "Socket operation on non-socket"),
+    (89, "EDESTADDRREQ", "Destination address required"),
+    (90, "EMSGSIZE", "Message too long"),
+    (91, "EPROTOTYPE", "Protocol wrong type for socket"),
+    (92, "ENOPROTOOPT", "Protocol not available"),
+    (93, "EPROTONOSUPPORT", "Protocol not supported"),
+    (94, "ESOCKTNOSUPPORT", "Socket type not supported"),
+    (95, "EOPNOTSUPP", "Operation not supported"),
+    (96, "EPFNOSUPPORT", "Protocol family not supported"),
+    (97, "EAFNOSUPPORT", "Address family not supported by protocol"),
+    (98, "EADDRINUSE", "Address already in use"),
+    (99, "EADDRNOTAVAIL", "Cannot assign requested address"),
+    (100, "ENETDOWN", "Network is down"),
+    (101, "ENETUNREACH", "Network is unreachable"),
+    (102, "ENETRESET", "Network dropped connection on reset"),
+    (103, "ECONNABORTED", "Software caused connection abort"),
+    (104, "ECONNRESET", "Connection reset by peer"),
+    (105, "ENOBUFS", "No buffer space available"),
+    (106, "EISCONN", "Transport endpoint is already connected"),
+    (107, "ENOTCONN", "Transport endpoint is not connected"),
+    (108, "ESHUTDOWN", "Cannot send after transport endpoint shutdown"),
+    (110, "ETIMEDOUT", "Connection timed out"),
+    (111, "ECONNREFUSED", "Connection refused"),
+    (112, "EHOSTDOWN", "Host is down"),
+    (113, "EHOSTUNREACH", "No route to host"),
+    (114, "EALREADY", "Operation already in progress"),
+    (115, "EINPROGRESS", "Operation now in progress"),
+    (125, "ECANCELED", "Operation canceled"),
+    (126, "ENOKEY", "Required key not available"),
+    (129, "EKEYREJECTED", "Key was rejected by service"),
+    (512, "ERESTARTSYS", "Interrupted, to be restarted after the signal"),
+    (513, "ERESTARTNOINTR", "Interrupted, to be restarted"),
+    (514, "ERESTARTNOHAND", "Interrupted, to be restarted if no handler"),
+    (516, "ERESTART_RESTARTBLOCK", "Interrupted, to be restarted by restart_syscall"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_agrees_with_the_platform() {
+        for &(number, name, _) in TABLE.iter().filter(|(number, ..)| *number < 512) {
+            let os = rustix::io::Errno::from_raw_os_error(i32::from(number));
+            assert_eq!(Errno::from_ret(-i32::from(number)).unwrap().to_string(), name);
+            if cfg!(target_os = "linux") {
+                let debug = format!("{os:?}");
+                assert!(debug.contains(name.trim_start_matches('E')) || !debug.starts_with('E'), "{debug} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_error_returns_are_errors() {
+        assert_eq!(Errno::from_ret(0), None);
+        assert_eq!(Errno::from_ret(5), None);
+        assert_eq!(Errno::from_ret(-4096), None);
+        assert_eq!(Errno::from_ret(-13).map(Errno::number), Some(13));
+    }
+
+    #[test]
+    fn a_number_without_a_name_is_shown_as_a_number() {
+        assert_eq!(Errno::from_ret(-4000).unwrap().to_string(), "E4000");
+    }
+}

@@ -1,0 +1,340 @@
+//! The stream: what portwatch says about a machine's bind and connect attempts.
+//!
+//! Plain values without I/O. Printers turn them into text or JSON (docs/EVENTS.md has the
+//! fields); a field that is not known is `None`, never a guess.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use crate::errno::Errno;
+
+/// One item of the stream, before it has a sequence number.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Start(Box<Start>),
+    Attempt(Attempt),
+    Lost(Lost),
+    Summary(Box<Summary>),
+}
+
+/// Nanoseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub i64);
+
+/// One bind() or connect() call, from its entry to its return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When the call began
+    pub time: Time,
+    pub op: Op,
+    pub via: Option<Via>,
+    /// Thread group (what users call the pid) and thread, in the host's numbering
+    pub tgid: u32,
+    pub tid: u32,
+    /// Thread group of the parent
+    pub ppid: Option<u32>,
+    pub comm: Comm,
+    /// Real and effective ids, host numbering
+    pub uid: u32,
+    pub euid: Option<u32>,
+    pub gid: u32,
+    /// Family of the address that was passed
+    pub family: Option<Family>,
+    pub proto: Option<Proto>,
+    /// What was asked for
+    pub requested: Option<Requested>,
+    /// The socket's own end after the call
+    pub local: Option<Local>,
+    /// The descriptor as passed
+    pub fd: Option<i32>,
+    /// 0 or a negative errno
+    pub ret: Option<i32>,
+    pub latency: Option<Duration>,
+    /// Inode of the socket's network namespace
+    pub netns: Option<u32>,
+    /// cgroup v2 id of the caller
+    pub cgroup_id: u64,
+    /// `SO_BINDTODEVICE`
+    pub ifindex: Option<u32>,
+    pub options: Option<Options>,
+}
+
+impl Attempt {
+    pub fn outcome(&self) -> Outcome {
+        match self.ret {
+            Some(0) => Outcome::Ok,
+            Some(ret) if Errno::from_ret(ret) == Errno::from_ret(EINPROGRESS) => Outcome::Pending,
+            Some(_) => Outcome::Failed,
+            None => Outcome::Pending,
+        }
+    }
+
+    pub fn errno(&self) -> Option<Errno> {
+        self.ret.and_then(Errno::from_ret)
+    }
+}
+
+const EINPROGRESS: i32 = -115;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Op {
+    Bind,
+    Connect,
+}
+
+impl Op {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Connect => "connect",
+        }
+    }
+}
+
+/// How an attempt came to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    Syscall,
+    Compat32,
+    IoUring,
+    Kernel,
+}
+
+impl Via {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Syscall => "syscall",
+            Self::Compat32 => "compat32",
+            Self::IoUring => "io_uring",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    Ok,
+    Failed,
+    Pending,
+}
+
+impl Outcome {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Pending => "pending",
+        }
+    }
+}
+
+/// The family of the address that was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Ipv4,
+    Ipv6,
+    /// `AF_UNSPEC`: connect() with it dissolves an association
+    Unspec,
+    Other(u16),
+}
+
+impl Family {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+            Self::Unspec => "unspec",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
+/// The address that was passed, as far as it could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requested {
+    pub ip: IpAddr,
+    pub port: u16,
+    /// IPv6 scope id, 0 where there is none
+    pub scope_id: u32,
+}
+
+impl Requested {
+    pub const fn socket_addr(self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
+}
+
+/// The socket's own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local {
+    pub ip: IpAddr,
+    /// `None` for sockets that have no ports (raw)
+    pub port: Option<u16>,
+}
+
+/// The socket's protocol: an `IPPROTO_*` number, or raw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proto {
+    /// A `SOCK_RAW` socket, whatever its protocol number
+    Raw,
+    /// `IPPROTO_*`
+    Ip(u16),
+}
+
+impl Proto {
+    /// `tcp`; `None` for a number without a name (include/uapi/linux/in.h).
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Raw => "raw",
+            Self::Ip(1) => "icmp",
+            Self::Ip(6) => "tcp",
+            Self::Ip(17) => "udp",
+            Self::Ip(33) => "dccp",
+            Self::Ip(58) => "icmpv6",
+            Self::Ip(115) => "l2tp",
+            Self::Ip(132) => "sctp",
+            Self::Ip(136) => "udplite",
+            Self::Ip(256) => "smc",
+            Self::Ip(262) => "mptcp",
+            Self::Ip(_) => return None,
+        })
+    }
+}
+
+/// Socket options that decide about ports, as the call ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent option of the socket")]
+pub struct Options {
+    pub reuseaddr: bool,
+    pub reuseport: bool,
+    pub freebind: bool,
+    pub transparent: bool,
+    pub bind_address_no_port: bool,
+    pub v6only: bool,
+    pub nonblock: bool,
+}
+
+impl Options {
+    /// The names of those that are set, in a fixed order.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let Self { reuseaddr, reuseport, freebind, transparent, bind_address_no_port, v6only, nonblock } = self;
+        [
+            (reuseaddr, "reuseaddr"),
+            (reuseport, "reuseport"),
+            (freebind, "freebind"),
+            (transparent, "transparent"),
+            (bind_address_no_port, "bind_address_no_port"),
+            (v6only, "v6only"),
+            (nonblock, "nonblock"),
+        ]
+        .into_iter()
+        .filter_map(|(set, name)| set.then_some(name))
+    }
+}
+
+/// A thread's command name: up to 15 bytes that the process itself chose, of any value but NUL.
+///
+/// It has no `Display`: whoever shows it decides how to make it harmless.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Comm([u8; 16]);
+
+impl Comm {
+    /// From the kernel's `task_struct.comm`: ends at the first NUL.
+    pub const fn new(raw: [u8; 16]) -> Self {
+        Self(raw)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Comm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+    }
+}
+
+/// Said once, when everything is attached: from here on nothing is missed in silence.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub time: Time,
+    /// Name of the source that runs
+    pub backend: &'static str,
+    /// Hooks that are attached
+    pub hooks: Vec<String>,
+    /// Hooks that are not, and what is lost by it
+    pub missing: Vec<MissingHook>,
+    /// What this source cannot see, and better sources that did not load
+    pub degradations: Vec<Degradation>,
+    /// The kernel's release, as `uname -r` prints it
+    pub kernel: String,
+    /// The filters in force, as they were typed
+    pub filters: Vec<String>,
+    /// portwatch's own pid
+    pub pid: u32,
+}
+
+/// A hook that could not be attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingHook {
+    pub hook: String,
+    pub why: String,
+    pub unseen: &'static str,
+}
+
+/// A weaker mode, and how to get out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Degradation {
+    /// What is weaker: `source kprobe` …
+    pub what: String,
+    pub why: String,
+    /// What to do about it; `None` where nothing can be done
+    pub remedy: Option<String>,
+}
+
+/// Attempts that did not make it into the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub time: Time,
+    pub count: u64,
+    pub reason: LossReason,
+    /// The CPU it happened on
+    pub cpu: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LossReason {
+    /// The ring buffer was full: portwatch, or whoever reads its output, was too slow
+    RingFull,
+    /// More calls under way at once than the in-flight map holds
+    InflightFull,
+    /// The call's return was not seen
+    ReturnMissed,
+}
+
+impl LossReason {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::InflightFull => "inflight_full",
+            Self::ReturnMissed => "return_missed",
+        }
+    }
+}
+
+/// The last item: what was counted.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    pub time: Time,
+    pub run_time: Duration,
+    /// Attempts written, by operation and outcome
+    pub attempts: BTreeMap<(Op, Outcome), u64>,
+    /// Failed attempts written, by error
+    pub errnos: BTreeMap<Errno, u64>,
+    /// Attempts lost, by reason
+    pub lost: BTreeMap<LossReason, u64>,
+}
