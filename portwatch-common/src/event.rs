@@ -71,7 +71,15 @@ pub mod options {
 /// 152 bytes, of which every one is written before the record is submitted: ring memory is not zeroed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::Immutable, zerocopy::KnownLayout, zerocopy::IntoBytes))]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout,
+        zerocopy::IntoBytes
+    )
+)]
 pub struct Attempt {
     /// [`KIND_ATTEMPT`]
     pub kind: u32,
@@ -133,7 +141,15 @@ const _: () = assert!(align_of::<Attempt>() == 8);
 /// Something was lost for another reason than a full ring: read the counters now.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::Immutable, zerocopy::KnownLayout, zerocopy::IntoBytes))]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout,
+        zerocopy::IntoBytes
+    )
+)]
 pub struct Notice {
     /// [`KIND_NOTICE`]
     pub kind: u32,

@@ -20,9 +20,7 @@ pub mod loss {
     pub const RING_FULL: u32 = 0;
     /// The in-flight map had no room for a call that began.
     pub const INFLIGHT_FULL: u32 = 1;
-    /// A call's return was never seen: the thread began another call first.
-    pub const RETURN_MISSED: u32 = 2;
-    pub const COUNT: u32 = 3;
+    pub const COUNT: u32 = 2;
 }
 
 /// Where a kernel field lies: a byte offset from the start of its struct, or [`Settings::ABSENT`].
@@ -71,8 +69,10 @@ pub struct Offsets {
     pub task_cred: Offset,
     /// `struct cred.euid`
     pub cred_euid: Offset,
-    /// `struct task_struct.thread_info.status`, u32, where it says that a system call is a 32-bit one
+    /// `struct task_struct.thread_info.status`, u32 (x86: arch/x86/include/asm/thread_info.h)
     pub thread_status: Offset,
+    /// The bit of it that says that the system call under way is a 32-bit one (`TS_COMPAT`)
+    pub thread_status_compat: u32,
     /// The bit fields that become [`crate::event::options`]
     pub reuse: BitField,
     pub reuseport: BitField,
@@ -80,6 +80,39 @@ pub struct Offsets {
     pub freebind: BitField,
     pub transparent: BitField,
     pub bind_address_no_port: BitField,
+}
+
+impl Offsets {
+    /// No kernel memory is read at all: for kernels without BTF, and for those that forbid it.
+    pub const ABSENT: Self = Self {
+        socket_sk: Settings::ABSENT,
+        skc_family: Settings::ABSENT,
+        skc_num: Settings::ABSENT,
+        skc_rcv_saddr: Settings::ABSENT,
+        skc_v6_rcv_saddr: Settings::ABSENT,
+        skc_bound_dev_if: Settings::ABSENT,
+        skc_net: Settings::ABSENT,
+        sk_protocol: Settings::ABSENT,
+        sk_protocol_size: 0,
+        sk_type: Settings::ABSENT,
+        inet_saddr: Settings::ABSENT,
+        inet_pinet6: Settings::ABSENT,
+        ipv6_saddr: Settings::ABSENT,
+        net_inum: Settings::ABSENT,
+        task_real_parent: Settings::ABSENT,
+        task_tgid: Settings::ABSENT,
+        task_flags: Settings::ABSENT,
+        task_cred: Settings::ABSENT,
+        cred_euid: Settings::ABSENT,
+        thread_status: Settings::ABSENT,
+        thread_status_compat: 0,
+        reuse: BitField::ABSENT,
+        reuseport: BitField::ABSENT,
+        ipv6only: BitField::ABSENT,
+        freebind: BitField::ABSENT,
+        transparent: BitField::ABSENT,
+        bind_address_no_port: BitField::ABSENT,
+    };
 }
 
 /// A field narrower than a byte, or a bit of a flags word: the byte it lies in and its mask there.
@@ -97,7 +130,10 @@ impl Settings {
 
 impl BitField {
     /// Stands for a field that the running kernel does not have.
-    pub const ABSENT: Self = Self { byte: Settings::ABSENT, mask: 0 };
+    pub const ABSENT: Self = Self {
+        byte: Settings::ABSENT,
+        mask: 0,
+    };
 }
 
 /// All that the programs are told. Set once, before they load: the verifier then knows the values.
@@ -105,13 +141,12 @@ impl BitField {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub offsets: Offsets,
-    /// portwatch's own thread group: its calls are not events
-    pub own_tgid: u32,
     /// Not 0: attempts of kernel threads are wanted too
     pub kernel: u32,
+    /// Not 0: hooks on the protocols run, so that a call that reached none of them met no internet socket
+    pub protocol_hooks: u32,
 }
 
 // SAFETY: `repr(C)`, made of u32 only: no padding, and every bit pattern is a value.
 #[cfg(all(feature = "user", target_os = "linux"))]
 unsafe impl aya::Pod for Settings {}
-

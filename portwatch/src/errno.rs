@@ -21,12 +21,18 @@ impl Errno {
 
     /// `EACCES`; `None` for a number that has no name.
     pub fn name(self) -> Option<&'static str> {
-        TABLE.iter().find(|(number, ..)| *number == self.0).map(|(_, name, _)| *name)
+        TABLE
+            .iter()
+            .find(|(number, ..)| *number == self.0)
+            .map(|(_, name, _)| *name)
     }
 
     /// `Permission denied`; `None` for a number that has no name.
     pub fn describe(self) -> Option<&'static str> {
-        TABLE.iter().find(|(number, ..)| *number == self.0).map(|(.., text)| *text)
+        TABLE
+            .iter()
+            .find(|(number, ..)| *number == self.0)
+            .map(|(.., text)| *text)
     }
 }
 
@@ -78,7 +84,11 @@ const TABLE: &[(u16, &str, &str)] = &[
     (94, "ESOCKTNOSUPPORT", "Socket type not supported"),
     (95, "EOPNOTSUPP", "Operation not supported"),
     (96, "EPFNOSUPPORT", "Protocol family not supported"),
-    (97, "EAFNOSUPPORT", "Address family not supported by protocol"),
+    (
+        97,
+        "EAFNOSUPPORT",
+        "Address family not supported by protocol",
+    ),
     (98, "EADDRINUSE", "Address already in use"),
     (99, "EADDRNOTAVAIL", "Cannot assign requested address"),
     (100, "ENETDOWN", "Network is down"),
@@ -89,7 +99,11 @@ const TABLE: &[(u16, &str, &str)] = &[
     (105, "ENOBUFS", "No buffer space available"),
     (106, "EISCONN", "Transport endpoint is already connected"),
     (107, "ENOTCONN", "Transport endpoint is not connected"),
-    (108, "ESHUTDOWN", "Cannot send after transport endpoint shutdown"),
+    (
+        108,
+        "ESHUTDOWN",
+        "Cannot send after transport endpoint shutdown",
+    ),
     (110, "ETIMEDOUT", "Connection timed out"),
     (111, "ECONNREFUSED", "Connection refused"),
     (112, "EHOSTDOWN", "Host is down"),
@@ -99,10 +113,22 @@ const TABLE: &[(u16, &str, &str)] = &[
     (125, "ECANCELED", "Operation canceled"),
     (126, "ENOKEY", "Required key not available"),
     (129, "EKEYREJECTED", "Key was rejected by service"),
-    (512, "ERESTARTSYS", "Interrupted, to be restarted after the signal"),
+    (
+        512,
+        "ERESTARTSYS",
+        "Interrupted, to be restarted after the signal",
+    ),
     (513, "ERESTARTNOINTR", "Interrupted, to be restarted"),
-    (514, "ERESTARTNOHAND", "Interrupted, to be restarted if no handler"),
-    (516, "ERESTART_RESTARTBLOCK", "Interrupted, to be restarted by restart_syscall"),
+    (
+        514,
+        "ERESTARTNOHAND",
+        "Interrupted, to be restarted if no handler",
+    ),
+    (
+        516,
+        "ERESTART_RESTARTBLOCK",
+        "Interrupted, to be restarted by restart_syscall",
+    ),
 ];
 
 #[cfg(test)]
@@ -113,10 +139,16 @@ mod tests {
     fn the_table_agrees_with_the_platform() {
         for &(number, name, _) in TABLE.iter().filter(|(number, ..)| *number < 512) {
             let os = rustix::io::Errno::from_raw_os_error(i32::from(number));
-            assert_eq!(Errno::from_ret(-i32::from(number)).unwrap().to_string(), name);
+            assert_eq!(
+                Errno::from_ret(-i32::from(number)).unwrap().to_string(),
+                name
+            );
             if cfg!(target_os = "linux") {
                 let debug = format!("{os:?}");
-                assert!(debug.contains(name.trim_start_matches('E')) || !debug.starts_with('E'), "{debug} {name}");
+                assert!(
+                    debug.contains(name.trim_start_matches('E')) || !debug.starts_with('E'),
+                    "{debug} {name}"
+                );
             }
         }
     }

@@ -206,7 +206,10 @@ impl Proto {
 
 /// Socket options that decide about ports, as the call ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an independent option of the socket")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent option of the socket"
+)]
 pub struct Options {
     pub reuseaddr: bool,
     pub reuseport: bool,
@@ -220,7 +223,15 @@ pub struct Options {
 impl Options {
     /// The names of those that are set, in a fixed order.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        let Self { reuseaddr, reuseport, freebind, transparent, bind_address_no_port, v6only, nonblock } = self;
+        let Self {
+            reuseaddr,
+            reuseport,
+            freebind,
+            transparent,
+            bind_address_no_port,
+            v6only,
+            nonblock,
+        } = self;
         [
             (reuseaddr, "reuseaddr"),
             (reuseport, "reuseport"),
@@ -312,8 +323,6 @@ pub enum LossReason {
     RingFull,
     /// More calls under way at once than the in-flight map holds
     InflightFull,
-    /// The call's return was not seen
-    ReturnMissed,
 }
 
 impl LossReason {
@@ -321,7 +330,6 @@ impl LossReason {
         match self {
             Self::RingFull => "ring_full",
             Self::InflightFull => "inflight_full",
-            Self::ReturnMissed => "return_missed",
         }
     }
 }

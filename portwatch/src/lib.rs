@@ -3,5 +3,23 @@
 //! docs/ARCHITECTURE.md shows how the modules lie on one another; each imports only downwards.
 #![deny(unsafe_code)]
 
+pub mod cli;
+pub mod config;
+pub mod doctor;
 pub mod errno;
 pub mod event;
+pub mod filter;
+pub mod output;
+#[cfg(target_os = "linux")]
+pub mod pipeline;
+#[cfg(target_os = "linux")]
+pub mod process;
+#[cfg(target_os = "linux")]
+pub mod ready;
+#[cfg(target_os = "linux")]
+pub mod sink;
+#[cfg(target_os = "linux")]
+pub mod sockets;
+pub mod source;
+pub mod support;
+pub mod users;

@@ -1,1 +1,119 @@
-fn main() {}
+//! The command: parse, run, exit. Exit codes live here and nowhere else.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use portwatch::{
+    cli::{self, Cli, Command},
+    config::{Config, ConfigError},
+    doctor, output, pipeline,
+    source::{self, Choice, Kind, NoSource, Request},
+    support::{self, MissingPrivileges},
+    users::Users,
+};
+
+const FAILURE: u8 = 1;
+const NO_PRIVILEGES: u8 = 3;
+const NO_SOURCE: u8 = 4;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Some(Command::Doctor { json }) => print_support(json),
+        None => watch(&cli.watch),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Says what went wrong and picks the exit code.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if let Some(wrong) = error.downcast_ref::<ConfigError>() {
+        // Shown in the shape of clap's own errors, with the usage and its exit code.
+        Cli::command()
+            .error(ErrorKind::ValueValidation, wrong)
+            .exit();
+    }
+    let code = if error.is::<MissingPrivileges>() {
+        NO_PRIVILEGES
+    } else if error.is::<NoSource>() {
+        NO_SOURCE
+    } else {
+        FAILURE
+    };
+    // Nobody may be there to read it.
+    drop(writeln!(io::stderr(), "portwatch: {error:#}"));
+    ExitCode::from(code)
+}
+
+fn print_support(json: bool) -> anyhow::Result<()> {
+    let support = support::probe();
+    let text = if json {
+        doctor::render_json(&support)
+    } else {
+        doctor::render_table(
+            &support,
+            output::terminal_width(),
+            Config::colour_by_default(),
+        )
+    };
+    match writeln!(io::stdout(), "{}", text.trim_end()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn watch(typed: &cli::Watch) -> anyhow::Result<()> {
+    let users = Users::new();
+    let config = Config::new(typed, &users)?;
+    start_log(config.verbosity);
+    support::privileges()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let opened = source::open(&Request {
+            choice: choice(config.source),
+            kernel_threads: config.kernel_threads,
+            diagnostics: (config.verbosity >= 2).then_some(log::Level::Debug),
+        })
+        .map_err(explain_refusal)?;
+        pipeline::watch(&config, opened, users).await
+    })
+}
+
+/// A refusal that more privileges would have averted is said as such.
+fn explain_refusal(error: NoSource) -> anyhow::Error {
+    match support::refused() {
+        Some(missing) if error.is_refusal() => missing.into(),
+        _ => error.into(),
+    }
+}
+
+const fn choice(typed: cli::Source) -> Choice {
+    match typed {
+        cli::Source::Auto => Choice::Auto,
+        cli::Source::Kprobe => Choice::Only(Kind::Kprobe),
+        cli::Source::Tracepoint => Choice::Only(Kind::Tracepoint),
+    }
+}
+
+fn start_log(verbosity: u8) {
+    let level = match verbosity {
+        0 => log::LevelFilter::Warn,
+        1 => log::LevelFilter::Info,
+        _ => log::LevelFilter::Debug,
+    };
+    env_logger::Builder::new()
+        // The libraries' own debugging would bury ours.
+        .filter_level(level.min(log::LevelFilter::Warn))
+        .filter_module("portwatch", level)
+        .filter_module("portwatch_ebpf", level)
+        .format_timestamp(None)
+        .init();
+}

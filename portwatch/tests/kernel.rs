@@ -1,1 +1,36 @@
-fn main() {}
+//! Runs portwatch against real kernels: what a workload did must be exactly what was reported.
+//!
+//! Needs root. `cargo xtask test` runs it, on this machine and in the test kernels. Every trial
+//! runs once per source; one that cannot work here is shown as ignored, with the reason.
+//!
+//! - `PORTWATCH_BIN`: the portwatch to test; the one that Cargo built, if unset
+//! - `PORTWATCH_TEST_SOURCES`: the sources that must work here, comma-separated. If unset,
+//!   `portwatch doctor` is asked. Set only in the test kernels, where time means little.
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+mod kernel {
+    pub(crate) mod compare;
+    pub(crate) mod driver;
+    pub(crate) mod portwatch;
+    pub(crate) mod process;
+    pub(crate) mod source;
+    pub(crate) mod stream;
+    pub(crate) mod sys;
+    pub(crate) mod trials;
+    pub(crate) mod truth;
+    pub(crate) mod workload;
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    if args
+        .next()
+        .is_some_and(|first| first == kernel::workload::FLAG)
+    {
+        return kernel::workload::main(args);
+    }
+    libtest_mimic::run(&Arguments::from_args(), kernel::trials::all()).exit_code()
+}

@@ -1,1 +1,62 @@
-fn main() {}
+//! portwatch's development tasks; `cargo xtask --help` lists them.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stderr,
+    reason = "progress and errors are this program's interface"
+)]
+
+mod artifact;
+mod command;
+mod lint;
+mod run;
+mod setup;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// portwatch's development tasks
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Find or install what the build and the tests need; the other tasks do it as they need it
+    Setup,
+    /// Build portwatch and run it as root
+    Run(run::Options),
+    /// Lint, then run all tests: units, the kernel tests here, and those in VMs of other kernels
+    Test(test::Options),
+    /// Check formatting, lints and the layers of portwatch's modules
+    Lint,
+    /// Boot a test kernel with portwatch in it, and run a command there, or a shell
+    Vm(vm::Options),
+}
+
+fn main() -> ExitCode {
+    match start(Cli::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup => setup::run()?,
+        Task::Run(options) => run::run(&options)?,
+        Task::Test(options) => return test::run(&options),
+        Task::Lint => lint::run_all()?,
+        Task::Vm(options) => return vm::run(options),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,84 @@
+//! The maps and globals: all that userspace sets or reads.
+
+use aya_ebpf::{
+    Global,
+    macros::map,
+    maps::{HashMap, PerCpuArray, RingBuf},
+};
+use portwatch_common::{
+    event::{KIND_NOTICE, Notice},
+    settings::{BitField, EVENTS_BYTES, INFLIGHT_ENTRIES, Offset, Offsets, Settings, loss},
+};
+
+use crate::attempt::Inflight;
+
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+
+/// Calls that have begun and not yet returned, by `bpf_get_current_pid_tgid`.
+///
+/// Preallocated, and not an LRU map: that would evict the calls that wait longest.
+#[map]
+pub(crate) static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(INFLIGHT_ENTRIES, 0);
+
+#[map]
+static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT, 0);
+
+/// Set by the loader; read field by field through [`setting`].
+#[unsafe(no_mangle)]
+static SETTINGS: Global<Settings> = Global::new(Settings {
+    offsets: Offsets::ABSENT,
+    kernel: 0,
+    protocol_hooks: 0,
+});
+
+/// Where the loader put the settings.
+#[inline(always)]
+pub(crate) fn settings() -> *const Settings {
+    (&raw const SETTINGS).cast()
+}
+
+/// One field of the settings. The map they lie in is frozen before the programs load, so the
+/// verifier knows the value and drops the branches that it rules out.
+macro_rules! setting {
+    ($($field:ident).+) => {{
+        // SAFETY: the global is a valid `Settings` for as long as the program is loaded.
+        unsafe { core::ptr::read_volatile(&raw const (*$crate::maps::settings()).$($field).+) }
+    }};
+}
+pub(crate) use setting;
+
+/// A kernel field's place, or `None` where the running kernel does not have it.
+#[inline(always)]
+pub(crate) fn present(offset: Offset) -> Option<usize> {
+    if offset == Settings::ABSENT {
+        None
+    } else {
+        Some(offset as usize)
+    }
+}
+
+/// As [`present`], for a bit field.
+#[inline(always)]
+pub(crate) fn present_bits(field: BitField) -> Option<(usize, u8)> {
+    present(field.byte).map(|byte| (byte, field.mask as u8))
+}
+
+/// Counts a loss on this CPU. One that leaves room in the ring is announced there at once;
+/// userspace finds a full ring by itself, since it then has a full ring to read.
+#[inline(always)]
+pub(crate) fn count_loss(counter: u32) {
+    if let Some(count) = LOSSES.get_ptr_mut(counter) {
+        // SAFETY: a slot of a per-CPU array belongs to this program until it returns.
+        unsafe { *count += 1 };
+    }
+    if counter != loss::RING_FULL
+        && let Some(mut notice) = EVENTS.reserve::<Notice>(0)
+    {
+        notice.write(Notice {
+            kind: KIND_NOTICE,
+            counter,
+        });
+        notice.submit(0);
+    }
+}

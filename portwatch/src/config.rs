@@ -1,0 +1,148 @@
+//! What the command line means: validated, with the defaults that depend on the surroundings.
+
+use std::io::IsTerminal as _;
+
+use crate::{
+    cli::{self, Watch},
+    filter::Filter,
+    users::Users,
+};
+
+/// Everything that watching needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub filter: Filter,
+    /// The filters as they were typed, for the start line
+    pub filters_typed: Vec<String>,
+    pub kernel_threads: bool,
+    pub format: cli::Format,
+    pub colour: bool,
+    pub header: bool,
+    pub quiet: bool,
+    /// 0 says warnings, 1 also what portwatch does, 2 also what the eBPF side says
+    pub verbosity: u8,
+    pub count: Option<u64>,
+    pub duration: Option<std::time::Duration>,
+    pub source: cli::Source,
+}
+
+/// The command line cannot be followed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    #[error("there is no user `{0}` on this host; a number works without a name: --user 1000")]
+    UnknownUser(String),
+}
+
+impl Config {
+    pub fn new(watch: &Watch, users: &Users) -> Result<Self, ConfigError> {
+        let filter = Filter {
+            pids: watch.pid.clone(),
+            users: watch
+                .user
+                .iter()
+                .map(|name| uid(name, users))
+                .collect::<Result<_, _>>()?,
+            ports: watch.port.clone(),
+            failed_only: watch.failed,
+        };
+        Ok(Self {
+            filter,
+            filters_typed: typed(watch),
+            kernel_threads: watch.kernel,
+            format: if watch.json {
+                cli::Format::Json
+            } else {
+                watch.output
+            },
+            colour: colour(watch.color),
+            header: !watch.no_header,
+            quiet: watch.quiet,
+            verbosity: watch.verbose,
+            count: watch.count,
+            duration: watch.duration,
+            source: watch.source,
+        })
+    }
+}
+
+impl Config {
+    /// Whether standard output takes colours, where nobody says when to use them.
+    pub fn colour_by_default() -> bool {
+        colour(cli::Colour::Auto)
+    }
+}
+
+fn uid(name: &str, users: &Users) -> Result<u32, ConfigError> {
+    name.parse()
+        .ok()
+        .or_else(|| users.uid_of(name))
+        .ok_or_else(|| ConfigError::UnknownUser(name.to_owned()))
+}
+
+/// The filters as a reader of the stream would type them.
+fn typed(watch: &Watch) -> Vec<String> {
+    let mut all = Vec::new();
+    all.extend(watch.pid.iter().map(|pid| format!("--pid {pid}")));
+    all.extend(watch.user.iter().map(|user| format!("--user {user}")));
+    all.extend(watch.port.iter().map(|port| format!("--port {port}")));
+    all.extend(watch.failed.then(|| "--failed".to_owned()));
+    all
+}
+
+/// On a terminal that can, unless NO_COLOR or TERM=dumb asks otherwise.
+fn colour(wanted: cli::Colour) -> bool {
+    let stdout = std::io::stdout();
+    match wanted {
+        cli::Colour::Always => true,
+        cli::Colour::Never => false,
+        cli::Colour::Auto => {
+            stdout.is_terminal()
+                && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn config(args: &[&str]) -> Result<Config, ConfigError> {
+        let args = std::iter::once("portwatch").chain(args.iter().copied());
+        Config::new(&Cli::try_parse_from(args).unwrap().watch, &Users::new())
+    }
+
+    #[test]
+    fn filters_are_kept_as_they_were_typed() {
+        let config = config(&["-P", "80,443", "-u", "0", "-x", "-p", "7"]).unwrap();
+        assert_eq!(
+            config.filters_typed,
+            ["--pid 7", "--user 0", "--port 80", "--port 443", "--failed"]
+        );
+        assert_eq!(config.filter.ports, [80, 443]);
+    }
+
+    #[test]
+    fn a_user_without_a_name_may_be_a_number() {
+        assert_eq!(
+            config(&["-u", "4123456"]).unwrap().filter.users,
+            [4_123_456]
+        );
+    }
+
+    #[test]
+    fn an_unknown_user_is_named() {
+        let error = config(&["-u", "no-such-user"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no user `no-such-user` on this host; a number works without a name: --user 1000"
+        );
+    }
+
+    #[test]
+    fn json_is_short_for_the_format() {
+        assert_eq!(config(&["--json"]).unwrap().format, cli::Format::Json);
+    }
+}

@@ -1,0 +1,311 @@
+//! JSON Lines, as docs/EVENTS.md has them.
+//!
+//! The types here are the format; those in [`crate::event`] may change without it.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    io::{self, Write},
+    net::IpAddr,
+};
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    errno::Errno,
+    event::{self, Event, Family, LossReason, Op, Outcome, Proto, Time},
+    users::Users,
+};
+
+/// Version of the format; field names do not change without a new one.
+const VERSION: u8 = 1;
+
+/// Writes one event as one line. `seq` numbers the attempts; other kinds have no number.
+pub fn print<W: Write>(out: &mut W, seq: u64, event: &Event, users: &mut Users) -> io::Result<()> {
+    match event {
+        Event::Start(start) => line(out, &Start::of(start)),
+        Event::Attempt(attempt) => line(out, &Attempt::of(attempt, seq, users)),
+        Event::Lost(lost) => line(out, &Lost::of(*lost)),
+        Event::Summary(summary) => line(out, &Summary::of(summary)),
+    }
+}
+
+fn line<W: Write>(out: &mut W, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+#[derive(Serialize)]
+struct Start<'a> {
+    v: u8,
+    kind: &'static str,
+    #[serde(serialize_with = "rfc3339")]
+    time: Time,
+    backend: &'static str,
+    hooks: &'a [String],
+    missing: Vec<Missing<'a>>,
+    degradations: Vec<Degradation<'a>>,
+    kernel: &'a str,
+    filters: &'a [String],
+    pid: u32,
+}
+
+#[derive(Serialize)]
+struct Missing<'a> {
+    hook: &'a str,
+    why: &'a str,
+    unseen: &'a str,
+}
+
+#[derive(Serialize)]
+struct Degradation<'a> {
+    what: &'a str,
+    why: &'a str,
+    remedy: Option<&'a str>,
+}
+
+impl<'a> Start<'a> {
+    fn of(start: &'a event::Start) -> Self {
+        let event::Start {
+            time,
+            backend,
+            hooks,
+            missing,
+            degradations,
+            kernel,
+            filters,
+            pid,
+        } = start;
+        Self {
+            v: VERSION,
+            kind: "start",
+            time: *time,
+            backend,
+            hooks,
+            missing: missing
+                .iter()
+                .map(|event::MissingHook { hook, why, unseen }| Missing { hook, why, unseen })
+                .collect(),
+            degradations: degradations
+                .iter()
+                .map(|event::Degradation { what, why, remedy }| Degradation {
+                    what,
+                    why,
+                    remedy: remedy.as_deref(),
+                })
+                .collect(),
+            kernel,
+            filters,
+            pid: *pid,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Attempt<'a> {
+    v: u8,
+    kind: &'static str,
+    seq: u64,
+    #[serde(serialize_with = "rfc3339")]
+    time: Time,
+    op: &'static str,
+    via: Option<&'static str>,
+    pid: u32,
+    tid: u32,
+    ppid: Option<u32>,
+    comm: Cow<'a, str>,
+    uid: u32,
+    euid: Option<u32>,
+    gid: u32,
+    user: Option<&'a str>,
+    family: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family_number: Option<u16>,
+    #[serde(serialize_with = "proto")]
+    proto: Option<Proto>,
+    addr: Option<IpAddr>,
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope_id: Option<u32>,
+    local_addr: Option<IpAddr>,
+    local_port: Option<u16>,
+    fd: Option<i32>,
+    ret: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "errno")]
+    errno: Option<Errno>,
+    outcome: &'static str,
+    latency_ns: Option<u64>,
+    netns: Option<u32>,
+    cgroup_id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ifindex: Option<u32>,
+    #[serde(serialize_with = "options")]
+    options: Option<event::Options>,
+}
+
+impl<'a> Attempt<'a> {
+    fn of(attempt: &'a event::Attempt, seq: u64, users: &'a mut Users) -> Self {
+        let requested = attempt.requested;
+        Self {
+            v: VERSION,
+            kind: "attempt",
+            seq,
+            time: attempt.time,
+            op: attempt.op.name(),
+            via: attempt.via.map(event::Via::name),
+            pid: attempt.tgid,
+            tid: attempt.tid,
+            ppid: attempt.ppid,
+            comm: String::from_utf8_lossy(attempt.comm.as_bytes()),
+            uid: attempt.uid,
+            euid: attempt.euid,
+            gid: attempt.gid,
+            user: attempt.euid.and_then(|uid| users.name(uid)),
+            family: attempt.family.map(Family::name),
+            family_number: attempt.family.and_then(other_number),
+            proto: attempt.proto,
+            addr: requested.map(|asked| asked.ip),
+            port: requested.map(|asked| asked.port),
+            scope_id: requested.map(|asked| asked.scope_id).filter(|&id| id != 0),
+            local_addr: attempt.local.map(|end| end.ip),
+            local_port: attempt.local.and_then(|end| end.port),
+            fd: attempt.fd,
+            ret: attempt.ret,
+            errno: attempt.errno(),
+            outcome: attempt.outcome().name(),
+            latency_ns: attempt
+                .latency
+                .and_then(|time| u64::try_from(time.as_nanos()).ok()),
+            netns: attempt.netns,
+            cgroup_id: attempt.cgroup_id,
+            ifindex: attempt.ifindex,
+            options: attempt.options,
+        }
+    }
+}
+
+const fn other_number(family: Family) -> Option<u16> {
+    match family {
+        Family::Other(number) => Some(number),
+        Family::Ipv4 | Family::Ipv6 | Family::Unspec => None,
+    }
+}
+
+#[derive(Serialize)]
+struct Lost {
+    v: u8,
+    kind: &'static str,
+    #[serde(serialize_with = "rfc3339")]
+    time: Time,
+    count: u64,
+    reason: &'static str,
+    r#where: String,
+}
+
+impl Lost {
+    fn of(lost: event::Lost) -> Self {
+        let event::Lost {
+            time,
+            count,
+            reason,
+            cpu,
+        } = lost;
+        Self {
+            v: VERSION,
+            kind: "lost",
+            time,
+            count,
+            reason: reason.name(),
+            r#where: format!("cpu {cpu}"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Summary {
+    v: u8,
+    kind: &'static str,
+    #[serde(serialize_with = "rfc3339")]
+    time: Time,
+    run_time_ns: u64,
+    /// By operation and outcome, zeros included
+    attempts: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+    errnos: BTreeMap<String, u64>,
+    /// In total
+    lost: u64,
+    /// By reason, as far as they occurred
+    losses: BTreeMap<&'static str, u64>,
+}
+
+impl Summary {
+    fn of(summary: &event::Summary) -> Self {
+        let event::Summary {
+            time,
+            run_time,
+            attempts,
+            errnos,
+            lost,
+        } = summary;
+        let by_outcome = |op| {
+            [Outcome::Ok, Outcome::Failed, Outcome::Pending].map(|outcome| {
+                (
+                    outcome.name(),
+                    attempts.get(&(op, outcome)).copied().unwrap_or(0),
+                )
+            })
+        };
+        Self {
+            v: VERSION,
+            kind: "summary",
+            time: *time,
+            run_time_ns: u64::try_from(run_time.as_nanos()).unwrap_or(u64::MAX),
+            attempts: [Op::Bind, Op::Connect]
+                .map(|op| (op.name(), by_outcome(op).into()))
+                .into(),
+            errnos: errnos
+                .iter()
+                .map(|(errno, &count)| (errno.to_string(), count))
+                .collect(),
+            lost: lost.values().sum(),
+            losses: lost
+                .iter()
+                .map(|(&reason, &count)| (LossReason::name(reason), count))
+                .collect(),
+        }
+    }
+}
+
+fn rfc3339<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
+    match jiff::Timestamp::from_nanosecond(i128::from(time.0)) {
+        Ok(time) => serializer.collect_str(&format_args!("{time:.9}")),
+        Err(_) => serializer.serialize_none(),
+    }
+}
+
+fn proto<S: Serializer>(proto: &Option<Proto>, serializer: S) -> Result<S::Ok, S::Error> {
+    match proto.map(|proto| (proto.name(), proto)) {
+        Some((Some(name), _)) => serializer.serialize_str(name),
+        // A protocol without a name is shown by its number: `proto-99`.
+        Some((None, Proto::Ip(number))) => serializer.collect_str(&format_args!("proto-{number}")),
+        Some((None, Proto::Raw)) | None => serializer.serialize_none(),
+    }
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn errno<S: Serializer>(errno: &Option<Errno>, serializer: S) -> Result<S::Ok, S::Error> {
+    match errno {
+        Some(errno) => serializer.collect_str(errno),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn options<S: Serializer>(
+    options: &Option<event::Options>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match options {
+        Some(options) => serializer.collect_seq(options.names()),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,190 @@
+//! Text for people: one line an attempt, in columns.
+//!
+//! The columns come in order of what the eye looks for, those of fixed width first; the result is
+//! last, since it may run to the edge. Nothing that matters is cut: a long value pushes its own
+//! line, and a narrow terminal drops whole parts, the least important first (`layout`).
+
+mod clock;
+mod layout;
+mod message;
+mod row;
+
+use std::{fmt::Write as _, io};
+
+use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
+
+pub use self::message::{start_message, summary_message};
+use self::{
+    clock::Clock,
+    layout::{Column, Layout, Seen},
+    row::Row,
+};
+use crate::{
+    event::{Attempt, Event, LossReason, Lost},
+    users::Users,
+};
+
+/// How text is to look.
+#[derive(Clone, Debug)]
+pub struct TextOptions {
+    pub colour: bool,
+    /// Columns of the terminal; `None` where there is none
+    pub width: Option<u16>,
+    pub header: bool,
+    /// Times are shown in it
+    pub timezone: TimeZone,
+}
+
+/// Prints events as text.
+#[derive(Debug)]
+pub struct TextPrinter {
+    colour: bool,
+    terminal: Option<usize>,
+    header: bool,
+    clock: Clock,
+    layout: Layout,
+    /// The layout that the last header showed
+    titled: Option<Layout>,
+    seen: Seen,
+    /// Both are used again for every event, so that none allocates.
+    row: Row,
+    lines: String,
+}
+
+impl TextPrinter {
+    pub fn new(options: TextOptions) -> Self {
+        let TextOptions {
+            colour,
+            width,
+            header,
+            timezone,
+        } = options;
+        let terminal = columns(width);
+        Self {
+            colour,
+            terminal,
+            header,
+            clock: Clock::new(timezone),
+            layout: Layout::fit(terminal, Seen::default()),
+            titled: None,
+            seen: Seen::default(),
+            row: Row::default(),
+            lines: String::new(),
+        }
+    }
+
+    /// Takes a new width of the terminal (`SIGWINCH`). What comes next is laid out in it, under a
+    /// header of its own if its columns are others.
+    pub fn resize(&mut self, width: Option<u16>) {
+        self.terminal = columns(width);
+        self.layout = Layout::fit(self.terminal, self.seen);
+    }
+
+    /// Writes what `event` has to say, whole lines in one piece.
+    ///
+    /// The sequence number is for formats that programs read. Start and end have messages of
+    /// their own, [`start_message`] and [`summary_message`], since they are no data.
+    pub fn print<W: io::Write>(
+        &mut self,
+        out: &mut W,
+        _seq: u64,
+        event: &Event,
+        users: &mut Users,
+    ) -> io::Result<()> {
+        self.lines.clear();
+        self.add_event(event, users).map_err(io::Error::other)?;
+        if self.lines.is_empty() {
+            Ok(())
+        } else {
+            out.write_all(self.lines.as_bytes())
+        }
+    }
+
+    fn add_event(&mut self, event: &Event, users: &mut Users) -> std::fmt::Result {
+        match event {
+            Event::Start(_) => self.add_header(),
+            Event::Attempt(attempt) => self.add_attempt(attempt, users),
+            Event::Lost(lost) => self.add_lost(*lost),
+            Event::Summary(_) => Ok(()),
+        }
+    }
+
+    /// The names of the columns, where the last header did not show them at these places.
+    fn add_header(&mut self) -> std::fmt::Result {
+        if !self.header || self.titled == Some(self.layout) {
+            return Ok(());
+        }
+        let titles = Row::titles()?;
+        self.layout
+            .write(&mut self.lines, &titles, self.terminal, self.colour)?;
+        self.titled = Some(self.layout);
+        self.lines.write_char('\n')
+    }
+
+    /// The line of an attempt. Further lines about it are to follow here, indented.
+    fn add_attempt(&mut self, attempt: &Attempt, users: &mut Users) -> std::fmt::Result {
+        self.row
+            .set_attempt(attempt, &mut self.clock, self.layout.has_millis(), users)?;
+        self.widen();
+        self.add_header()?;
+        self.layout
+            .write(&mut self.lines, &self.row, self.terminal, self.colour)?;
+        self.lines.write_char('\n')
+    }
+
+    /// Widens columns that are too narrow for the row, where there is room to spare. They stay
+    /// wide: what was seen once comes again.
+    fn widen(&mut self) {
+        let user = self.row.column(Column::User).width;
+        let address = self.row.column(Column::Address).width;
+        if user > self.seen.user || address > self.seen.address {
+            self.seen.user = self.seen.user.max(user);
+            self.seen.address = self.seen.address.max(address);
+            self.layout = Layout::fit(self.terminal, self.seen);
+        }
+    }
+
+    fn add_lost(&mut self, lost: Lost) -> std::fmt::Result {
+        const STYLE: Style = AnsiColor::Yellow.on_default().bold();
+        self.add_header()?;
+        let Lost {
+            time: _,
+            count,
+            reason,
+            cpu,
+        } = lost;
+        let (what, who) = match reason {
+            LossReason::RingFull => ("ring buffer full", " (portwatch or its reader is too slow)"),
+            LossReason::InflightFull => ("too many calls under way at once", ""),
+        };
+        let style = if self.colour { STYLE } else { Style::new() };
+        let plural = if count == 1 { "" } else { "s" };
+        write!(self.lines, "{style}")?;
+        let start = self.lines.len();
+        write!(
+            self.lines,
+            "-- lost {count} attempt{plural} on CPU {cpu}: {what}"
+        )?;
+        let width = self.lines.len() - start + who.len();
+        if self.terminal.is_none_or(|terminal| width <= terminal) {
+            self.lines.write_str(who)?;
+        }
+        writeln!(self.lines, "{style:#}")
+    }
+}
+
+/// Some terminals (serial lines, containers) say that they are 0 columns wide: they do not know.
+fn columns(width: Option<u16>) -> Option<usize> {
+    const UNKNOWN: usize = 80;
+    width.map(|width| {
+        if width == 0 {
+            UNKNOWN
+        } else {
+            usize::from(width)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! What portwatch says about itself: when it starts and when it ends.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+    time::Duration,
+};
+
+use crate::{
+    event::{Degradation, LossReason, MissingHook, Op, Outcome, Start, Summary},
+    output::sanitize::escape_prose_into,
+};
+
+/// What is being watched, by what means, and what those cannot see: lines for standard error,
+/// each with its line feed.
+pub fn start_message(start: &Start) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_start(&mut text, start);
+    text
+}
+
+/// What was counted: lines for standard error, each with its line feed.
+pub fn summary_message(summary: &Summary) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_summary(&mut text, summary);
+    text
+}
+
+fn write_start(text: &mut String, start: &Start) -> fmt::Result {
+    let Start {
+        time: _,
+        backend,
+        hooks: _,
+        missing,
+        degradations,
+        kernel,
+        filters,
+        pid: _,
+    } = start;
+    text.write_str("portwatch: watching bind() and connect() on the whole machine")?;
+    add_prose(text, &format!(" (source {backend}, kernel {kernel})"))?;
+    if !filters.is_empty() {
+        add_prose(text, &format!("  showing only: {}", filters.join(" ")))?;
+    }
+    for Degradation { what, why, remedy } in degradations {
+        add_prose(text, &format!("  limited: {what}: {why}"))?;
+        if let Some(remedy) = remedy {
+            add_prose(text, &format!("    better: {remedy}"))?;
+        }
+    }
+    for MissingHook { hook, why, unseen } in missing {
+        add_prose(text, &format!("  not seen: {unseen}"))?;
+        add_prose(
+            text,
+            &format!("    because hook {hook} is not attached: {why}"),
+        )?;
+    }
+    Ok(())
+}
+
+/// A line of prose; line feeds within it (a verifier's log, a remedy in steps) start indented
+/// lines.
+fn add_prose(text: &mut String, prose: &str) -> fmt::Result {
+    for (number, line) in prose.trim_end().lines().enumerate() {
+        if number > 0 {
+            text.write_str("      ")?;
+        }
+        escape_prose_into(text, line);
+        text.write_char('\n')?;
+    }
+    Ok(())
+}
+
+fn write_summary(text: &mut String, summary: &Summary) -> fmt::Result {
+    let Summary {
+        time: _,
+        run_time,
+        attempts,
+        errnos,
+        lost,
+    } = summary;
+    let total = attempts.values().sum::<u64>();
+    writeln!(
+        text,
+        "portwatch: {} in {}",
+        Attempts(total),
+        RunTime(*run_time)
+    )?;
+    for op in [Op::Bind, Op::Connect] {
+        let outcomes = [Outcome::Ok, Outcome::Failed, Outcome::Pending].into_iter();
+        let counts =
+            outcomes.filter_map(|outcome| Some((outcome.name(), *attempts.get(&(op, outcome))?)));
+        write_counts(text, op.name(), counts)?;
+    }
+    let mut errnos: Vec<_> = errnos
+        .iter()
+        .map(|(errno, count)| (errno, *count))
+        .collect();
+    // Stable: errors of the same count stay in the order of their numbers.
+    errnos.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    write_counts(text, "errors", errnos.into_iter())?;
+    write_lost(text, lost)
+}
+
+/// `  bind     3 ok, 2 failed`, or nothing where nothing was counted.
+fn write_counts<T: fmt::Display>(
+    text: &mut String,
+    title: &str,
+    counts: impl Iterator<Item = (T, u64)>,
+) -> fmt::Result {
+    let mut counts = counts.filter(|&(_, count)| count > 0).peekable();
+    if counts.peek().is_none() {
+        return Ok(());
+    }
+    write!(text, "  {title:<8}")?;
+    for (number, (name, count)) in counts.enumerate() {
+        let separator = if number == 0 { "" } else { "," };
+        write!(text, "{separator} {count} {name}")?;
+    }
+    text.write_char('\n')
+}
+
+fn write_lost(text: &mut String, lost: &BTreeMap<LossReason, u64>) -> fmt::Result {
+    let total = lost.values().sum::<u64>();
+    if total == 0 {
+        return text.write_str("  nothing was lost\n");
+    }
+    let reasons = lost.iter().map(|(reason, count)| match reason {
+        LossReason::RingFull => ("ring buffer full", *count),
+        LossReason::InflightFull => ("too many calls at once", *count),
+    });
+    write_counts(text, "lost", reasons)?;
+    writeln!(
+        text,
+        "  not complete: {} are missing above",
+        Attempts(total)
+    )
+}
+
+/// `1 attempt`, `2 attempts`
+struct Attempts(u64);
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} attempt{plural}", self.0)
+    }
+}
+
+/// `4.2 s`, `3 min 20 s`, `26 h 5 min`
+struct RunTime(Duration);
+
+impl fmt::Display for RunTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0..60 => write!(f, "{seconds}.{} s", self.0.subsec_millis() / 100),
+            60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
+            _ => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
+        }
+    }
+}

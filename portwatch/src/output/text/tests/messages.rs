@@ -1,0 +1,92 @@
+//! What portwatch says about itself.
+
+use std::collections::BTreeMap;
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::{
+    errno::Errno,
+    event::{Degradation, MissingHook, Outcome, Summary},
+};
+
+#[test]
+fn a_calm_start() {
+    assert_snapshot!(start_message(&start()), @"
+    portwatch: watching bind() and connect() on the whole machine (source fentry, kernel 6.12.43)
+    ");
+}
+
+#[test]
+fn a_limited_start_says_what_to_do() {
+    let start = Start {
+        missing: vec![MissingHook {
+            hook: "io_bind".into(),
+            why: "no such function in this kernel".into(),
+            unseen: "bind() through io_uring",
+        }],
+        degradations: vec![
+            Degradation {
+                what: "source kprobe instead of fentry".into(),
+                why: "this kernel has no BTF".into(),
+                remedy: Some(
+                    "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y\nor: modprobe C:\\x".into(),
+                ),
+            },
+            Degradation {
+                what: "no cgroup ids".into(),
+                why: "\x1b[2J".into(),
+                remedy: None,
+            },
+        ],
+        filters: vec!["--port".into(), "80".into(), "\u{202e}".into()],
+        ..start()
+    };
+    assert_snapshot!(start_message(&start), @r"
+    portwatch: watching bind() and connect() on the whole machine (source fentry, kernel 6.12.43)
+      showing only: --port 80 \u{202e}
+      limited: source kprobe instead of fentry: this kernel has no BTF
+        better: boot a kernel built with CONFIG_DEBUG_INFO_BTF=y
+          or: modprobe C:\x
+      limited: no cgroup ids: \x1b[2J
+      not seen: bind() through io_uring
+        because hook io_bind is not attached: no such function in this kernel
+    ");
+}
+
+#[test]
+fn the_summary_counts() {
+    let errno = |ret| Errno::from_ret(ret).unwrap();
+    let summary = Summary {
+        time: Time(0),
+        run_time: Duration::from_secs(200),
+        attempts: BTreeMap::from([
+            ((Op::Bind, Outcome::Ok), 3),
+            ((Op::Connect, Outcome::Ok), 1100),
+            ((Op::Connect, Outcome::Failed), 102),
+            ((Op::Connect, Outcome::Pending), 19),
+        ]),
+        errnos: BTreeMap::from([(errno(EACCES), 2), (errno(ECONNREFUSED), 100)]),
+        lost: BTreeMap::new(),
+    };
+    assert_snapshot!(summary_message(&summary), @"
+    portwatch: 1224 attempts in 3 min 20 s
+      bind     3 ok
+      connect  1100 ok, 102 failed, 19 pending
+      errors   100 ECONNREFUSED, 2 EACCES
+      nothing was lost
+    ");
+    let lost = BTreeMap::from([(LossReason::RingFull, 12), (LossReason::InflightFull, 0)]);
+    assert_snapshot!(summary_message(&Summary { lost, ..summary }), @"
+    portwatch: 1224 attempts in 3 min 20 s
+      bind     3 ok
+      connect  1100 ok, 102 failed, 19 pending
+      errors   100 ECONNREFUSED, 2 EACCES
+      lost     12 ring buffer full
+      not complete: 12 attempts are missing above
+    ");
+    assert_snapshot!(summary_message(&Summary { run_time: Duration::from_millis(4250), ..Summary::default() }), @"
+    portwatch: 0 attempts in 4.2 s
+      nothing was lost
+    ");
+}

@@ -1,0 +1,341 @@
+//! From a source to the output: look up, filter, count, print, and end cleanly.
+
+use std::{
+    io,
+    ops::ControlFlow,
+    os::fd::OwnedFd,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use crate::{
+    config::Config,
+    event::{Attempt, Event, Lost, Start, Summary, Time},
+    output::{self, Printer},
+    process, ready,
+    sink::Sink,
+    sockets::{self, Look},
+    source::{Kind, Opened, ebpf::Source},
+    users::Users,
+};
+
+/// Watches until something ends it, and writes the summary. Must run inside a tokio runtime.
+pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut source = opened.source;
+    let mut ends = Ends::new(config.duration)?;
+    let stdout =
+        rustix::io::dup(rustix::stdio::stdout()).context("cannot write to standard output")?;
+    let reader = ReaderGone::new(&stdout);
+    let sink = Sink::start(std::fs::File::from(stdout)).context("cannot start the writer")?;
+    let mut stream = Stream::new(config, opened.kind, users);
+    stream.write(&Event::Start(Box::new(Start {
+        time: stream.begun,
+        backend: opened.kind.name(),
+        hooks: opened.hooks,
+        missing: opened.missing,
+        degradations: opened.degradations,
+        kernel: rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned(),
+        filters: config.filters_typed.clone(),
+        pid: std::process::id(),
+    })))?;
+    sink.put(&mut stream.lines);
+    follow(&mut source, &mut stream, &sink, &mut ends, &reader).await?;
+    stream.end = Some(now());
+    finish(&mut source, &mut stream, &sink, &mut ends, begun).await
+}
+
+/// Passes events on until something says that it is enough.
+async fn follow(
+    source: &mut Source,
+    stream: &mut Stream<'_>,
+    sink: &Sink,
+    ends: &mut Ends,
+    reader: &ReaderGone,
+) -> anyhow::Result<()> {
+    loop {
+        let room = sink.has_room();
+        tokio::select! {
+            biased;
+            () = ends.reached() => return Ok(()),
+            () = reader.gone() => return Ok(()),
+            () = sink.emptied() => {
+                if sink.has_ended() {
+                    return Ok(());
+                }
+            }
+            () = stream.resized() => {}
+            ready = source.readable(), if room => ready.context("cannot wait for events")?,
+        }
+        if room && stream.read(source, sink)?.is_break() {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes what is still in the ring, then the summary; a second signal cuts it short.
+async fn finish(
+    source: &mut Source,
+    stream: &mut Stream<'_>,
+    sink: &Sink,
+    ends: &mut Ends,
+    begun: Instant,
+) -> anyhow::Result<()> {
+    let rest = async {
+        while !stream.over
+            && !sink.has_ended()
+            && stream.read(source, sink)?.is_continue()
+            && !stream.ring_is_empty
+        {
+            sink.emptied().await;
+        }
+        stream.write_losses(source)?;
+        stream.write_summary(begun.elapsed())?;
+        sink.put(&mut stream.lines);
+        ignore_broken_pipe(sink.finish().await).context("cannot write to standard output")
+    };
+    tokio::select! {
+        result = rest => result,
+        () = ends.signal() => Ok(()),
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn ignore_broken_pipe(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// What is written: its numbering, its counts, its lines.
+struct Stream<'a> {
+    config: &'a Config,
+    printer: Printer,
+    users: Users,
+    /// The source knows no sockets and only half of the process: they are looked up
+    look_up: bool,
+    begun: Time,
+    /// Attempts that began later are none of this watch's: set when it is over
+    end: Option<Time>,
+    /// Number of the last attempt that was written
+    seq: u64,
+    summary: Summary,
+    /// Whole lines that are not yet with the sink
+    lines: Vec<u8>,
+    ring_is_empty: bool,
+    /// Nothing more is to be written but the summary
+    over: bool,
+    window: Option<Signal>,
+}
+
+/// Bytes of lines after which a long drain pauses to pass them on.
+const BATCH: usize = 64 * 1024;
+
+impl<'a> Stream<'a> {
+    fn new(config: &'a Config, kind: Kind, users: Users) -> Self {
+        Self {
+            config,
+            printer: Printer::new(config),
+            users,
+            look_up: kind == Kind::Tracepoint,
+            begun: now(),
+            end: None,
+            seq: 0,
+            summary: Summary::default(),
+            lines: Vec::new(),
+            ring_is_empty: false,
+            over: false,
+            window: signal(SignalKind::window_change()).ok(),
+        }
+    }
+
+    /// Reads from the ring until it is empty, the sink is full, or enough was written.
+    fn read(&mut self, source: &mut Source, sink: &Sink) -> anyhow::Result<ControlFlow<()>> {
+        loop {
+            let mut failure = None;
+            let drained = source.drain(|attempt| match self.take(attempt) {
+                Ok(flow) => flow,
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            });
+            if let Some(error) = failure {
+                return Err(error);
+            }
+            self.ring_is_empty = !drained.stopped;
+            if drained.losses {
+                self.write_losses(source)?;
+            }
+            sink.put(&mut self.lines);
+            if self.over {
+                return Ok(ControlFlow::Break(()));
+            }
+            if self.ring_is_empty || !sink.has_room() {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+    }
+
+    /// As many attempts as were asked for are written.
+    fn is_full(&self) -> bool {
+        self.config.count.is_some_and(|count| self.seq >= count)
+    }
+
+    fn take(&mut self, mut attempt: Attempt) -> anyhow::Result<ControlFlow<()>> {
+        if self.end.is_some_and(|end| attempt.time > end) {
+            self.over = true;
+            return Ok(ControlFlow::Break(()));
+        }
+        let ours = attempt.time >= self.begun
+            && self.look_up(&mut attempt)
+            && self.config.filter.passes(&attempt);
+        if ours {
+            self.count(&attempt);
+            self.write(&Event::Attempt(attempt))?;
+        }
+        self.over = self.is_full();
+        let pause = self.over || self.lines.len() >= BATCH;
+        Ok(if pause {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Adds what the source could not know; false where that shows the attempt to be none of ours.
+    fn look_up(&self, attempt: &mut Attempt) -> bool {
+        if self.look_up {
+            process::describe(attempt);
+            return sockets::describe(attempt) != Look::NotInternet;
+        }
+        true
+    }
+
+    fn count(&mut self, attempt: &Attempt) {
+        self.seq += 1;
+        *self
+            .summary
+            .attempts
+            .entry((attempt.op, attempt.outcome()))
+            .or_default() += 1;
+        if let Some(errno) = attempt.errno() {
+            *self.summary.errnos.entry(errno).or_default() += 1;
+        }
+    }
+
+    fn write_losses(&mut self, source: &mut Source) -> anyhow::Result<()> {
+        for loss in source.losses()? {
+            *self.summary.lost.entry(loss.reason).or_default() += loss.count;
+            self.write(&Event::Lost(Lost {
+                time: now(),
+                count: loss.count,
+                reason: loss.reason,
+                cpu: loss.cpu,
+            }))?;
+        }
+        Ok(())
+    }
+
+    fn write_summary(&mut self, run_time: Duration) -> anyhow::Result<()> {
+        let summary = Summary {
+            time: now(),
+            run_time,
+            ..std::mem::take(&mut self.summary)
+        };
+        self.write(&Event::Summary(Box::new(summary)))
+    }
+
+    fn write(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.printer
+            .print(&mut self.lines, self.seq, event, &mut self.users)
+            .context("cannot format an event")
+    }
+
+    /// Waits for the terminal to change its size, and takes the new one.
+    async fn resized(&mut self) {
+        match &mut self.window {
+            Some(window) => {
+                window.recv().await;
+                self.printer.resize(output::terminal_width());
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What ends the watch from outside.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+    deadline: Option<tokio::time::Instant>,
+}
+
+impl Ends {
+    fn new(duration: Option<Duration>) -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("cannot take signals")?,
+            terminate: signal(SignalKind::terminate()).context("cannot take signals")?,
+            // A duration that reaches past the end of the clock is none.
+            deadline: duration
+                .and_then(|duration| tokio::time::Instant::now().checked_add(duration)),
+        })
+    }
+
+    async fn reached(&mut self) {
+        let deadline = self.deadline;
+        let over = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.signal() => {}
+            () = over => {}
+        }
+    }
+
+    async fn signal(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Tells when whoever reads standard output has gone, without having to write to it.
+struct ReaderGone(Option<AsyncFd<OwnedFd>>);
+
+impl ReaderGone {
+    /// Files and some devices cannot be waited for; they do not go away either.
+    fn new(stdout: &OwnedFd) -> Self {
+        let watched = stdout.try_clone().ok();
+        Self(watched.and_then(|stdout| ready::register(stdout, Interest::ERROR).ok()))
+    }
+
+    async fn gone(&self) {
+        if let Some(stdout) = &self.0
+            && stdout.ready(Interest::ERROR).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
+fn now() -> Time {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,225 @@
+//! Sockets of other processes, looked at from outside.
+//!
+//! The tracepoint source knows a call's arguments and result and nothing of the socket. What
+//! the descriptor leads to is looked up here, right after the call: by then it may be closed
+//! or be another socket, so what does not fit the attempt is not taken.
+
+use std::{
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    fs::fstat,
+    net::{
+        AddressFamily, Protocol, SocketAddrAny, SocketType, getpeername, getsockname, ipproto,
+        sockopt,
+    },
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+};
+
+use crate::event::{Attempt, Family, Local, Op, Options, Outcome, Proto, Requested};
+
+/// The socket is bound already (include/uapi/asm-generic/errno-base.h).
+const EINVAL: u16 = 22;
+
+/// What a look at the descriptor says about an attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Added what was missing
+    Described,
+    /// The descriptor is no internet socket: this attempt is not one of ours
+    NotInternet,
+    /// Gone, closed, or no longer the socket of the attempt
+    Unknown,
+}
+
+/// Adds protocol, local end, network namespace and options to an attempt that lacks them.
+pub fn describe(attempt: &mut Attempt) -> Look {
+    let Some(socket) = attempt.fd.and_then(|fd| borrow(attempt.tgid, fd)) else {
+        return Look::Unknown;
+    };
+    let Ok(domain) = sockopt::socket_domain(&socket) else {
+        // The call failed with ENOTSOCK, or the number means something else by now.
+        return Look::Unknown;
+    };
+    if domain != AddressFamily::INET && domain != AddressFamily::INET6 {
+        return not_internet(attempt);
+    }
+    let Some(seen) = Seen::of(&socket) else {
+        return Look::Unknown;
+    };
+    if !seen.fits(attempt) {
+        return Look::Unknown;
+    }
+    attempt.proto = Some(seen.proto);
+    attempt.local = Some(seen.local);
+    attempt.options = Some(seen.options);
+    attempt.netns = network_namespace(&socket);
+    attempt.ifindex = None;
+    Look::Described
+}
+
+/// An address of the internet that was tried on another kind of socket is still an attempt;
+/// one without a family is the other protocol's own business.
+const fn not_internet(attempt: &Attempt) -> Look {
+    match attempt.family {
+        Some(Family::Ipv4 | Family::Ipv6) => Look::Unknown,
+        _ => Look::NotInternet,
+    }
+}
+
+/// A duplicate of another process's descriptor (pidfd_getfd, since 5.6; needs ptrace rights).
+fn borrow(tgid: u32, fd: i32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(tgid).ok()?)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    pidfd_getfd(process, fd, PidfdGetfdFlags::empty()).ok()
+}
+
+struct Seen {
+    proto: Proto,
+    local: Local,
+    peer: Option<(IpAddr, u16)>,
+    options: Options,
+}
+
+impl Seen {
+    fn of(socket: &OwnedFd) -> Option<Self> {
+        let socket_type = sockopt::socket_type(socket).ok()?;
+        let protocol = sockopt::socket_protocol(socket).ok()?;
+        let (ip, port) = internet(getsockname(socket).ok()?)?;
+        let raw = socket_type == SocketType::RAW;
+        Some(Self {
+            proto: proto(socket_type, protocol),
+            local: Local {
+                ip,
+                port: (!raw).then_some(port),
+            },
+            peer: getpeername(socket).ok().flatten().and_then(internet),
+            options: options(socket),
+        })
+    }
+
+    /// Whether this can be the socket of the attempt, as the call left it.
+    fn fits(&self, attempt: &Attempt) -> bool {
+        let Some(asked) = attempt.requested else {
+            return true;
+        };
+        if asked.ip.is_ipv4() != self.local.ip.is_ipv4() && attempt.outcome() == Outcome::Ok {
+            return false;
+        }
+        match attempt.op {
+            Op::Bind => self.was_bound(attempt, asked),
+            Op::Connect => self.was_connected(attempt, asked),
+        }
+    }
+
+    /// A bind that succeeded left the address; one that failed left none, unless there was one before.
+    fn was_bound(&self, attempt: &Attempt, asked: Requested) -> bool {
+        let bound = self.local.port.is_some_and(|port| port != 0);
+        if attempt.outcome() != Outcome::Ok {
+            return !bound
+                || attempt
+                    .errno()
+                    .is_some_and(|errno| errno.number() == EINVAL);
+        }
+        let port_fits = self
+            .local
+            .port
+            .is_none_or(|port| asked.port == 0 || port == asked.port);
+        asked.ip == self.local.ip && port_fits
+    }
+
+    /// A connect that succeeded left a peer. Its address may be another than was asked for
+    /// (the wildcard address means this host), its port may not.
+    fn was_connected(&self, attempt: &Attempt, asked: Requested) -> bool {
+        match self.peer {
+            Some((_, port)) => port == asked.port || self.proto == Proto::Raw,
+            None => attempt.outcome() != Outcome::Ok,
+        }
+    }
+}
+
+fn proto(socket_type: SocketType, protocol: Option<Protocol>) -> Proto {
+    if socket_type == SocketType::RAW {
+        return Proto::Raw;
+    }
+    let number = protocol.map_or(0, |protocol| protocol.as_raw().get());
+    let default = if socket_type == SocketType::STREAM {
+        ipproto::TCP
+    } else {
+        ipproto::UDP
+    };
+    let number = if number == 0 {
+        default.as_raw().get()
+    } else {
+        number
+    };
+    Proto::Ip(u16::try_from(number).unwrap_or(u16::MAX))
+}
+
+fn internet(address: SocketAddrAny) -> Option<(IpAddr, u16)> {
+    let address = std::net::SocketAddr::try_from(address).ok()?;
+    Some((address.ip(), address.port()))
+}
+
+/// The options that a descriptor tells; `reuseaddr` and the like of sockets that do not have them are false.
+fn options(socket: &OwnedFd) -> Options {
+    let set = |option: rustix::io::Result<bool>| option.unwrap_or(false);
+    let flags = rustix::fs::fcntl_getfl(socket).unwrap_or(rustix::fs::OFlags::empty());
+    Options {
+        reuseaddr: set(sockopt::socket_reuseaddr(socket)),
+        reuseport: set(sockopt::socket_reuseport(socket)),
+        freebind: set(sockopt::ip_freebind(socket)),
+        transparent: false,
+        bind_address_no_port: false,
+        v6only: set(sockopt::ipv6_v6only(socket)),
+        nonblock: flags.contains(rustix::fs::OFlags::NONBLOCK),
+    }
+}
+
+/// The inode of the network namespace that the socket belongs to, which need not be its process's
+/// (`SIOCGSKNS`, include/uapi/linux/sockios.h, since 4.10; needs CAP_NET_ADMIN there).
+fn network_namespace(socket: &OwnedFd) -> Option<u32> {
+    let namespace = skns::get(socket.as_fd()).ok()?;
+    u32::try_from(fstat(&namespace).ok()?.st_ino).ok()
+}
+
+#[expect(unsafe_code, reason = "rustix has no name for this ioctl")]
+mod skns {
+    use std::{ffi::c_void, os::fd::FromRawFd as _};
+
+    use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl};
+
+    use super::{AsFd as _, BorrowedFd, OwnedFd};
+
+    const SIOCGSKNS: Opcode = 0x894C;
+
+    struct GetNamespace;
+
+    // SAFETY: the kernel takes no argument and returns a new descriptor (net/socket.c,
+    // `sock_ioctl`, `open_related_ns`).
+    unsafe impl Ioctl for GetNamespace {
+        type Output = OwnedFd;
+
+        const IS_MUTATING: bool = false;
+
+        fn opcode(&self) -> Opcode {
+            SIOCGSKNS
+        }
+
+        fn as_ptr(&mut self) -> *mut c_void {
+            std::ptr::null_mut()
+        }
+
+        unsafe fn output_from_ptr(fd: IoctlOutput, _: *mut c_void) -> rustix::io::Result<OwnedFd> {
+            // SAFETY: it is new and nobody else's.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        }
+    }
+
+    pub(super) fn get(socket: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+        // SAFETY: the opcode and the implementation above belong together.
+        unsafe { ioctl(socket.as_fd(), GetNamespace) }
+    }
+}

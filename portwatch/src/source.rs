@@ -1,0 +1,207 @@
+//! Where events come from: which source runs here, and what it cannot see.
+//!
+//! [`open`] tries the best and falls back, as a whole and with the reason; it never asks for
+//! the kernel's version.
+
+#[cfg(target_os = "linux")]
+pub mod btf;
+#[cfg(target_os = "linux")]
+pub mod decode;
+#[cfg(target_os = "linux")]
+pub mod ebpf;
+#[cfg(target_os = "linux")]
+mod offsets;
+#[cfg(target_os = "linux")]
+mod tracefs;
+
+use crate::event::{Degradation, MissingHook};
+
+/// What the user asked for with `--source`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The best that loads
+    #[default]
+    Auto,
+    Only(Kind),
+}
+
+/// The sources, from the best to the one that works nearly everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Kprobe,
+    Tracepoint,
+}
+
+impl Kind {
+    /// In the order in which `auto` tries them.
+    pub const ALL: [Self; 2] = [Self::Kprobe, Self::Tracepoint];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+
+    /// What this source cannot see even when all its hooks are attached, and why.
+    const fn blind_spots(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Kprobe => &[
+                SECCOMP,
+                (
+                    "how a connect by io_uring or from inside the kernel ended may be missing",
+                    "a return probe on a function that waits would lose calls",
+                ),
+                (
+                    "of SCTP sockets only the requested address is seen",
+                    "the functions of that protocol are not hooked",
+                ),
+            ],
+            Self::Tracepoint => &[
+                SECCOMP,
+                (
+                    "attempts of 32-bit programs, by io_uring and from inside the kernel are not seen",
+                    "the kernel's system call tracepoints leave them out",
+                ),
+                (
+                    "protocol, local address, network namespace, parent and effective user may be missing",
+                    "they are looked up after the call, when the process or the socket may be gone",
+                ),
+            ],
+        }
+    }
+}
+
+const SECCOMP: (&str, &str) = (
+    "attempts that seccomp denies are not seen",
+    "they end before any hook of this source",
+);
+
+/// What to trace.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request {
+    pub choice: Choice,
+    /// Attempts of kernel threads too
+    pub kernel_threads: bool,
+    /// How much of the eBPF side's own diagnostics is wanted
+    pub diagnostics: Option<log::Level>,
+}
+
+/// A source that runs, and what there is to say about it.
+pub struct Opened {
+    #[cfg(target_os = "linux")]
+    pub source: ebpf::Source,
+    pub kind: Kind,
+    pub hooks: Vec<String>,
+    pub missing: Vec<MissingHook>,
+    pub degradations: Vec<Degradation>,
+}
+
+/// No source works here.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", describe(.tried))]
+pub struct NoSource {
+    tried: Vec<(Kind, String)>,
+    refused: bool,
+}
+
+impl NoSource {
+    /// Whether the kernel refused something for want of a permission.
+    pub const fn is_refusal(&self) -> bool {
+        self.refused
+    }
+}
+
+fn describe(tried: &[(Kind, String)]) -> String {
+    let mut text = String::from("no source of events works on this host:");
+    for (kind, why) in tried {
+        text.push_str("\n  ");
+        text.push_str(kind.name());
+        text.push_str(": ");
+        text.push_str(why);
+    }
+    text.push_str("\n`portwatch doctor` shows what is missing and how to get it");
+    text
+}
+
+/// Opens the source that was asked for, or the best that works.
+#[cfg(target_os = "linux")]
+pub fn open(request: &Request) -> Result<Opened, NoSource> {
+    let kinds = match request.choice {
+        Choice::Auto => Kind::ALL.to_vec(),
+        Choice::Only(kind) => vec![kind],
+    };
+    let mut tried = Vec::new();
+    let mut refused = false;
+    for kind in kinds {
+        match ebpf::Source::open(kind, request) {
+            Ok((source, attached)) => {
+                return Ok(Opened {
+                    source,
+                    kind,
+                    hooks: attached.hooks,
+                    missing: attached.missing,
+                    degradations: degradations(kind, &tried),
+                });
+            }
+            Err(error) => {
+                refused |= is_refusal(&error);
+                tried.push((kind, format!("{error:#}")));
+            }
+        }
+    }
+    Err(NoSource { tried, refused })
+}
+
+#[cfg(target_os = "linux")]
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+/// What is weaker than it could be: better sources that did not load, and the blind spots of the one that did.
+fn degradations(kind: Kind, tried: &[(Kind, String)]) -> Vec<Degradation> {
+    let refused = tried.iter().map(|(better, why)| Degradation {
+        what: format!("source {} is not available", better.name()),
+        why: why.clone(),
+        remedy: Some("`portwatch doctor` names what is missing and how to get it".to_owned()),
+    });
+    let blind = kind.blind_spots().iter().map(|&(what, why)| Degradation {
+        what: what.to_owned(),
+        why: why.to_owned(),
+        remedy: None,
+    });
+    refused.chain(blind).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_names_each_source_and_the_next_step() {
+        let error = NoSource {
+            tried: vec![
+                (Kind::Kprobe, "this kernel has no kprobes".to_owned()),
+                (Kind::Tracepoint, "tracefs is not mounted".to_owned()),
+            ],
+            refused: false,
+        };
+        insta::assert_snapshot!(error, @r"
+        no source of events works on this host:
+          kprobe: this kernel has no kprobes
+          tracepoint: tracefs is not mounted
+        `portwatch doctor` shows what is missing and how to get it
+        ");
+    }
+
+    #[test]
+    fn a_fallback_says_why_the_better_source_does_not_run() {
+        let all = degradations(Kind::Tracepoint, &[(Kind::Kprobe, "no kprobes".to_owned())]);
+        assert_eq!(all[0].what, "source kprobe is not available");
+        assert_eq!(all[0].why, "no kprobes");
+        assert_eq!(all.len(), 1 + Kind::Tracepoint.blind_spots().len());
+    }
+}

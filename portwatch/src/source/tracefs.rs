@@ -1,0 +1,40 @@
+//! tracefs, which names the tracepoints: found, or mounted for this process alone.
+
+use anyhow::Context as _;
+use rustix::{
+    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
+    thread::{UnshareFlags, unshare_unsafe},
+};
+
+use crate::support;
+
+/// Where the kernel offers a mount point for it (kernel/trace/trace.c, `tracing_init_dentry`).
+const MOUNT_POINT: &str = "/sys/kernel/tracing";
+
+/// Makes tracefs visible to this process.
+///
+/// Where it is not mounted, it is mounted in a mount namespace of portwatch's own, so that
+/// nothing changes for anybody else. To be called while the process has one thread.
+pub(super) fn make_visible() -> anyhow::Result<()> {
+    if support::tracefs().is_some() {
+        return Ok(());
+    }
+    mount_privately().context(
+        "tracefs is not mounted and cannot be mounted for portwatch alone; \
+         mount it with `sudo mount -t tracefs nodev /sys/kernel/tracing`",
+    )
+}
+
+#[expect(
+    unsafe_code,
+    reason = "rustix marks every unshare unsafe, for the sake of CLONE_FILES"
+)]
+fn mount_privately() -> rustix::io::Result<()> {
+    // SAFETY: a new mount namespace takes no file descriptor away from anybody.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    mount_change(
+        "/",
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+    )?;
+    mount("nodev", MOUNT_POINT, "tracefs", MountFlags::empty(), None)
+}

@@ -1,0 +1,135 @@
+//! The names behind user ids.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+/// Names of users, remembered, since asking may go over the network (LDAP) and each attempt
+/// needs one.
+#[derive(Debug)]
+pub struct Users {
+    names: HashMap<u32, Option<Box<str>>>,
+    name_of: fn(u32) -> Option<String>,
+    uid_of: fn(&str) -> Option<u32>,
+    fresh_until: Instant,
+}
+
+impl Users {
+    /// Far more users than are active on one machine; whoever runs through user ids on purpose
+    /// (user namespaces allow it) must not fill the memory.
+    const CAPACITY: usize = 1024;
+
+    /// Users come, go and are renamed while portwatch runs.
+    const FRESH: Duration = Duration::from_mins(5);
+
+    /// Asks the system (`getpwuid_r`, `getpwnam_r`).
+    pub fn new() -> Self {
+        Self::with_lookups(
+            |uid| {
+                Some(
+                    uzers::get_user_by_uid(uid)?
+                        .name()
+                        .to_string_lossy()
+                        .into_owned(),
+                )
+            },
+            |name| uzers::get_user_by_name(name).map(|user| user.uid()),
+        )
+    }
+
+    /// Asks the functions given.
+    pub fn with_lookups(
+        name_of: fn(u32) -> Option<String>,
+        uid_of: fn(&str) -> Option<u32>,
+    ) -> Self {
+        Self {
+            names: HashMap::new(),
+            name_of,
+            uid_of,
+            fresh_until: Instant::now() + Self::FRESH,
+        }
+    }
+
+    /// The name as the system has it, not made harmless; `None` for an id without a user.
+    pub fn name(&mut self, uid: u32) -> Option<&str> {
+        self.forget_if_stale(Instant::now());
+        let name_of = self.name_of;
+        self.names
+            .entry(uid)
+            .or_insert_with(|| name_of(uid).map(String::into_boxed_str))
+            .as_deref()
+    }
+
+    /// The id behind a name as somebody typed it; `None` where there is no such user.
+    pub fn uid_of(&self, name: &str) -> Option<u32> {
+        (self.uid_of)(name)
+    }
+
+    fn forget_if_stale(&mut self, now: Instant) {
+        if now >= self.fresh_until || self.names.len() >= Self::CAPACITY {
+            self.names.clear();
+            self.fresh_until = now + Self::FRESH;
+        }
+    }
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn root_has_a_name_and_the_name_leads_back() {
+        assert_eq!(Users::new().name(0), Some("root"));
+        assert_eq!(Users::new().uid_of("root"), Some(0));
+    }
+
+    #[test]
+    fn an_id_or_name_without_a_user_has_none() {
+        assert_eq!(Users::new().name(4_000_000_000), None);
+        assert_eq!(Users::new().uid_of("no such user"), None);
+        assert_eq!(Users::new().uid_of("nul\0"), None);
+    }
+
+    #[test]
+    fn each_id_is_asked_for_once_known_or_not() {
+        static ASKED: AtomicU32 = AtomicU32::new(0);
+        let name_of = |uid| {
+            ASKED.fetch_add(1, Ordering::Relaxed);
+            (uid == 7).then(|| String::from("seven"))
+        };
+        let mut users = Users::with_lookups(name_of, |_| None);
+        for _ in 0..3 {
+            assert_eq!(users.name(7), Some("seven"));
+            assert_eq!(users.name(8), None);
+        }
+        assert_eq!(ASKED.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn running_through_ids_does_not_fill_the_memory() {
+        let mut users = Users::with_lookups(|uid| Some(uid.to_string()), |_| None);
+        for uid in 0..10_000 {
+            assert_eq!(users.name(uid), Some(uid.to_string().as_str()));
+        }
+        assert!(users.names.len() <= Users::CAPACITY);
+    }
+
+    #[test]
+    fn names_are_asked_for_again_after_a_while() {
+        let mut users = Users::with_lookups(|uid| Some(uid.to_string()), |_| None);
+        users.name(1);
+        users.forget_if_stale(Instant::now());
+        assert_eq!(users.names.len(), 1);
+        users.forget_if_stale(Instant::now() + Users::FRESH);
+        assert_eq!(users.names.len(), 0);
+    }
+}

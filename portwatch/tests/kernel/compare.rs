@@ -1,0 +1,335 @@
+//! Compares what was reported with what was done: every attempt once, every field as it was.
+
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail, ensure};
+
+use super::{
+    driver::Done,
+    source::Source,
+    stream::{Attempt, Stream},
+    sys,
+    truth::{Op, Socket, Truth},
+};
+
+/// How far portwatch's clock may be from the workload's, in nanoseconds.
+const CLOCK_SLACK: i64 = 10_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Op,
+    Via,
+    Tid,
+    Ppid,
+    Comm,
+    Uid,
+    Euid,
+    Gid,
+    User,
+    Family,
+    FamilyNumber,
+    Proto,
+    Addr,
+    Port,
+    ScopeId,
+    LocalAddr,
+    LocalPort,
+    Fd,
+    Ret,
+    Errno,
+    Netns,
+    Options,
+}
+
+#[derive(PartialEq, Eq)]
+enum Knows {
+    /// It is what it was.
+    Always,
+    /// It is what it was, if all stayed as it was until the event was written; else it may be null.
+    WhileItLasts,
+    /// It is what it was, or null.
+    Perhaps,
+}
+
+/// What a source can know, by its nature.
+fn knows(source: Source, field: Field) -> Knows {
+    match (source, field) {
+        // A system call has no socket, only a descriptor to look at afterwards …
+        (
+            Source::Tracepoint,
+            Field::Proto | Field::LocalAddr | Field::LocalPort | Field::Netns | Field::Options,
+        ) => Knows::WhileItLasts,
+        // … and nothing of the kernel's memory, which some kernels forbid to read.
+        (Source::Tracepoint, Field::Euid | Field::User | Field::Ppid) => Knows::Perhaps,
+        (Source::Kprobe | Source::Tracepoint, _) => Knows::Always,
+    }
+}
+
+/// Exactly the attempts of the workload were reported, in their order.
+///
+/// Between threads there is no order; each thread's attempts are compared by themselves.
+pub(crate) fn same_attempts(source: Source, done: &Done, stream: &Stream) -> Result<()> {
+    let mut truths: Vec<&Truth> = done.truths.iter().collect();
+    let mut reported: Vec<&Attempt> = stream.of(done.pid).collect();
+    truths.sort_by_key(|truth| truth.caller.tid);
+    reported.sort_by_key(|attempt| attempt.tid);
+    if truths.len() != reported.len() {
+        bail!("{}", missing_or_more(&truths, &reported, stream));
+    }
+    same_fields(source, &truths, &reported)
+}
+
+/// Those that were written down were reported, in their order; there may be more.
+pub(crate) fn first_attempts(source: Source, done: &Done, stream: &Stream) -> Result<()> {
+    let truths: Vec<&Truth> = done.truths.iter().collect();
+    let reported: Vec<&Attempt> = stream.of(done.pid).collect();
+    if truths.len() > reported.len() {
+        bail!("{}", missing_or_more(&truths, &reported, stream));
+    }
+    same_fields(source, &truths, &reported)
+}
+
+fn same_fields(source: Source, truths: &[&Truth], reported: &[&Attempt]) -> Result<()> {
+    let mut differences = String::new();
+    for (truth, attempt) in truths.iter().zip(reported) {
+        difference(source, truth, attempt, &mut differences);
+    }
+    ensure!(
+        differences.is_empty(),
+        "reported is not what was done:\n{differences}"
+    );
+    Ok(())
+}
+
+fn missing_or_more(truths: &[&Truth], reported: &[&Attempt], stream: &Stream) -> String {
+    let mut text = format!(
+        "{} attempts were made, {} reported, {} lost",
+        truths.len(),
+        reported.len(),
+        stream.lost()
+    );
+    for truth in truths {
+        let _ = write!(text, "\n  made:     {}", made(truth));
+    }
+    for attempt in reported {
+        let Attempt {
+            op,
+            addr,
+            port,
+            ret,
+            fd,
+            tid,
+            ..
+        } = attempt;
+        let _ = write!(
+            text,
+            "\n  reported: {op:?} fd {fd:?} to {addr:?} port {port:?} by {tid} returned {ret:?}"
+        );
+    }
+    text
+}
+
+fn made(truth: &Truth) -> String {
+    let Truth {
+        case,
+        op,
+        addr,
+        port,
+        ret,
+        fd,
+        caller,
+        ..
+    } = truth;
+    format!(
+        "{op:?} fd {fd} to {addr:?} port {port:?} by {} returned {ret} ({case})",
+        caller.tid
+    )
+}
+
+/// Appends what is different, if anything is.
+fn difference(source: Source, truth: &Truth, attempt: &Attempt, text: &mut String) {
+    let mut wrong: Vec<String> = rows(truth, attempt)
+        .into_iter()
+        .filter(|row| !row.is_right(source, truth))
+        .map(|row| format!("{:?} is {:?}, was {:?}", row.field, row.reported, row.truth))
+        .collect();
+    wrong.extend(wrong_times(truth, attempt));
+    if !wrong.is_empty() {
+        let _ = writeln!(text, "  {}", made(truth));
+        for line in wrong {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+}
+
+/// One field, both sides as text.
+struct Row {
+    field: Field,
+    truth: Option<String>,
+    reported: Option<String>,
+}
+
+impl Row {
+    fn new<T: ToString, R: ToString>(field: Field, truth: Option<T>, reported: Option<R>) -> Self {
+        Self {
+            field,
+            truth: truth.map(|value| value.to_string()),
+            reported: reported.map(|value| value.to_string()),
+        }
+    }
+
+    fn is_right(&self, source: Source, truth: &Truth) -> bool {
+        self.reported == self.truth
+            || (self.reported.is_none() && self.may_be_null(source, truth))
+            || self.was_passing(truth)
+    }
+
+    /// A connect that failed had an end while it lasted, which is as good as the one it lost.
+    fn was_passing(&self, truth: &Truth) -> bool {
+        let is_local = matches!(self.field, Field::LocalAddr | Field::LocalPort);
+        let is_over = truth
+            .socket
+            .as_ref()
+            .is_some_and(|socket| !socket.is_bound());
+        is_local && is_over && truth.op == Op::Connect && truth.ret != 0
+    }
+
+    fn may_be_null(&self, source: Source, truth: &Truth) -> bool {
+        let knowledge = match truth.socket.as_ref() {
+            Some(socket) if self.is_out_of_reach(socket) => Knows::Perhaps,
+            _ => knows(source, self.field),
+        };
+        match knowledge {
+            Knows::Always => false,
+            Knows::WhileItLasts => !truth.settled,
+            Knows::Perhaps => true,
+        }
+    }
+
+    /// Whether the kernel itself did not get that far, or there is nothing to know.
+    fn is_out_of_reach(&self, socket: &Socket) -> bool {
+        match self.field {
+            Field::LocalAddr | Field::LocalPort => !socket.reached || !socket.is_bound(),
+            Field::Proto | Field::Netns | Field::Options => !socket.reached,
+            _ => false,
+        }
+    }
+}
+
+fn rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
+    let Truth {
+        op,
+        caller,
+        family,
+        family_number,
+        addr,
+        port,
+        scope_id,
+        fd,
+        ret,
+        ..
+    } = truth;
+    let socket = truth.socket.as_ref();
+    vec![
+        Row::new(
+            Field::Op,
+            Some(format!("{op:?}")),
+            Some(format!("{:?}", attempt.op)),
+        ),
+        Row::new(Field::Via, Some("syscall"), attempt.via.as_ref()),
+        Row::new(Field::Tid, Some(caller.tid), Some(attempt.tid)),
+        Row::new(Field::Ppid, Some(caller.ppid), attempt.ppid),
+        Row::new(Field::Comm, Some(&caller.comm), Some(&attempt.comm)),
+        Row::new(Field::Uid, Some(caller.uid), Some(attempt.uid)),
+        Row::new(Field::Euid, Some(caller.euid), attempt.euid),
+        Row::new(Field::Gid, Some(caller.gid), Some(attempt.gid)),
+        Row::new(
+            Field::User,
+            sys::user_name(caller.euid),
+            attempt.user.as_ref(),
+        ),
+        Row::new(Field::Family, family.as_ref(), attempt.family.as_ref()),
+        Row::new(Field::FamilyNumber, *family_number, attempt.family_number),
+        Row::new(Field::Addr, *addr, attempt.addr),
+        Row::new(Field::Port, *port, attempt.port),
+        Row::new(Field::ScopeId, *scope_id, attempt.scope_id),
+        Row::new(Field::Fd, Some(fd), attempt.fd),
+        Row::new(Field::Ret, Some(ret), attempt.ret),
+        Row::new(Field::Errno, errno_name(*ret), attempt.errno.as_ref()),
+        Row::new(
+            Field::Proto,
+            socket.map(|socket| &socket.proto),
+            attempt.proto.as_ref(),
+        ),
+        Row::new(
+            Field::LocalAddr,
+            socket.map(|socket| socket.local_addr),
+            attempt.local_addr,
+        ),
+        Row::new(
+            Field::LocalPort,
+            socket.and_then(|socket| socket.local_port),
+            attempt.local_port,
+        ),
+        Row::new(
+            Field::Netns,
+            socket.map(|socket| socket.netns),
+            attempt.netns,
+        ),
+        Row::new(
+            Field::Options,
+            socket.map(|socket| listed(*op, &socket.options)),
+            attempt.options.as_ref().map(|options| listed(*op, options)),
+        ),
+    ]
+}
+
+/// In one order. `bind()` has no flags, so it says nothing of waiting.
+fn listed(op: Op, options: &[String]) -> String {
+    let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+    options.retain(|&option| op == Op::Connect || option != "nonblock");
+    options.sort_unstable();
+    options.join(" ")
+}
+
+fn wrong_times(truth: &Truth, attempt: &Attempt) -> Option<String> {
+    let time = i64::try_from(attempt.time.0.as_nanosecond()).unwrap_or(i64::MAX);
+    let latency = attempt
+        .latency_ns
+        .and_then(|latency| i64::try_from(latency).ok());
+    let (earliest, latest) = (truth.began - CLOCK_SLACK, truth.ended + CLOCK_SLACK);
+    if time < earliest || time > latest {
+        return Some(format!(
+            "Time is {time}, was between {} and {}",
+            truth.began, truth.ended
+        ));
+    }
+    match latency {
+        Some(latency) if latency > 0 && latency <= latest - earliest => None,
+        _ => Some(format!(
+            "Latency is {latency:?}, was less than {}",
+            truth.ended - truth.began
+        )),
+    }
+}
+
+/// The names of the errors that occur in these tests, include/uapi/asm-generic/errno*.h.
+fn errno_name(ret: i32) -> Option<String> {
+    let name = match -ret {
+        0 => return None,
+        libc::EACCES => "EACCES",
+        libc::EADDRINUSE => "EADDRINUSE",
+        libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+        libc::EAFNOSUPPORT => "EAFNOSUPPORT",
+        libc::EBADF => "EBADF",
+        libc::ECONNREFUSED => "ECONNREFUSED",
+        libc::EFAULT => "EFAULT",
+        libc::EINPROGRESS => "EINPROGRESS",
+        libc::EINVAL => "EINVAL",
+        libc::EISCONN => "EISCONN",
+        libc::ENETUNREACH => "ENETUNREACH",
+        libc::ENOTSOCK => "ENOTSOCK",
+        other => return Some(format!("error {other}, which no test provokes")),
+    };
+    Some(name.to_owned())
+}

@@ -1,0 +1,127 @@
+//! A workload as a child process: this test binary again, told to be one.
+
+use std::{
+    io::{BufReader, Write as _},
+    process::{ChildStdin, ChildStdout, Command},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{
+    portwatch::Portwatch,
+    process::{Process, next_line},
+    sys,
+    truth::{Line, Truth},
+    workload,
+};
+
+/// How a workload goes about its attempts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// After each it waits until portwatch has written it, and leaves all as it is until then
+    Stepwise,
+    /// One after the other, and then it is gone
+    Burst,
+}
+
+impl Pace {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Stepwise => "stepwise",
+            Self::Burst => "burst",
+        }
+    }
+}
+
+/// A workload that has attempted nothing yet.
+pub(crate) struct Workload {
+    process: Process,
+    stdout: BufReader<ChildStdout>,
+    stdin: ChildStdin,
+}
+
+/// All that a workload did.
+#[derive(Default)]
+pub(crate) struct Done {
+    pub(crate) pid: u32,
+    pub(crate) truths: Vec<Truth>,
+    pub(crate) skipped: Vec<String>,
+    /// Attempts without a truth of their own
+    pub(crate) total: u64,
+}
+
+impl Workload {
+    pub(crate) fn prepare(name: &str, pace: Pace) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(workload::FLAG).args([name, pace.name()]);
+        let mut process = Process::spawn(&mut command)?;
+        let (mut stdout, stdin) = (process.stdout()?, process.stdin()?);
+        match next_line(&mut stdout)?
+            .map(|line| serde_json::from_str(&line))
+            .transpose()?
+        {
+            Some(Line::Ready) => Ok(Self {
+                process,
+                stdout,
+                stdin,
+            }),
+            Some(other) => bail!("the workload began with {other:?}"),
+            None => Err(process.obituary().context("the workload did not start")),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Lets it run to its end, with portwatch watching.
+    pub(crate) fn run(self, portwatch: &mut Portwatch) -> Result<Done> {
+        self.run_watched_by(&mut [portwatch])
+    }
+
+    /// Lets it run to its end; each of the given portwatches must see all of it.
+    pub(crate) fn run_watched_by(mut self, portwatches: &mut [&mut Portwatch]) -> Result<Done> {
+        let mut done = Done {
+            pid: self.pid(),
+            ..Done::default()
+        };
+        self.answer()?;
+        while let Some(line) = next_line(&mut self.stdout)? {
+            match serde_json::from_str(&line)? {
+                Line::Attempt(truth) => done.truths.push(*truth),
+                Line::Skipped { what, why } => done.skipped.push(format!("{what}: {why}")),
+                Line::Total(total) => done.total += total,
+                Line::Settle => {
+                    for portwatch in &mut *portwatches {
+                        portwatch.wait_for(done.pid, done.truths.len())?;
+                    }
+                    self.answer()?;
+                }
+                Line::LowerPortStart(port) => {
+                    sys::in_netns_of(done.pid, || lower_port_start(port))?;
+                    self.answer()?;
+                }
+                Line::Ready => bail!("the workload was ready already"),
+            }
+        }
+        self.process
+            .wait()?
+            .expect_code(0)
+            .context("the workload failed")?;
+        ensure!(
+            !done.truths.is_empty() || done.total > 0,
+            "the workload attempted nothing"
+        );
+        Ok(done)
+    }
+
+    fn answer(&mut self) -> Result<()> {
+        self.stdin
+            .write_all(b"\n")
+            .context("the workload does not listen")
+    }
+}
+
+fn lower_port_start(port: u16) -> Result<()> {
+    sys::set_net("ipv4/ip_unprivileged_port_start", &port.to_string())
+}

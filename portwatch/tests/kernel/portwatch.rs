@@ -1,0 +1,173 @@
+//! portwatch as a child process, and the stream it writes.
+
+use std::{
+    collections::BTreeMap,
+    io::BufReader,
+    process::{ChildStdout, Command},
+    sync::mpsc::{self, Receiver},
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+
+use super::{
+    process::{Ended, Process, next_line},
+    source::{self, Source},
+    stream::Stream,
+};
+
+/// portwatch with its start line read: from here on it misses nothing.
+///
+/// Nothing after that line is read before [`Started::read`]: a reader that stalls.
+pub(crate) struct Started {
+    process: Process,
+    stdout: BufReader<ChildStdout>,
+    stream: Stream,
+}
+
+/// portwatch with somebody who reads what it writes.
+pub(crate) struct Portwatch {
+    process: Process,
+    lines: Receiver<Result<String>>,
+    stream: Stream,
+    counts: BTreeMap<u32, usize>,
+}
+
+/// `portwatch --json --source …` with more arguments.
+pub(crate) fn command(source: Source, args: &[&str]) -> Result<Command> {
+    let mut command = Command::new(source::binary()?);
+    command
+        .args(["--json", "--source", source.name()])
+        .args(args);
+    Ok(command)
+}
+
+/// Starts it and reads on, as users do.
+pub(crate) fn start(source: Source, args: &[&str]) -> Result<Portwatch> {
+    Ok(Started::run(&mut command(source, args)?)?
+        .check_backend(source)?
+        .read())
+}
+
+impl Started {
+    pub(crate) fn run(command: &mut Command) -> Result<Self> {
+        let mut process = Process::spawn(command)?;
+        let mut stdout = process.stdout()?;
+        let mut stream = Stream::default();
+        match next_line(&mut stdout)? {
+            Some(line) => stream.push(&line)?,
+            None => return Err(process.obituary().context("portwatch did not start")),
+        }
+        Ok(Self {
+            process,
+            stdout,
+            stream,
+        })
+    }
+
+    pub(crate) fn check_backend(self, source: Source) -> Result<Self> {
+        let start = self.stream.starts.first().context("no start")?;
+        ensure!(
+            start.backend == source.name(),
+            "the backend is {}, expected {}",
+            start.backend,
+            source.name()
+        );
+        ensure!(!start.hooks.is_empty(), "no hooks in the start line");
+        ensure!(
+            start.pid == self.process.pid(),
+            "pid {} in the start line of {}",
+            start.pid,
+            self.process.pid()
+        );
+        Ok(self)
+    }
+
+    /// Reads all further lines as they come.
+    pub(crate) fn read(self) -> Portwatch {
+        let Self {
+            process,
+            mut stdout,
+            stream,
+        } = self;
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            while let Some(line) = next_line(&mut stdout).transpose() {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Portwatch {
+            process,
+            lines,
+            stream,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Closes the reading end of its stdout.
+    pub(crate) fn close_stdout(self) -> Process {
+        self.process
+    }
+}
+
+impl Portwatch {
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Stops it in its tracks, until somebody waits for it.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Reads until so many attempts of that process were written.
+    pub(crate) fn wait_for(&mut self, pid: u32, attempts: usize) -> Result<()> {
+        self.signal(Signal::CONT)?;
+        while self.counts.get(&pid).copied().unwrap_or(0) < attempts {
+            match self.lines.recv() {
+                Ok(line) => self.take(&line?)?,
+                Err(_) => return Err(self.process.obituary().context("portwatch ended too early")),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, line: &str) -> Result<()> {
+        let before = self.stream.attempts.len();
+        self.stream.push(line)?;
+        for attempt in &self.stream.attempts[before..] {
+            *self.counts.entry(attempt.pid).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends it as Ctrl-C does.
+    pub(crate) fn stop(self) -> Result<Stream> {
+        self.signal(Signal::INT)?;
+        self.finish()
+    }
+
+    /// Waits for the end that it was told beforehand, or by a signal.
+    pub(crate) fn finish(mut self) -> Result<Stream> {
+        while let Ok(line) = self.lines.recv() {
+            self.take(&line?)?;
+        }
+        let Ended { stderr, .. } = self.process.wait()?.expect_code(0)?;
+        self.stream
+            .check_end()
+            .with_context(|| format!("stderr: {stderr:?}"))?;
+        Ok(self.stream)
+    }
+
+    /// Its end by SIGKILL.
+    pub(crate) fn kill(mut self) -> Result<Ended> {
+        self.signal(Signal::KILL)?;
+        self.process.wait()?.expect_code(128 + libc::SIGKILL)
+    }
+}

@@ -1,0 +1,164 @@
+//! System calls with arguments that std and rustix do not let pass, and addresses as bytes.
+
+use std::{
+    ffi::c_void,
+    io,
+    net::SocketAddr,
+    os::fd::{AsRawFd as _, RawFd},
+    os::unix::fs::MetadataExt as _,
+};
+
+use anyhow::{Context as _, Result};
+use rustix::{
+    net::{AddressFamily, SocketType, socket},
+    thread::{Gid, Uid, UnshareFlags},
+};
+
+use super::truth::Op;
+
+/// Length of `struct sockaddr_in` and `struct sockaddr_in6`
+pub(crate) const IPV4_LEN: u32 = 16;
+pub(crate) const IPV6_LEN: u32 = 28;
+
+/// `bind(fd, address, len)` or `connect(…)` as given: 0, or the negative errno.
+///
+/// The address is a number because some of those passed here are no pointers at all.
+pub(crate) fn attempt(op: Op, fd: RawFd, address: usize, len: u32) -> i32 {
+    let number = match op {
+        Op::Bind => libc::SYS_bind,
+        Op::Connect => libc::SYS_connect,
+    };
+    let pointer = std::ptr::with_exposed_provenance::<c_void>(address);
+    // SAFETY: both calls only read from the address, and the kernel checks that it can.
+    let result = unsafe { libc::syscall(number, fd, pointer, len) };
+    if result == 0 {
+        0
+    } else {
+        -io::Error::last_os_error().raw_os_error().unwrap_or(0)
+    }
+}
+
+/// `struct sockaddr_in` or `struct sockaddr_in6`
+pub(crate) fn sockaddr(address: SocketAddr) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(IPV6_LEN as usize);
+    bytes.extend(family_number(address).to_ne_bytes());
+    bytes.extend(address.port().to_be_bytes());
+    match address {
+        SocketAddr::V4(v4) => {
+            bytes.extend(v4.ip().octets());
+            bytes.extend([0; 8]);
+        }
+        SocketAddr::V6(v6) => {
+            bytes.extend(v6.flowinfo().to_be_bytes());
+            bytes.extend(v6.ip().octets());
+            bytes.extend(v6.scope_id().to_ne_bytes());
+        }
+    }
+    bytes
+}
+
+fn family_number(address: SocketAddr) -> u16 {
+    match address {
+        SocketAddr::V4(_) => AddressFamily::INET.as_raw(),
+        SocketAddr::V6(_) => AddressFamily::INET6.as_raw(),
+    }
+}
+
+/// Moves the calling thread to a network namespace of its own, in which only loopback is up.
+pub(crate) fn enter_own_netns() -> Result<()> {
+    // SAFETY: of the flags only FILES is dangerous.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
+        .context("unshare(CLONE_NEWNET)")?;
+    raise_loopback().context("cannot bring up lo")
+}
+
+fn raise_loopback() -> io::Result<()> {
+    let control = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    // SAFETY: integers and arrays of them, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = 1;
+    debug_assert_eq!(libc::IFF_UP, 1);
+    // SAFETY: SIOCSIFFLAGS reads one `struct ifreq`.
+    match unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sets a setting of the calling thread's network namespace: /proc/sys/net shows each its own.
+pub(crate) fn set_net(name: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/net/{name}");
+    std::fs::write(&path, value).with_context(|| format!("cannot write {value:?} to {path}"))
+}
+
+/// Inode of the calling thread's network namespace.
+pub(crate) fn netns() -> Result<u64> {
+    Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino())
+}
+
+/// Runs something in the network namespace of another process.
+pub(crate) fn in_netns_of<T: Send>(
+    pid: u32,
+    action: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+    on_own_thread(move || {
+        let kind = rustix::thread::LinkNameSpaceType::Network;
+        rustix::thread::move_into_link_name_space(
+            std::os::fd::AsFd::as_fd(&namespace),
+            Some(kind),
+        )?;
+        action()
+    })
+}
+
+/// Runs something, and the processes that it starts, in a network namespace of its own.
+pub(crate) fn in_own_netns<T: Send>(action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    on_own_thread(|| {
+        enter_own_netns()?;
+        action()
+    })
+}
+
+/// Namespaces belong to threads: this one ends with the action.
+fn on_own_thread<T: Send>(action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| scope.spawn(action).join())
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("the thread in its own namespace panicked")))
+}
+
+/// Gives up root for good: real, effective and saved ids, and all groups.
+///
+/// For the calling thread only, so it comes before any other thread is started.
+pub(crate) fn become_user(uid: u32) -> Result<()> {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_thread_res_uid(user, user, user)?;
+    Ok(())
+}
+
+/// Blocks until a connection waits to be accepted.
+pub(crate) fn wait_for_connection(listener: RawFd) -> Result<()> {
+    let mut poll = libc::pollfd {
+        fd: listener,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one `struct pollfd`, as said by the count.
+    match unsafe { libc::poll(&raw mut poll, 1, -1) } {
+        1 => Ok(()),
+        _ => Err(io::Error::last_os_error()).context("poll"),
+    }
+}
+
+/// The name that /etc/passwd has for a uid.
+pub(crate) fn user_name(uid: u32) -> Option<String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = passwd
+        .lines()
+        .find(|line| line.split(':').nth(2) == Some(uid.to_string().as_str()))?;
+    line.split(':').next().map(str::to_owned)
+}

@@ -1,0 +1,150 @@
+//! The trials: each runs once per source.
+
+use std::fmt;
+
+use anyhow::Result;
+use libtest_mimic::{Completion, Failed, Trial};
+
+mod bind;
+mod connect;
+mod cost;
+mod filter;
+mod load;
+mod name;
+mod privilege;
+mod program;
+mod stop;
+
+use super::{
+    compare::same_attempts,
+    driver::{Done, Pace, Workload},
+    portwatch,
+    source::Source,
+    stream::Stream,
+};
+
+type Test = fn(Source) -> Result<()>;
+
+const TRIALS: &[(&str, Test)] = &[
+    (
+        "four_binds_of_an_ordinary_user",
+        bind::four_binds_of_an_ordinary_user,
+    ),
+    (
+        "every_protocol_while_its_socket_is_open",
+        bind::every_protocol_while_its_socket_is_open,
+    ),
+    (
+        "every_protocol_when_the_process_is_gone",
+        bind::every_protocol_when_the_process_is_gone,
+    ),
+    ("every_error_of_bind", bind::every_error_of_bind),
+    (
+        "foreign_family_on_an_internet_socket",
+        bind::foreign_family_on_an_internet_socket,
+    ),
+    (
+        "reused_descriptor_is_not_mistaken",
+        bind::reused_descriptor_is_not_mistaken,
+    ),
+    (
+        "every_outcome_of_connect",
+        connect::every_outcome_of_connect,
+    ),
+    ("every_error_of_connect", connect::every_error_of_connect),
+    ("sixty_blocked_connects", connect::sixty_blocked_connects),
+    (
+        "af_unix_and_others_never_appear",
+        name::af_unix_and_others_never_appear,
+    ),
+    ("hostile_comm_in_json", name::hostile_comm_in_json),
+    ("hostile_comm_in_text", name::hostile_comm_in_text),
+    (
+        "storm_is_written_or_counted_as_lost",
+        load::storm_is_written_or_counted_as_lost,
+    ),
+    (
+        "storm_with_a_stalled_reader_is_written_or_counted_as_lost",
+        load::storm_with_a_stalled_reader,
+    ),
+    ("python_and_curl", program::python_and_curl),
+    ("busybox_httpd_and_wget", program::busybox_httpd_and_wget),
+    ("stops_after_three_attempts", stop::after_three_attempts),
+    ("stops_after_a_second", stop::after_a_second),
+    (
+        "stops_at_sigterm_with_a_summary",
+        stop::at_sigterm_with_a_summary,
+    ),
+    (
+        "stops_quietly_when_nobody_reads",
+        stop::quietly_when_nobody_reads,
+    ),
+    ("two_at_once_see_the_same", stop::two_at_once_see_the_same),
+    (
+        "killed_leaves_nothing_behind",
+        stop::killed_leaves_nothing_behind,
+    ),
+    (
+        "without_privileges_it_says_what_is_missing",
+        privilege::without_any,
+    ),
+    ("few_capabilities_suffice", privilege::few_suffice),
+    ("starts_within_100_ms", cost::starts_within_100_ms),
+    ("memory_stays_below_12_mib", cost::memory_stays_below_12_mib),
+    ("filter_by_pid", filter::by_pid),
+    ("filter_by_uid", filter::by_uid),
+    ("filter_by_user_name", filter::by_user_name),
+    ("filter_by_ports", filter::by_ports),
+    ("filter_failed", filter::failed),
+];
+
+pub(crate) fn all() -> Vec<Trial> {
+    Source::ALL
+        .into_iter()
+        .flat_map(|source| {
+            TRIALS
+                .iter()
+                .map(move |&(name, test)| trial(source, name, test))
+        })
+        .collect()
+}
+
+fn trial(source: Source, name: &str, test: Test) -> Trial {
+    Trial::ignorable_test(format!("{}::{name}", source.name()), move || {
+        run(source, test).map_err(|error| Failed::from(format!("{error:#}")))
+    })
+}
+
+fn run(source: Source, test: Test) -> Result<Completion> {
+    if let Some(why) = source.unusable()? {
+        return Ok(Completion::ignored_with(why));
+    }
+    match test(source) {
+        Ok(()) => Ok(Completion::Completed),
+        Err(error) => match error.downcast::<Impossible>() {
+            Ok(impossible) => Ok(Completion::ignored_with(impossible)),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+/// What a trial needs that this machine does not have.
+#[derive(Debug)]
+struct Impossible(String);
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Impossible {}
+
+/// Watches a workload and compares: all of it was reported, and nothing was lost.
+fn exactly(source: Source, workload: &str, pace: Pace) -> Result<(Done, Stream)> {
+    let mut portwatch = portwatch::start(source, &[])?;
+    let done = Workload::prepare(workload, pace)?.run(&mut portwatch)?;
+    let stream = portwatch.stop()?;
+    same_attempts(source, &done, &stream)?;
+    Ok((done, stream))
+}

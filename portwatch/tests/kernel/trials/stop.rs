@@ -1,0 +1,87 @@
+//! How portwatch ends.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use super::{
+    super::{
+        compare::same_attempts,
+        driver::{Pace, Workload},
+        portwatch::{self, Started},
+        source::{self, Source},
+    },
+    exactly,
+};
+
+pub(super) fn after_three_attempts(source: Source) -> Result<()> {
+    let portwatch = portwatch::start(source, &["-c", "3"])?;
+    Workload::prepare("five_binds", Pace::Burst)?.run_watched_by(&mut [])?;
+    let written = portwatch.finish()?.attempts.len();
+    ensure!(written == 3, "{written} attempts were written, expected 3");
+    Ok(())
+}
+
+pub(super) fn after_a_second(source: Source) -> Result<()> {
+    let portwatch = portwatch::start(source, &["-d", "1"])?;
+    let started = Instant::now();
+    portwatch.finish()?;
+    let took = started.elapsed();
+    // The second began before its start line was read.
+    ensure!(took > Duration::from_millis(500), "it ended after {took:?}");
+    ensure!(
+        source::is_emulated() || took < Duration::from_millis(1500),
+        "it ended after {took:?}"
+    );
+    Ok(())
+}
+
+pub(super) fn at_sigterm_with_a_summary(source: Source) -> Result<()> {
+    let mut portwatch = portwatch::start(source, &[])?;
+    let done = Workload::prepare("five_binds", Pace::Burst)?.run(&mut portwatch)?;
+    portwatch.signal(Signal::TERM)?;
+    same_attempts(source, &done, &portwatch.finish()?)
+}
+
+pub(super) fn quietly_when_nobody_reads(source: Source) -> Result<()> {
+    let mut process = Started::run(&mut portwatch::command(source, &[])?)?.close_stdout();
+    Workload::prepare("five_binds", Pace::Burst)?.run_watched_by(&mut [])?;
+    process.wait()?.expect_code(0)?.expect_quiet().map(drop)
+}
+
+pub(super) fn two_at_once_see_the_same(source: Source) -> Result<()> {
+    let mut one = portwatch::start(source, &[])?;
+    let mut other = portwatch::start(source, &[])?;
+    let done = Workload::prepare("five_binds", Pace::Stepwise)?
+        .run_watched_by(&mut [&mut one, &mut other])?;
+    same_attempts(source, &done, &one.stop()?)?;
+    same_attempts(source, &done, &other.stop()?)
+}
+
+pub(super) fn killed_leaves_nothing_behind(source: Source) -> Result<()> {
+    let before = traces();
+    let mut portwatch = portwatch::start(source, &[])?;
+    Workload::prepare("five_binds", Pace::Stepwise)?.run(&mut portwatch)?;
+    portwatch.kill()?;
+    let after = traces();
+    ensure!(
+        before == after,
+        "left behind: {after:?}, before: {before:?}"
+    );
+    exactly(source, "five_binds", Pace::Stepwise).map(drop)
+}
+
+/// What outlives a process in the kernel: named probes and pinned maps.
+fn traces() -> (String, Vec<String>) {
+    let probes = fs::read_to_string("/sys/kernel/tracing/kprobe_events").unwrap_or_default();
+    let pinned = fs::read_dir("/sys/fs/bpf").into_iter().flatten().flatten();
+    let mut pinned: Vec<String> = pinned
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    pinned.sort();
+    (probes, pinned)
+}

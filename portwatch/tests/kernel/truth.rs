@@ -1,0 +1,87 @@
+//! What a workload says about itself: the truth that portwatch's events are compared with.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Op {
+    Bind,
+    Connect,
+}
+
+/// One line of a workload's stdout.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// Started, and nothing attempted yet. Waits for an answer.
+    Ready,
+    Attempt(Box<Truth>),
+    /// Waits for an answer, to be given once portwatch has written all attempts so far.
+    Settle,
+    /// Waits until `net.ipv4.ip_unprivileged_port_start` of its namespace is that.
+    LowerPortStart(u16),
+    /// What this kernel does not offer
+    Skipped {
+        what: String,
+        why: String,
+    },
+    /// So many attempts were made without a line for each.
+    Total(u64),
+}
+
+/// One attempt as the one who made it knows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Truth {
+    /// What it was to show
+    pub(crate) case: String,
+    pub(crate) op: Op,
+    pub(crate) caller: Caller,
+    /// Of the address that was passed, if it was readable
+    pub(crate) family: Option<String>,
+    pub(crate) family_number: Option<u16>,
+    pub(crate) addr: Option<IpAddr>,
+    pub(crate) port: Option<u16>,
+    pub(crate) scope_id: Option<u32>,
+    pub(crate) fd: i32,
+    pub(crate) ret: i32,
+    /// `None` where the descriptor is no internet socket
+    pub(crate) socket: Option<Socket>,
+    /// Unix time, nanoseconds
+    pub(crate) began: i64,
+    pub(crate) ended: i64,
+    /// Whether everything stayed as the call left it until portwatch had written the event
+    pub(crate) settled: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Caller {
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    pub(crate) ppid: u32,
+    pub(crate) uid: u32,
+    pub(crate) euid: u32,
+    pub(crate) gid: u32,
+    pub(crate) comm: String,
+}
+
+/// The socket as the call left it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Socket {
+    pub(crate) proto: String,
+    pub(crate) local_addr: IpAddr,
+    /// `None` for raw sockets, which have no ports
+    pub(crate) local_port: Option<u16>,
+    pub(crate) netns: u64,
+    pub(crate) options: Vec<String>,
+    /// Whether the call came as far as the protocol
+    pub(crate) reached: bool,
+}
+
+impl Socket {
+    /// Has an end of its own: an address or a port.
+    pub(crate) fn is_bound(&self) -> bool {
+        !self.local_addr.is_unspecified() || self.local_port.is_some_and(|port| port != 0)
+    }
+}

@@ -1,0 +1,89 @@
+//! The other side of a test: processes that bind and connect, and say truthfully what they did.
+//!
+//! Each runs as a process of its own: this binary with [`FLAG`], a name and a pace.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+mod bind;
+mod confined;
+mod connect;
+mod load;
+mod other;
+mod recorder;
+
+use recorder::Recorder;
+
+use super::driver::Pace;
+
+/// First argument of a workload's process.
+pub(crate) const FLAG: &str = "--workload";
+/// Name of the one that becomes another program.
+pub(crate) const CONFINED: &str = "confined";
+
+/// So many connects wait at once in `blocked_connects`.
+pub(crate) const BLOCKED: usize = 60;
+/// So many attempts are made by `thousand_binds`.
+pub(crate) const THOUSAND: u64 = 1000;
+/// So many attempts are made by `storm`, by so many threads.
+pub(crate) const STORM: u64 = STORM_THREADS * STORM_EACH;
+const STORM_THREADS: u64 = 4;
+const STORM_EACH: u64 = 5000;
+/// The ordinary user's uid.
+pub(crate) const USER: u32 = 1000;
+/// The ports that `mixture` takes and finds closed, in a network namespace of its own.
+pub(crate) const TAKEN: u16 = 7001;
+pub(crate) const CLOSED: u16 = 7002;
+
+pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With a broken stderr there is nobody to tell.
+            let _ = writeln!(io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut args: impl Iterator<Item = OsString>) -> Result<()> {
+    let name = args
+        .next()
+        .and_then(|name| name.into_string().ok())
+        .context("no workload named")?;
+    if name == CONFINED {
+        return confined::exec(args);
+    }
+    let pace = if args
+        .next()
+        .is_some_and(|pace| pace == Pace::Stepwise.name())
+    {
+        Pace::Stepwise
+    } else {
+        Pace::Burst
+    };
+    let recorder = Recorder::start(pace)?;
+    match name.as_str() {
+        "four_binds" => bind::four_binds_of_an_ordinary_user(&recorder),
+        "every_protocol" => bind::every_protocol(&recorder),
+        "bind_errors" => bind::errors(&recorder),
+        "foreign_family" => bind::foreign_family(&recorder),
+        "reused_descriptor" => bind::reused_descriptor(&recorder),
+        "connects" => connect::every_outcome(&recorder),
+        "connect_errors" => connect::errors(&recorder),
+        "blocked_connects" => connect::blocked(&recorder),
+        "other_families" => other::families(&recorder),
+        "hostile_names" => other::hostile_names(&recorder),
+        "five_binds" => load::binds(&recorder, 5),
+        "thousand_binds" => load::binds(&recorder, THOUSAND),
+        "storm" => load::storm(&recorder),
+        "mixture" => load::mixture(&recorder),
+        "mixture_of_user" => load::mixture_of_user(&recorder),
+        unknown => bail!("no workload is named {unknown}"),
+    }
+}

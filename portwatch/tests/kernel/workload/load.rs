@@ -1,0 +1,79 @@
+//! Many attempts, and mixed ones.
+
+use std::{net::SocketAddr, os::fd::AsRawFd as _};
+
+use anyhow::{Result, anyhow, ensure};
+use rustix::net::{AddressFamily, SocketType, socket};
+
+use super::super::{sys, truth::Op};
+use super::{
+    CLOSED, STORM_EACH, STORM_THREADS, TAKEN, USER,
+    recorder::{LOOPBACK, Recorder, Socket},
+};
+
+/// Some binds in a row.
+pub(super) fn binds(recorder: &Recorder, attempts: u64) -> Result<()> {
+    for _ in 0..attempts {
+        recorder.bind(
+            "one of some",
+            &Socket::udp4()?,
+            SocketAddr::new(LOOPBACK, 0),
+            0,
+        )?;
+    }
+    Ok(())
+}
+
+/// Several threads bind as fast as they can. Counted, not written down: that would slow them.
+pub(super) fn storm(recorder: &Recorder) -> Result<()> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..STORM_THREADS)
+            .map(|_| scope.spawn(bind_quickly))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
+    })?;
+    recorder.total(STORM_THREADS * STORM_EACH)
+}
+
+fn bind_quickly() -> Result<()> {
+    let address = sys::sockaddr(SocketAddr::new(LOOPBACK, 0));
+    let pointer = address.as_ptr().expose_provenance();
+    for _ in 0..STORM_EACH {
+        let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+        let ret = sys::attempt(Op::Bind, socket.as_raw_fd(), pointer, sys::IPV4_LEN);
+        ensure!(ret == 0, "bind returned {ret}");
+    }
+    Ok(())
+}
+
+/// Successes and failures of both kinds, on several ports.
+pub(super) fn mixture(recorder: &Recorder) -> Result<()> {
+    sys::enter_own_netns()?;
+    mix(recorder)
+}
+
+/// The same by an ordinary user.
+pub(super) fn mixture_of_user(recorder: &Recorder) -> Result<()> {
+    sys::enter_own_netns()?;
+    sys::become_user(USER)?;
+    mix(recorder)
+}
+
+fn mix(recorder: &Recorder) -> Result<()> {
+    let [any, taken, closed] = [0, TAKEN, CLOSED].map(|port| SocketAddr::new(LOOPBACK, port));
+    let holder = Socket::tcp4()?;
+    recorder.bind("a free port", &holder, taken, 0)?;
+    recorder.bind("a taken port", &Socket::tcp4()?, taken, -libc::EADDRINUSE)?;
+    recorder.bind("any port", &Socket::tcp4()?, any, 0)?;
+    rustix::net::listen(&holder, 8)?;
+    recorder.connect("to a listener", &Socket::tcp4()?, taken, 0)?;
+    recorder.connect(
+        "to a closed port",
+        &Socket::tcp4()?,
+        closed,
+        -libc::ECONNREFUSED,
+    )?;
+    recorder.connect("datagrams to a closed port", &Socket::udp4()?, closed, 0)
+}

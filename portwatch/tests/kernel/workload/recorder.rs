@@ -1,0 +1,384 @@
+//! Makes attempts and writes down what came of them.
+
+use std::{
+    io::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::{
+    net::{AddressFamily, Protocol, SocketType, ipproto, sockopt},
+    process,
+};
+
+use super::super::{
+    driver::Pace,
+    sys,
+    truth::{self, Caller, Line, Op, Truth},
+};
+
+pub(super) struct Recorder {
+    pace: Pace,
+}
+
+/// A socket, and portwatch's word for its protocol.
+pub(super) struct Socket {
+    fd: OwnedFd,
+    proto: &'static str,
+}
+
+/// What is passed as the address.
+#[derive(Clone, Copy)]
+pub(super) enum Address {
+    Ip(SocketAddr),
+    /// With a length that is not its own
+    Sized(SocketAddr, i32),
+    /// 16 bytes of an address of that family
+    Family(u16),
+    /// A pointer to nothing readable
+    Nowhere(usize),
+}
+
+/// The descriptor that is passed.
+#[derive(Clone, Copy)]
+pub(super) enum Descriptor<'a> {
+    Socket(&'a Socket),
+    /// Not an internet socket
+    Other(RawFd),
+}
+
+pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+impl Socket {
+    pub(super) fn open(
+        family: AddressFamily,
+        kind: SocketType,
+        protocol: Option<Protocol>,
+        proto: &'static str,
+    ) -> io::Result<Self> {
+        let fd = rustix::net::socket(family, kind, protocol)?;
+        Ok(Self { fd, proto })
+    }
+
+    pub(super) fn tcp4() -> io::Result<Self> {
+        Self::open(
+            AddressFamily::INET,
+            SocketType::STREAM,
+            Some(ipproto::TCP),
+            "tcp",
+        )
+    }
+
+    pub(super) fn tcp6() -> io::Result<Self> {
+        Self::open(
+            AddressFamily::INET6,
+            SocketType::STREAM,
+            Some(ipproto::TCP),
+            "tcp",
+        )
+    }
+
+    pub(super) fn udp4() -> io::Result<Self> {
+        Self::open(
+            AddressFamily::INET,
+            SocketType::DGRAM,
+            Some(ipproto::UDP),
+            "udp",
+        )
+    }
+
+    /// A TCP socket of the family of that address.
+    pub(super) fn tcp(address: SocketAddr) -> io::Result<Self> {
+        if address.is_ipv4() {
+            Self::tcp4()
+        } else {
+            Self::tcp6()
+        }
+    }
+
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    pub(super) fn local(&self) -> Result<SocketAddr> {
+        Ok(SocketAddr::try_from(rustix::net::getsockname(&self.fd)?)?)
+    }
+
+    fn truth(&self, reached: bool) -> Result<truth::Socket> {
+        let local = self.local()?;
+        Ok(truth::Socket {
+            proto: self.proto.to_owned(),
+            local_addr: local.ip(),
+            local_port: (self.proto != "raw").then_some(local.port()),
+            netns: sys::netns()?,
+            options: self.options(local)?,
+            reached,
+        })
+    }
+
+    fn options(&self, local: SocketAddr) -> Result<Vec<String>> {
+        let nonblock = rustix::fs::fcntl_getfl(&self.fd)?.contains(rustix::fs::OFlags::NONBLOCK);
+        let v6only = local.is_ipv6() && sockopt::ipv6_v6only(&self.fd)?;
+        let options = [
+            (sockopt::socket_reuseaddr(&self.fd)?, "reuseaddr"),
+            (sockopt::socket_reuseport(&self.fd)?, "reuseport"),
+            (v6only, "v6only"),
+            (nonblock, "nonblock"),
+        ];
+        Ok(options
+            .into_iter()
+            .filter(|(set, _)| *set)
+            .map(|(_, name)| name.to_owned())
+            .collect())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Recorder {
+    /// Says that it is ready, and waits for leave.
+    pub(super) fn start(pace: Pace) -> Result<Self> {
+        let recorder = Self { pace };
+        recorder.ask(&Line::Ready)?;
+        Ok(recorder)
+    }
+
+    pub(super) fn bind(
+        &self,
+        case: &str,
+        socket: &Socket,
+        address: SocketAddr,
+        expected: i32,
+    ) -> Result<()> {
+        self.attempt(
+            case,
+            Op::Bind,
+            Descriptor::Socket(socket),
+            Address::Ip(address),
+            expected,
+        )
+    }
+
+    pub(super) fn connect(
+        &self,
+        case: &str,
+        socket: &Socket,
+        address: SocketAddr,
+        expected: i32,
+    ) -> Result<()> {
+        self.attempt(
+            case,
+            Op::Connect,
+            Descriptor::Socket(socket),
+            Address::Ip(address),
+            expected,
+        )
+    }
+
+    /// Makes one attempt and writes it down; an error if it did not end as the case needs it to.
+    pub(super) fn attempt(
+        &self,
+        case: &str,
+        op: Op,
+        descriptor: Descriptor<'_>,
+        address: Address,
+        expected: i32,
+    ) -> Result<()> {
+        let began = now();
+        let ret = address.pass(op, descriptor.fd());
+        let ended = now();
+        ensure!(
+            ret == expected,
+            "{case}: {op:?} returned {ret}, the case needs {expected}"
+        );
+        let truth = Truth {
+            case: case.to_owned(),
+            op,
+            caller: caller()?,
+            family: address.family(),
+            family_number: address.other_family(),
+            addr: address.readable().map(|ip| ip.ip()),
+            port: address.readable().map(|ip| ip.port()),
+            scope_id: None,
+            fd: descriptor.fd(),
+            ret,
+            socket: descriptor.truth(address)?,
+            began,
+            ended,
+            settled: self.pace == Pace::Stepwise,
+        };
+        say(&Line::Attempt(Box::new(truth)))?;
+        if self.pace == Pace::Stepwise {
+            self.settle()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits until portwatch has written all attempts so far.
+    pub(super) fn settle(&self) -> Result<()> {
+        self.ask(&Line::Settle)
+    }
+
+    /// Says something and waits for the answer.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever has no recorder has nobody to ask"
+    )]
+    pub(super) fn ask(&self, question: &Line) -> Result<()> {
+        say(question)?;
+        let length = io::stdin().read_line(&mut String::new())?;
+        ensure!(length > 0, "the test does not answer");
+        Ok(())
+    }
+
+    /// Takes note of what this kernel does not offer.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever has no recorder has nobody to tell"
+    )]
+    pub(super) fn skip(&self, what: &str, why: &io::Error) -> Result<()> {
+        say(&Line::Skipped {
+            what: what.to_owned(),
+            why: why.to_string(),
+        })
+    }
+
+    /// So many attempts were made beside those written down.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever has no recorder has nobody to tell"
+    )]
+    pub(super) fn total(&self, attempts: u64) -> Result<()> {
+        say(&Line::Total(attempts))
+    }
+}
+
+fn say(line: &Line) -> Result<()> {
+    let mut text = serde_json::to_string(line)?;
+    text.push('\n');
+    io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .context("nobody listens")
+}
+
+fn caller() -> Result<Caller> {
+    Ok(Caller {
+        pid: std::process::id(),
+        tid: rustix::thread::gettid()
+            .as_raw_nonzero()
+            .get()
+            .cast_unsigned(),
+        ppid: std::os::unix::process::parent_id(),
+        uid: process::getuid().as_raw(),
+        euid: process::geteuid().as_raw(),
+        gid: process::getgid().as_raw(),
+        comm: rustix::thread::name()?.to_string_lossy().into_owned(),
+    })
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+impl Descriptor<'_> {
+    fn fd(self) -> RawFd {
+        match self {
+            Self::Socket(socket) => socket.raw_fd(),
+            Self::Other(fd) => fd,
+        }
+    }
+
+    fn truth(self, address: Address) -> Result<Option<truth::Socket>> {
+        match self {
+            Self::Socket(socket) => socket.truth(address.reaches_protocol()).map(Some),
+            Self::Other(_) => Ok(None),
+        }
+    }
+}
+
+impl Address {
+    fn pass(self, op: Op, fd: RawFd) -> i32 {
+        match self {
+            Self::Ip(ip) => pass_bytes(op, fd, &sys::sockaddr(ip), None),
+            Self::Sized(ip, len) => pass_bytes(
+                op,
+                fd,
+                &padded(&sys::sockaddr(ip)),
+                Some(len.cast_unsigned()),
+            ),
+            Self::Family(family) => {
+                pass_bytes(op, fd, &padded(&family.to_ne_bytes()), Some(sys::IPV4_LEN))
+            }
+            Self::Nowhere(pointer) => sys::attempt(op, fd, pointer, sys::IPV4_LEN),
+        }
+    }
+
+    /// The family of what portwatch can read.
+    fn family(self) -> Option<String> {
+        let name = match self {
+            Self::Family(0) => "unspec",
+            Self::Family(_) => "other",
+            Self::Ip(_) | Self::Sized(..) | Self::Nowhere(_) => match self.readable()? {
+                SocketAddr::V4(_) => "ipv4",
+                SocketAddr::V6(_) => "ipv6",
+            },
+        };
+        Some(name.to_owned())
+    }
+
+    fn other_family(self) -> Option<u16> {
+        match self {
+            Self::Family(0) | Self::Ip(_) | Self::Sized(..) | Self::Nowhere(_) => None,
+            Self::Family(number) => Some(number),
+        }
+    }
+
+    /// The address, if all of it lies within the length that is passed.
+    ///
+    /// A length below zero or above `struct sockaddr_storage` hides nothing, it is just refused.
+    fn readable(self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(ip) => Some(ip),
+            Self::Sized(ip @ SocketAddr::V4(_), len) if !(0..8).contains(&len) => Some(ip),
+            Self::Sized(ip @ SocketAddr::V6(_), len) if !(0..24).contains(&len) => Some(ip),
+            Self::Sized(..) | Self::Family(_) | Self::Nowhere(_) => None,
+        }
+    }
+
+    /// Whether the kernel takes a copy of it, and so comes to ask the protocol.
+    fn reaches_protocol(self) -> bool {
+        match self {
+            Self::Ip(_) | Self::Family(_) => true,
+            Self::Sized(_, len) => (0..=128).contains(&len),
+            Self::Nowhere(_) => false,
+        }
+    }
+}
+
+/// With zeros behind it, so that whatever length is claimed, this process may read that much.
+fn padded(bytes: &[u8]) -> [u8; 256] {
+    let mut padded = [0; 256];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    padded
+}
+
+fn pass_bytes(op: Op, fd: RawFd, bytes: &[u8], len: Option<u32>) -> i32 {
+    let own = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    sys::attempt(
+        op,
+        fd,
+        bytes.as_ptr().expose_provenance(),
+        len.unwrap_or(own),
+    )
+}

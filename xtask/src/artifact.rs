@@ -1,0 +1,151 @@
+//! Building this workspace's programs, and finding what was built.
+
+use std::{
+    io::BufRead as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use crate::command::{cargo, root, shown};
+
+/// Where the guest's programs run: Debian's cloud kernels of this architecture.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The static programs have a build directory of their own: with other flags than the host's,
+/// sharing one would rebuild everything at each turn.
+const DIRECTORY: &str = "target/vm";
+
+/// What the kernel tests need in the guest.
+pub(crate) struct KernelTest {
+    pub(crate) test: PathBuf,
+    pub(crate) portwatch: PathBuf,
+}
+
+/// One line of cargo's JSON messages, as far as it matters here.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+    target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// Runs a cargo build and returns the programs it made, with their targets' names.
+pub(crate) fn build(command: &mut Command) -> Result<Vec<(String, PathBuf)>> {
+    let mut child = command
+        .arg("--message-format=json-render-diagnostics")
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cargo cannot be started")?;
+    let output = child.stdout.take().context("cargo has no output pipe")?;
+    let mut built = Vec::new();
+    for line in std::io::BufReader::new(output).lines() {
+        built.extend(executable(&line.context("cargo's messages broke off")?));
+    }
+    let status = child.wait().context("cargo cannot be waited for")?;
+    ensure!(
+        status.success(),
+        "`{}` failed; its errors are above",
+        shown(command)
+    );
+    Ok(built)
+}
+
+fn executable(line: &str) -> Option<(String, PathBuf)> {
+    // Build scripts may print lines that are no messages.
+    let message: Message = serde_json::from_str(line).ok()?;
+    Some((message.target?.name, message.executable?))
+}
+
+fn only(built: Vec<(String, PathBuf)>, name: &str) -> Result<PathBuf> {
+    built
+        .into_iter()
+        .find_map(|(target, path)| (target == name).then_some(path))
+        .with_context(|| format!("cargo built no program called {name}"))
+}
+
+/// portwatch as it is released, for this machine.
+pub(crate) fn release_portwatch() -> Result<PathBuf> {
+    let built = build(cargo().args(["build", "--release", "--package", "portwatch"]))?;
+    only(built, "portwatch")
+}
+
+/// PID 1 of the VMs.
+pub(crate) fn init() -> Result<PathBuf> {
+    only(
+        build(&mut static_build(
+            "xtask",
+            &["--bin", "init", "--no-default-features"],
+        ))?,
+        "init",
+    )
+}
+
+/// portwatch for the VMs.
+pub(crate) fn static_portwatch() -> Result<PathBuf> {
+    let built = build(&mut static_build("portwatch", &["--bin", "portwatch"]))?;
+    only(built, "portwatch")
+}
+
+/// The portwatch that [`static_portwatch`] made last, if it did.
+pub(crate) fn last_static_portwatch() -> Option<PathBuf> {
+    let path = directory().join(TARGET).join("vm/portwatch");
+    path.is_file().then_some(path)
+}
+
+/// The kernel tests and their portwatch: one build for this machine and for the VMs.
+pub(crate) fn kernel_test() -> Result<KernelTest> {
+    let targets = ["--bin", "portwatch", "--test", "kernel"];
+    let built = build(&mut static_build("portwatch", &targets))?;
+    Ok(KernelTest {
+        test: only(built.clone(), "kernel")?,
+        portwatch: only(built, "portwatch")?,
+    })
+}
+
+fn static_build(package: &str, targets: &[&str]) -> Command {
+    let mut build = cargo();
+    build
+        .args(["build", "--profile", "vm", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(directory())
+        .args(["--package", package])
+        .args(targets)
+        // It would take the place of RUSTFLAGS.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    build
+}
+
+fn directory() -> PathBuf {
+    root().join(Path::new(DIRECTORY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_in_cargos_messages() {
+        let program = r#"{"reason":"compiler-artifact","target":{"name":"kernel","kind":["test"]},
+            "executable":"/t/kernel-1"}"#;
+        let library = r#"{"reason":"compiler-artifact","target":{"name":"portwatch"},
+            "executable":null}"#;
+        assert_eq!(
+            executable(program),
+            Some(("kernel".to_owned(), PathBuf::from("/t/kernel-1")))
+        );
+        assert_eq!(executable(library), None);
+        assert_eq!(
+            executable(r#"{"reason":"build-finished","success":true}"#),
+            None
+        );
+        assert_eq!(executable("printed by a build script"), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! `cargo xtask lint`: formatting, clippy for both targets, and the layers.
+
+mod layers;
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    command::{cargo, probe, root, run},
+    setup::{Core, Need, core_toolchain, ensure_for},
+};
+
+type Check = (&'static str, fn() -> Result<()>);
+
+const CHECKS: [Check; 4] = [
+    ("formatting", formatting),
+    ("layers", layers::check),
+    ("clippy", clippy),
+    ("clippy for the BPF target", bpf_clippy),
+];
+
+/// Runs every check, so that one run shows everything there is to mend.
+pub(crate) fn run_all() -> Result<()> {
+    ensure_for(&[Need::Bpf])?;
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        eprintln!("lint: {name}");
+        if let Err(error) = check() {
+            eprintln!("lint: {name}: {error:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("these lints failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn formatting() -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--", "--check"]))
+}
+
+/// The eBPF package is left out: it has a panic handler of its own, and no host to run on.
+fn clippy() -> Result<()> {
+    run(cargo()
+        .args(["clippy", "--workspace", "--exclude", "portwatch-ebpf"])
+        .args(["--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Compiles as aya-build does in portwatch/build.rs.
+fn bpf_clippy() -> Result<()> {
+    let toolchain = match core_toolchain() {
+        Some((toolchain, Core::Source)) if has_clippy(toolchain) => toolchain,
+        Some((toolchain, _)) => {
+            eprintln!(
+                "lint: skipped: the toolchain `{toolchain}`, which builds it here, has no clippy"
+            );
+            return Ok(());
+        }
+        None => bail!("no toolchain for the BPF target; run `cargo xtask setup`"),
+    };
+    run(toolchain_cargo(toolchain)
+        .args(["clippy", "--package", "portwatch-ebpf", "--release"])
+        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+        .args(["--target-dir", "target/bpf-lint", "--", "-D", "warnings"])
+        .env("CARGO_ENCODED_RUSTFLAGS", bpf_flags()))
+}
+
+fn bpf_flags() -> String {
+    format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH)
+}
+
+fn has_clippy(toolchain: &str) -> bool {
+    probe(toolchain_cargo(toolchain).args(["clippy", "--version"])).is_some()
+}
+
+/// The cargo of another toolchain than the one that runs this.
+fn toolchain_cargo(toolchain: &str) -> Command {
+    let mut cargo = Command::new("rustup");
+    cargo.args(["run", toolchain, "cargo"]).current_dir(root());
+    for variable in [
+        "CARGO",
+        "RUSTC",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTUP_TOOLCHAIN",
+    ] {
+        cargo.env_remove(variable);
+    }
+    cargo
+}

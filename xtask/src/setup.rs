@@ -1,0 +1,103 @@
+//! `cargo xtask setup`: finds, and where it can installs, what the build and the tests need.
+
+mod apt;
+mod bpf;
+pub(crate) mod kernels;
+mod programs;
+
+use anyhow::{Result, bail, ensure};
+
+pub(crate) use apt::Apt;
+pub(crate) use bpf::{Core, core_toolchain};
+
+/// What a task is about to do, and so what must be there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Build the eBPF programs.
+    Bpf,
+    /// Boot the test kernels.
+    Vm,
+    /// Let the tests trace programs that others wrote.
+    Peers,
+}
+
+/// One thing that must be on this machine.
+struct Step {
+    need: Need,
+    what: &'static str,
+    why: &'static str,
+    /// What to do where `get` cannot.
+    by_hand: &'static str,
+    present: fn() -> bool,
+    get: fn(&mut Apt) -> Result<()>,
+}
+
+/// Ensures that everything which the needs name is there.
+pub(crate) fn ensure_for(needs: &[Need]) -> Result<()> {
+    let missing: Vec<Step> = steps()
+        .filter(|step| needs.contains(&step.need) && !(step.present)())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("Missing here, and about to be set up:");
+    for step in &missing {
+        eprintln!("  {}: {}", step.what, step.why);
+    }
+    let mut apt = Apt::default();
+    let failed: Vec<&Step> = missing
+        .iter()
+        .filter(|step| !set_up(step, &mut apt))
+        .collect();
+    report(&failed)
+}
+
+/// `cargo xtask setup` itself.
+pub(crate) fn run() -> Result<()> {
+    let needs = [Need::Bpf, Need::Vm, Need::Peers];
+    let complete = steps().all(|step| (step.present)());
+    ensure_for(&needs)?;
+    eprintln!(
+        "{}",
+        if complete {
+            "Everything that the build and the tests need is here; nothing to do."
+        } else {
+            "Set up: everything that the build and the tests need is here."
+        }
+    );
+    Ok(())
+}
+
+fn steps() -> impl Iterator<Item = Step> {
+    bpf::steps()
+        .into_iter()
+        .chain(programs::steps())
+        .chain(kernels::steps())
+}
+
+/// Gets one thing; whether it is there now.
+fn set_up(step: &Step, apt: &mut Apt) -> bool {
+    eprintln!("==> {}", step.what);
+    let result = (step.get)(apt).and_then(|()| {
+        ensure!(
+            (step.present)(),
+            "it was installed, and still cannot be found"
+        );
+        Ok(())
+    });
+    if let Err(error) = &result {
+        eprintln!("    {error:#}");
+    }
+    result.is_ok()
+}
+
+fn report(failed: &[&Step]) -> Result<()> {
+    if failed.is_empty() {
+        return Ok(());
+    }
+    eprintln!("Still missing; to be done by hand:");
+    for step in failed {
+        eprintln!("  {} ({})\n      {}", step.what, step.why, step.by_hand);
+    }
+    bail!("{} of the things above could not be set up", failed.len())
+}

@@ -1,0 +1,177 @@
+//! Booting a test kernel and running one command in it; `cargo xtask vm`.
+
+mod initramfs;
+mod machine;
+mod modules;
+mod terminal;
+
+use std::{
+    env, fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use xtask::wire::{Job, Kind};
+
+pub(crate) use initramfs::Added;
+pub(crate) use machine::{Accelerator, Hardware, Sink};
+use machine::{Machine, console_tail, create_console};
+
+use crate::{
+    artifact,
+    command::root,
+    setup::{Need, ensure_for, kernels},
+};
+
+/// How long a VM may take before it counts as stuck.
+pub(crate) const MINUTES: u64 = 15;
+
+/// What `cargo xtask vm` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The kernel's series: 6.1 or 6.12
+    #[arg(long, value_name = "SERIES", default_value = "6.12")]
+    kernel: String,
+    #[command(flatten)]
+    hardware: HardwareOptions,
+    /// Put a file into the guest, with the shared libraries it needs; without a guest path it
+    /// goes to /usr/bin
+    #[arg(long = "add", value_name = "HOSTPATH[:GUESTPATH]", value_parser = Added::parse)]
+    added: Vec<Added>,
+    /// Use the portwatch of the last build, or none, instead of building it
+    #[arg(long)]
+    no_build: bool,
+    /// Give up after so many minutes; by default a terminal has no limit, other runs 15 minutes
+    #[arg(long, value_name = "MINUTES")]
+    timeout: Option<u64>,
+    /// The command to run in the guest and its arguments, after `--`; a shell without one
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct HardwareOptions {
+    /// Number of CPUs
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    smp: u32,
+    /// Memory, as QEMU takes it
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    mem: String,
+    /// How QEMU runs the guest's code
+    #[arg(long, value_enum, default_value_t = Accelerator::Tcg)]
+    accel: Accelerator,
+}
+
+impl From<HardwareOptions> for Hardware {
+    fn from(options: HardwareOptions) -> Self {
+        let HardwareOptions { smp, mem, accel } = options;
+        Self {
+            cpus: smp,
+            memory: mem,
+            accelerator: accel,
+        }
+    }
+}
+
+/// One command in one kernel.
+pub(crate) struct Boot {
+    pub(crate) series: String,
+    pub(crate) hardware: Hardware,
+    /// The program that becomes PID 1.
+    pub(crate) init: PathBuf,
+    pub(crate) added: Vec<Added>,
+    pub(crate) job: Job,
+    pub(crate) limit: Option<Duration>,
+}
+
+impl Boot {
+    /// Boots, runs the command, and returns its exit status.
+    pub(crate) fn run(&self, sink: &mut Sink<'_>) -> Result<u8> {
+        let kernel = kernels::find(&self.series)?;
+        let parent = root().join("target/vm-runs");
+        fs::create_dir_all(&parent).context("cannot create target/vm-runs")?;
+        let work = tempfile::tempdir_in(&parent).context("cannot write to target/vm-runs")?;
+        let initramfs = initramfs::build(&kernel, &self.init, &self.added, &self.job, work.path())?;
+        let console = work.path().join("console.log");
+        create_console(&console)?;
+        let mut machine = Machine::start(&self.hardware, &kernel.image, &initramfs, &console)?;
+        let raw = self.job.terminal.and_then(|_| terminal::Raw::enter().ok());
+        let attended = machine.attend(self.job.input, self.limit, sink);
+        drop(raw);
+        let failure = match attended {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) => "the VM went down before the command had ended".to_owned(),
+            Err(error) => format!("{error:#}"),
+        };
+        let tail = console_tail(&console);
+        bail!(
+            "Linux {}: {failure}; the end of its console:\n{tail}",
+            kernel.release
+        )
+    }
+}
+
+/// `cargo xtask vm`.
+pub(crate) fn run(options: Options) -> Result<ExitCode> {
+    let Options {
+        kernel,
+        hardware,
+        mut added,
+        no_build,
+        timeout,
+        command,
+    } = options;
+    let needs = [Need::Vm, Need::Bpf];
+    ensure_for(if no_build { &needs[..1] } else { &needs })?;
+    let portwatch = if no_build {
+        artifact::last_static_portwatch()
+    } else {
+        Some(artifact::static_portwatch()?)
+    };
+    added.extend(portwatch.map(|path| Added::new(path, "/usr/bin/portwatch")));
+    let job = job(command, &kernel);
+    let limit = match (timeout, job.terminal) {
+        (None, Some(_)) => None,
+        (minutes, _) => Some(Duration::from_secs(60 * minutes.unwrap_or(MINUTES))),
+    };
+    let boot = Boot {
+        series: kernel,
+        hardware: hardware.into(),
+        init: artifact::init()?,
+        added,
+        job,
+        limit,
+    };
+    boot.run(&mut pass_on).map(ExitCode::from)
+}
+
+/// A developer's command: it gets this terminal, or this process's pipes.
+fn job(command: Vec<String>, series: &str) -> Job {
+    let argv = if command.is_empty() {
+        vec!["sh".to_owned()]
+    } else {
+        command
+    };
+    let mut variables = vec![("PS1".to_owned(), format!("[{series}] \\w # "))];
+    variables.extend(env::var("TERM").ok().map(|term| ("TERM".to_owned(), term)));
+    Job {
+        argv,
+        env: variables,
+        terminal: terminal::size(),
+        input: true,
+    }
+}
+
+/// Prints the guest's output as this program's own.
+pub(crate) fn pass_on(kind: Kind, bytes: &[u8]) -> Result<()> {
+    let written = if kind == Kind::Error {
+        io::stderr().write_all(bytes)
+    } else {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes).and_then(|()| stdout.flush())
+    };
+    written.context("cannot pass the guest's output on")
+}
