@@ -4,6 +4,8 @@
 pub const KIND_ATTEMPT: u32 = 1;
 /// A [`Notice`] follows.
 pub const KIND_NOTICE: u32 = 2;
+/// An [`Outcome`] follows.
+pub const KIND_OUTCOME: u32 = 3;
 
 /// Length of the kernel's `task_struct.comm`, terminating NUL included (include/linux/sched.h, `TASK_COMM_LEN`).
 pub const COMM_LEN: usize = 16;
@@ -32,12 +34,26 @@ pub mod known {
     pub const NONBLOCK: u32 = 1 << 6;
     /// [`super::Attempt::latency_ns`]: the call's entry and its return were both seen.
     pub const LATENCY: u32 = 1 << 7;
+    /// [`super::Attempt::effective`]: the address as it was after cgroup BPF programs had run.
+    pub const EFFECTIVE: u32 = 1 << 8;
+    /// `unprivileged_port_start`
+    pub const THRESHOLD: u32 = 1 << 9;
+    /// `state_before`, `socket_state_before`, `port_before`: the socket as it was before the call.
+    pub const BEFORE: u32 = 1 << 10;
+    /// `cap_effective`, `user_ns`, `net_user_ns`: the credentials against those that are asked for.
+    pub const CREDENTIALS: u32 = 1 << 11;
+    /// Not a field: the socket was connecting already, so that this is no new attempt.
+    pub const REPEAT: u32 = 1 << 12;
+    /// Not a field: the system call's own function was never entered: seccomp denied it.
+    pub const SECCOMP: u32 = 1 << 13;
 }
 
 /// Values of [`Attempt::op`].
 pub mod op {
     pub const BIND: u8 = 1;
     pub const CONNECT: u8 = 2;
+    /// listen() on a socket that was not bound, which binds it
+    pub const LISTEN: u8 = 3;
 }
 
 /// Values of [`Attempt::via`].
@@ -50,8 +66,49 @@ pub mod via {
     pub const COMPAT32: u8 = 2;
     /// An `io_uring` worker thread.
     pub const IO_URING: u8 = 3;
-    /// A kernel thread.
+    /// A kernel thread, or the kernel on behalf of a process (a mount, for one).
     pub const KERNEL: u8 = 4;
+    /// sendto() and the like with `MSG_FASTOPEN`, or the first write after `TCP_FASTOPEN_CONNECT`.
+    pub const FASTOPEN: u8 = 5;
+}
+
+/// The stations of a call, in the kernel's order: bits of [`Stages::reached`].
+pub mod stage {
+    /// The security modules (`security_socket_bind`, `security_socket_connect`)
+    pub const LSM: u16 = 1 << 0;
+    /// cgroup BPF programs, before (`__cgroup_bpf_run_filter_sock_addr`) or after the operation
+    /// (`__cgroup_bpf_run_filter_sk`)
+    pub const CGROUP: u16 = 1 << 1;
+    /// The protocol's operation (`inet_bind`, `inet_stream_connect` …)
+    pub const OPERATION: u16 = 1 << 2;
+    /// The choice of a port (`inet_csk_get_port` …)
+    pub const GET_PORT: u16 = 1 << 3;
+    /// TCP's own connect (`tcp_v4_connect` …)
+    pub const CONNECT: u16 = 1 << 4;
+}
+
+/// What each station returned, as far as it was seen: 0 or a negative errno.
+///
+/// A station that lets pass is not always noted: a call that fails is what they are for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout,
+        zerocopy::IntoBytes
+    )
+)]
+pub struct Stages {
+    /// [`stage`] bits: which of the fields below hold a value
+    pub reached: u16,
+    pub lsm: i16,
+    pub cgroup: i16,
+    pub operation: i16,
+    pub get_port: i16,
+    pub connect: i16,
 }
 
 /// Bits of [`Attempt::options`]: the socket's options as the call ended.
@@ -68,7 +125,7 @@ pub mod options {
 
 /// One call, from entry to return.
 ///
-/// 152 bytes, of which every one is written before the record is submitted: ring memory is not zeroed.
+/// 216 bytes, of which every one is written before the record is submitted: ring memory is not zeroed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -133,9 +190,26 @@ pub struct Attempt {
     pub local_addr: [u8; 16],
     /// NUL terminated
     pub comm: [u8; COMM_LEN],
+    /// The address that reached the protocol
+    pub effective: [u8; SOCKADDR_LEN],
+    pub stages: Stages,
+    /// `CapEff`
+    pub cap_effective: u64,
+    /// Inode of the caller's user namespace
+    pub user_ns: u32,
+    /// Inode of the user namespace that owns the socket's network namespace
+    pub net_user_ns: u32,
+    /// `net.ipv4.ip_unprivileged_port_start` of the socket's network namespace
+    pub unprivileged_port_start: u32,
+    /// `sk_state` (`TCP_*`, include/net/tcp_states.h)
+    pub state_before: u8,
+    /// `socket.state` (`SS_*`, include/uapi/linux/net.h)
+    pub socket_state_before: u8,
+    /// The local port, host byte order
+    pub port_before: u16,
 }
 
-const _: () = assert!(size_of::<Attempt>() == 152);
+const _: () = assert!(size_of::<Attempt>() == 216);
 const _: () = assert!(align_of::<Attempt>() == 8);
 
 /// Something was lost for another reason than a full ring: read the counters now.
@@ -158,3 +232,31 @@ pub struct Notice {
 }
 
 const _: () = assert!(size_of::<Notice>() == 8);
+
+/// How a connect that was pending ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout,
+        zerocopy::IntoBytes
+    )
+)]
+pub struct Outcome {
+    /// [`KIND_OUTCOME`]
+    pub kind: u32,
+    /// The socket's error, a positive errno; 0 where it has none
+    pub error: u32,
+    /// Together with `tid`: which [`Attempt`]
+    pub start_ns: u64,
+    /// `CLOCK_MONOTONIC`, nanoseconds
+    pub end_ns: u64,
+    pub tid: u32,
+    /// `TCP_*` that the socket went to: established or closed
+    pub state: u32,
+}
+
+const _: () = assert!(size_of::<Outcome>() == 32);

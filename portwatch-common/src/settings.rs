@@ -6,13 +6,20 @@ pub const SETTINGS: &str = "SETTINGS";
 pub const EVENTS: &str = "EVENTS";
 /// Name of the hash map of calls that have begun and not yet returned.
 pub const INFLIGHT: &str = "INFLIGHT";
+/// Name of the hash map of connects whose end is still to come, by `struct sock`.
+pub const PENDING: &str = "PENDING";
+/// Name of the hash map of threads that seccomp has let through.
+pub const PASSED: &str = "PASSED";
 /// Name of the per-CPU array of loss counters, indexed by [`loss`].
 pub const LOSSES: &str = "LOSSES";
 
-/// Bytes of the ring buffer: a power of two. 512 KiB hold 3,120 attempts.
+/// Bytes of the ring buffer: a power of two. 512 KiB hold 2,340 attempts.
 pub const EVENTS_BYTES: u32 = 512 * 1024;
 /// Calls that can be under way at once, machine-wide.
 pub const INFLIGHT_ENTRIES: u32 = 8192;
+
+/// Connects that can be pending at once, machine-wide.
+pub const PENDING_ENTRIES: u32 = 16384;
 
 /// Indices of [`LOSSES`].
 pub mod loss {
@@ -20,7 +27,9 @@ pub mod loss {
     pub const RING_FULL: u32 = 0;
     /// The in-flight map had no room for a call that began.
     pub const INFLIGHT_FULL: u32 = 1;
-    pub const COUNT: u32 = 2;
+    /// The pending map had no room: how this connect ends will not be told.
+    pub const PENDING_FULL: u32 = 2;
+    pub const COUNT: u32 = 3;
 }
 
 /// Where a kernel field lies: a byte offset from the start of its struct, or [`Settings::ABSENT`].
@@ -73,13 +82,37 @@ pub struct Offsets {
     pub thread_status: Offset,
     /// The bit of it that says that the system call under way is a 32-bit one (`TS_COMPAT`)
     pub thread_status_compat: u32,
-    /// The bit fields that become [`crate::event::options`]
-    pub reuse: BitField,
-    pub reuseport: BitField,
-    pub ipv6only: BitField,
-    pub freebind: BitField,
-    pub transparent: BitField,
-    pub bind_address_no_port: BitField,
+    /// `sk_err`, i32
+    pub sk_err: Offset,
+    /// `skc_state`, u8
+    pub skc_state: Offset,
+    /// `skc_daddr`, `skc_dport`, `skc_v6_daddr`: the far end, network byte order
+    pub skc_daddr: Offset,
+    pub skc_dport: Offset,
+    pub skc_v6_daddr: Offset,
+    /// `struct sock.sk_socket`
+    pub sk_socket: Offset,
+    /// `struct socket.state`, u32, and `struct socket.file`
+    pub socket_state: Offset,
+    pub socket_file: Offset,
+    /// `struct net.user_ns`, `struct net.ipv4.sysctl_ip_prot_sock` (i32)
+    pub net_user_ns: Offset,
+    pub net_prot_sock: Offset,
+    /// `struct user_namespace.ns.inum`, u32
+    pub user_ns_inum: Offset,
+    /// `struct cred.cap_effective`, 64 bits, and `struct cred.user_ns`
+    pub cred_cap_effective: Offset,
+    pub cred_user_ns: Offset,
+    /// The byte with the bits of `struct sock_common`, and their masks in it
+    pub sk_flags: Offset,
+    pub reuse: u32,
+    pub reuseport: u32,
+    pub ipv6only: u32,
+    /// The four bytes with the bits of `struct inet_sock`, and their masks in them
+    pub inet_flags: Offset,
+    pub freebind: u32,
+    pub transparent: u32,
+    pub bind_address_no_port: u32,
 }
 
 impl Offsets {
@@ -106,34 +139,33 @@ impl Offsets {
         cred_euid: Settings::ABSENT,
         thread_status: Settings::ABSENT,
         thread_status_compat: 0,
-        reuse: BitField::ABSENT,
-        reuseport: BitField::ABSENT,
-        ipv6only: BitField::ABSENT,
-        freebind: BitField::ABSENT,
-        transparent: BitField::ABSENT,
-        bind_address_no_port: BitField::ABSENT,
+        sk_err: Settings::ABSENT,
+        skc_state: Settings::ABSENT,
+        skc_daddr: Settings::ABSENT,
+        skc_dport: Settings::ABSENT,
+        skc_v6_daddr: Settings::ABSENT,
+        sk_socket: Settings::ABSENT,
+        socket_state: Settings::ABSENT,
+        socket_file: Settings::ABSENT,
+        net_user_ns: Settings::ABSENT,
+        net_prot_sock: Settings::ABSENT,
+        user_ns_inum: Settings::ABSENT,
+        cred_cap_effective: Settings::ABSENT,
+        cred_user_ns: Settings::ABSENT,
+        sk_flags: Settings::ABSENT,
+        reuse: 0,
+        reuseport: 0,
+        ipv6only: 0,
+        inet_flags: Settings::ABSENT,
+        freebind: 0,
+        transparent: 0,
+        bind_address_no_port: 0,
     };
-}
-
-/// A field narrower than a byte, or a bit of a flags word: the byte it lies in and its mask there.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BitField {
-    pub byte: Offset,
-    pub mask: u32,
 }
 
 impl Settings {
     /// Stands for a field that the running kernel does not have.
     pub const ABSENT: Offset = u32::MAX;
-}
-
-impl BitField {
-    /// Stands for a field that the running kernel does not have.
-    pub const ABSENT: Self = Self {
-        byte: Settings::ABSENT,
-        mask: 0,
-    };
 }
 
 /// All that the programs are told. Set once, before they load: the verifier then knows the values.
@@ -145,6 +177,8 @@ pub struct Settings {
     pub kernel: u32,
     /// Not 0: hooks on the protocols run, so that a call that reached none of them met no internet socket
     pub protocol_hooks: u32,
+    /// Not 0: calls that seccomp denies are wanted, which end without having begun
+    pub seccomp: u32,
 }
 
 // SAFETY: `repr(C)`, made of u32 only: no padding, and every bit pattern is a value.

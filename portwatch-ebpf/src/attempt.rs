@@ -1,17 +1,15 @@
-//! The one record per thread, from a call's entry to its return.
-//!
-//! The outermost hook that sees a call opens the record and owns it; hooks further in only
-//! add to it. Whoever closes it submits it and removes it from the map.
+//! The record of a call under way, whoever opened it, and its way out.
 
 use aya_ebpf::{bindings::BPF_ANY, helpers::generated::bpf_ktime_get_ns};
 use portwatch_common::{
-    event::{Attempt, KIND_ATTEMPT, known, options, via},
+    event::{Attempt, KIND_ATTEMPT, known, options},
     settings::loss,
 };
 
 use crate::{
     maps::{EVENTS, INFLIGHT, count_loss, setting},
-    sockaddr, socket, task,
+    sockaddr, socket,
+    task::{self, CurrentTask},
 };
 
 // The errors of a call that reached no socket: `sockfd_lookup_light` and
@@ -19,6 +17,9 @@ use crate::{
 const EBADF: i32 = -9;
 const EFAULT: i32 = -14;
 const ENOTSOCK: i32 = -88;
+// Those that a want of capabilities may have caused.
+const EPERM: i32 = -1;
+const EACCES: i32 = -13;
 const AF_UNSPEC: u16 = 0;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -29,22 +30,32 @@ const AF_INET6: u16 = 10;
 pub(crate) struct Inflight {
     pub(crate) attempt: Attempt,
     /// The caller's address, in its own memory; 0 where there was no system call
-    user_addr: u64,
+    pub(crate) user_addr: u64,
     /// The `struct sock` that the outermost protocol hook saw
-    sk: u64,
+    pub(crate) sk: u64,
     /// The one that gets the local end: of MPTCP a subflow, else the same
-    end_sk: u64,
+    pub(crate) end_sk: u64,
     /// Protocol hooks that were entered and have not returned
-    depth: u32,
-    owner: Owner,
+    pub(crate) depth: u32,
+    pub(crate) owner: Owner,
 }
 
-/// Which hook opened the record, and so closes it.
+/// Which hook closes the record.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
+pub(crate) enum Owner {
     Syscall,
     Protocol,
+}
+
+/// A connect that TCP has begun.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Pending {
+    pub(crate) start_ns: u64,
+    pub(crate) tid: u32,
+    /// Not 0: the caller does not wait for the end, so that only the outcome tells it
+    pub(crate) nonblock: u32,
 }
 
 /// What a protocol hook is called with.
@@ -52,120 +63,150 @@ pub(crate) struct ProtocolCall {
     pub(crate) op: u8,
     /// `struct socket`
     pub(crate) socket: u64,
-    /// The kernel's copy of the address
+    /// The kernel's copy of the address; 0 where the call has none
     pub(crate) addr: u64,
     pub(crate) addr_len: i32,
     /// `O_NONBLOCK` is set; `None` for calls without flags
     pub(crate) nonblock: Option<bool>,
 }
 
-#[inline(always)]
-fn new(op: u8, via: u8, owner: Owner) -> Inflight {
-    // SAFETY: integers and byte arrays, for which zero is a value; `Owner::Syscall` is 0.
-    let mut inflight: Inflight = unsafe { core::mem::zeroed() };
-    inflight.attempt.kind = KIND_ATTEMPT;
-    inflight.attempt.op = op;
-    inflight.attempt.via = via;
-    // SAFETY: the helper takes no arguments.
-    inflight.attempt.start_ns = unsafe { bpf_ktime_get_ns() };
-    inflight.owner = owner;
-    inflight
-}
+/// What a new record begins as. It lies in read-only memory: the stack has no room for it.
+static BLANK: Inflight = Inflight {
+    // SAFETY: integers and byte arrays, for which zero is a value.
+    attempt: unsafe { core::mem::transmute::<[u64; WORDS], Attempt>([0; WORDS]) },
+    user_addr: 0,
+    sk: 0,
+    end_sk: 0,
+    depth: 0,
+    owner: Owner::Syscall,
+};
 
-/// The current thread's record.
-#[inline(always)]
-fn current() -> Option<&'static mut Inflight> {
-    let record = INFLIGHT.get_ptr_mut(task::key())?;
-    // SAFETY: only its own thread touches a record, and only outside interrupts.
-    Some(unsafe { &mut *record })
-}
+const WORDS: usize = size_of::<Attempt>() / 8;
 
-#[inline(always)]
-fn insert(inflight: &Inflight) {
-    if INFLIGHT
-        .insert(task::key(), inflight, BPF_ANY.into())
-        .is_err()
-    {
-        count_loss(loss::INFLIGHT_FULL);
+impl Inflight {
+    /// Opens a record for the current thread, in the place of any that was left behind.
+    #[inline(always)]
+    pub(crate) fn create(op: u8, via: u8, owner: Owner) -> Option<&'static mut Self> {
+        if INFLIGHT
+            .insert(task::key(), &BLANK, BPF_ANY.into())
+            .is_err()
+        {
+            count_loss(loss::INFLIGHT_FULL);
+            return None;
+        }
+        let inflight = Self::current()?;
+        begin(&mut inflight.attempt, op, via);
+        inflight.owner = owner;
+        Some(inflight)
+    }
+
+    /// The current thread's record.
+    #[inline(always)]
+    pub(crate) fn current() -> Option<&'static mut Self> {
+        let record = INFLIGHT.get_ptr_mut(task::key())?;
+        // SAFETY: only its own thread touches a record, and only outside interrupts.
+        Some(unsafe { &mut *record })
+    }
+
+    #[inline(always)]
+    pub(crate) fn remove() {
+        // Its own thread is the only one that removes it: it is there, or never was.
+        let _ = INFLIGHT.remove(task::key());
+    }
+
+    /// Notes the call, and the socket that it is about.
+    #[inline(always)]
+    pub(crate) fn note_call<M: CurrentTask>(&mut self, call: &ProtocolCall) {
+        note_call::<M>(&mut self.attempt, call);
+        if let Some(sk) = socket::of_socket::<M>(call.socket) {
+            self.sk = sk;
+            self.end_sk = sk;
+        }
+    }
+
+    /// The call has returned: submits the record, which dates from the call's entry.
+    #[inline(always)]
+    pub(crate) fn close<M: CurrentTask>(&mut self, ret: i32) {
+        let attempt = &mut self.attempt;
+        attempt.latency_ns = now() - attempt.start_ns;
+        attempt.known |= known::LATENCY;
+        self.finish::<M>(ret);
+    }
+
+    /// The call has returned; when it began was not seen.
+    #[inline(always)]
+    pub(crate) fn finish<M: CurrentTask>(&mut self, ret: i32) {
+        returned(&mut self.attempt, ret);
+        self.submit::<M>();
+    }
+
+    /// Sends the record on its way, as far as it is known.
+    #[inline(always)]
+    pub(crate) fn submit<M: CurrentTask>(&mut self) {
+        if complete::<M>(&mut self.attempt) && EVENTS.output::<Attempt>(&self.attempt, 0).is_err() {
+            count_loss(loss::RING_FULL);
+        }
     }
 }
 
-/// A bind or connect system call begins.
+/// Writes an attempt straight into the ring, for a call that is over.
 #[inline(always)]
-pub(crate) fn enter_syscall(op: u8, fd: i32, user_addr: u64, addr_len: i32) {
-    if let Some(stale) = current() {
-        // Its return was never seen: the result stays unknown, the attempt is not lost.
-        submit(stale);
-    }
-    let mut inflight = new(op, task::via_syscall(), Owner::Syscall);
-    inflight.user_addr = user_addr;
-    inflight.attempt.fd = fd;
-    inflight.attempt.sockaddr_len = addr_len;
-    inflight.attempt.known = known::FD;
-    copy_user_address(&mut inflight);
-    insert(&inflight);
-}
-
-/// The system call returns.
-#[inline(always)]
-pub(crate) fn exit_syscall(op: u8, ret: i32) {
-    let Some(inflight) = current() else { return };
-    if inflight.attempt.op == op && inflight.owner == Owner::Syscall {
-        // Memory that was not resident at entry is now: the kernel has read it itself.
-        copy_user_address(inflight);
-        close(inflight, ret);
-    }
-}
-
-#[inline(always)]
-fn copy_user_address(inflight: &mut Inflight) {
-    if inflight.attempt.known & known::SOCKADDR == 0
-        && sockaddr::copy_user(
-            &mut inflight.attempt.sockaddr,
-            inflight.user_addr,
-            inflight.attempt.sockaddr_len,
-        )
-    {
-        inflight.attempt.known |= known::SOCKADDR;
-    }
-}
-
-/// A protocol's bind or connect begins: within a system call, or by itself.
-#[inline(always)]
-pub(crate) fn enter_protocol(call: &ProtocolCall) {
-    match current() {
-        Some(inflight) if inflight.attempt.op == call.op => nest(inflight, call),
-        Some(_) => {}
-        None => open_protocol(call),
-    }
-}
-
-#[inline(always)]
-fn nest(inflight: &mut Inflight, call: &ProtocolCall) {
-    inflight.depth += 1;
-    if inflight.sk == 0 {
-        note_call(inflight, call);
-    }
-}
-
-#[inline(always)]
-fn open_protocol(call: &ProtocolCall) {
-    if setting!(kernel) == 0 && task::is_kernel_thread() {
+pub(crate) fn emit<M: CurrentTask>(write: impl FnOnce(&mut Attempt)) {
+    let Some(mut entry) = EVENTS.reserve::<Attempt>(0) else {
+        count_loss(loss::RING_FULL);
         return;
+    };
+    let words = entry.as_mut_ptr().cast::<u64>();
+    for word in 0..WORDS {
+        // SAFETY: the record is that many words long, and aligned as they are.
+        unsafe { words.add(word).write(0) };
     }
-    let mut inflight = new(call.op, task::via_without_syscall(), Owner::Protocol);
-    inflight.depth = 1;
-    inflight.attempt.sockaddr_len = call.addr_len;
-    note_call(&mut inflight, call);
-    insert(&inflight);
+    // SAFETY: all of it was written just now.
+    let attempt = unsafe { entry.assume_init_mut() };
+    write(attempt);
+    if complete::<M>(attempt) {
+        entry.submit(0);
+    } else {
+        entry.discard(0);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn begin(attempt: &mut Attempt, op: u8, via: u8) {
+    attempt.kind = KIND_ATTEMPT;
+    attempt.op = op;
+    attempt.via = via;
+    attempt.start_ns = now();
+}
+
+#[inline(always)]
+pub(crate) fn returned(attempt: &mut Attempt, ret: i32) {
+    attempt.ret = ret;
+    attempt.known |= known::RET;
+}
+
+#[inline(always)]
+pub(crate) fn note_descriptor(attempt: &mut Attempt, fd: i32) {
+    attempt.fd = fd;
+    attempt.known |= known::FD;
+}
+
+/// Reads the address from the caller's memory, unless it is known.
+#[inline(always)]
+pub(crate) fn copy_user_address(attempt: &mut Attempt, from: u64) {
+    if attempt.known & known::SOCKADDR == 0
+        && sockaddr::copy_user(&mut attempt.sockaddr, from, attempt.sockaddr_len)
+    {
+        attempt.known |= known::SOCKADDR;
+    }
 }
 
 /// The kernel's copy of the address supersedes what was read from the caller's memory,
 /// which another thread may have changed.
 #[inline(always)]
-fn note_call(inflight: &mut Inflight, call: &ProtocolCall) {
-    let attempt = &mut inflight.attempt;
-    if sockaddr::copy_kernel(&mut attempt.sockaddr, call.addr, call.addr_len) {
+pub(crate) fn note_call<M: CurrentTask>(attempt: &mut Attempt, call: &ProtocolCall) {
+    attempt.sockaddr_len = call.addr_len;
+    if call.addr != 0 && sockaddr::copy_kernel(&mut attempt.sockaddr, call.addr, call.addr_len) {
         attempt.known |= known::SOCKADDR;
     }
     if let Some(nonblock) = call.nonblock {
@@ -174,83 +215,38 @@ fn note_call(inflight: &mut Inflight, call: &ProtocolCall) {
             attempt.options |= options::NONBLOCK;
         }
     }
-    inflight.sk = socket::of_socket(call.socket).unwrap_or(0);
-    inflight.end_sk = inflight.sk;
-    socket::describe(&mut inflight.attempt, inflight.sk);
-}
-
-/// A protocol's bind, or a connect that cannot wait, returns.
-#[inline(always)]
-pub(crate) fn exit_protocol(op: u8, ret: i32) {
-    let Some(inflight) = current() else { return };
-    if inflight.attempt.op != op {
-        return;
-    }
-    inflight.depth = inflight.depth.saturating_sub(1);
-    if inflight.depth == 0 {
-        let sk = inflight.sk;
-        socket::local_end(&mut inflight.attempt, sk);
-        if inflight.owner == Owner::Protocol {
-            close(inflight, ret);
-        }
+    if let Some(sk) = socket::of_socket::<M>(call.socket) {
+        socket::describe::<M>(attempt, sk);
     }
 }
 
-/// TCP begins to connect, for itself or as a subflow of MPTCP.
+/// Adds what is known of the caller; false where the attempt is nobody's business here.
 #[inline(always)]
-pub(crate) fn enter_tcp_connect(sk: u64) {
-    if let Some(inflight) = current() {
-        inflight.end_sk = sk;
+fn complete<M: CurrentTask>(attempt: &mut Attempt) -> bool {
+    if !is_internet(attempt) {
+        return false;
     }
-}
-
-/// TCP has sent its SYN, or failed to: from here on the local end is known.
-///
-/// Of a call that came by no system call this is also the last that is seen: an error is
-/// its result, and without one the result is still open.
-#[inline(always)]
-pub(crate) fn exit_tcp_connect(ret: i32) {
-    let Some(inflight) = current() else { return };
-    let sk = inflight.end_sk;
-    socket::local_end(&mut inflight.attempt, sk);
-    match inflight.owner {
-        Owner::Syscall => {}
-        Owner::Protocol if ret != 0 => close(inflight, ret),
-        Owner::Protocol => submit(inflight),
-    }
-}
-
-/// A 32-bit caller's system call returns, of which the system call tracepoints say nothing.
-#[inline(always)]
-pub(crate) fn exit_compat(op: u8, ret: i32) {
-    if let Some(inflight) = current()
-        && inflight.attempt.via == via::COMPAT32
+    task::describe::<M>(attempt);
+    if matters(attempt)
+        && let Some((capabilities, namespace)) = task::capabilities::<M>()
     {
-        exit_syscall(op, ret);
+        attempt.cap_effective = capabilities;
+        attempt.user_ns = namespace;
+        attempt.known |= known::CREDENTIALS;
     }
+    true
 }
 
 #[inline(always)]
-fn close(inflight: &mut Inflight, ret: i32) {
-    let attempt = &mut inflight.attempt;
-    attempt.ret = ret;
+pub(crate) fn now() -> u64 {
     // SAFETY: the helper takes no arguments.
-    attempt.latency_ns = unsafe { bpf_ktime_get_ns() } - attempt.start_ns;
-    attempt.known |= known::RET | known::LATENCY;
-    submit(inflight);
+    unsafe { bpf_ktime_get_ns() }
 }
 
-/// Sends the record on its way and forgets it.
+/// Whether the caller's capabilities decided about the call: it was not permitted.
 #[inline(always)]
-fn submit(inflight: &mut Inflight) {
-    if is_internet(&inflight.attempt) {
-        task::describe(&mut inflight.attempt);
-        if EVENTS.output::<Attempt>(&inflight.attempt, 0).is_err() {
-            count_loss(loss::RING_FULL);
-        }
-    }
-    // It is there: its own thread is the only one that removes it.
-    let _ = INFLIGHT.remove(task::key());
+fn matters(attempt: &Attempt) -> bool {
+    matches!(attempt.ret, EPERM | EACCES)
 }
 
 /// Whether the attempt is about an internet address: `AF_UNIX` and others are nobody's business here.
@@ -261,7 +257,7 @@ fn submit(inflight: &mut Inflight) {
 #[inline(always)]
 fn is_internet(attempt: &Attempt) -> bool {
     if attempt.known & known::SOCKET != 0 {
-        return true;
+        return matches!(attempt.family, AF_INET | AF_INET6);
     }
     let readable = attempt.known & known::SOCKADDR != 0 && attempt.sockaddr_len >= 2;
     match u16::from_ne_bytes([attempt.sockaddr[0], attempt.sockaddr[1]]) {

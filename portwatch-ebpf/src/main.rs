@@ -1,17 +1,22 @@
 //! portwatch's eBPF programs.
 //!
-//! [`hooks`] has the entry points, each a line or two that call [`attempt`], which keeps
-//! the one record per thread from a call's entry to its return. [`socket`], [`task`] and
-//! [`sockaddr`] read memory; [`maps`] is what userspace sees.
+//! [`hooks`] has the entry points, each a line or two that call [`trampoline`] (the fexit
+//! source) or [`bracket`] (the kprobe and tracepoint sources). Both keep what they see of a
+//! call in an [`attempt`], and submit that. [`caller`], [`socket`], [`task`] and [`sockaddr`]
+//! read what it is about, by way of [`memory`]; [`maps`] is what userspace sees.
 #![no_std]
 #![no_main]
 
 mod attempt;
+mod bracket;
+mod caller;
 mod hooks;
 mod maps;
+mod memory;
 mod sockaddr;
 mod socket;
 mod task;
+mod trampoline;
 
 /// The helpers that read memory are for programs that say this.
 #[unsafe(no_mangle)]

@@ -7,10 +7,10 @@ use aya_ebpf::{
 };
 use portwatch_common::{
     event::{KIND_NOTICE, Notice},
-    settings::{BitField, EVENTS_BYTES, INFLIGHT_ENTRIES, Offset, Offsets, Settings, loss},
+    settings::{EVENTS_BYTES, INFLIGHT_ENTRIES, Offset, Offsets, PENDING_ENTRIES, Settings, loss},
 };
 
-use crate::attempt::Inflight;
+use crate::attempt::{Inflight, Pending};
 
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
@@ -21,6 +21,14 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
 #[map]
 pub(crate) static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(INFLIGHT_ENTRIES, 0);
 
+/// Connects that TCP has begun and not ended, by `struct sock`.
+#[map]
+pub(crate) static PENDING: HashMap<u64, Pending> = HashMap::with_max_entries(PENDING_ENTRIES, 0);
+
+/// Threads whose bind or connect was let through by seccomp and has not returned.
+#[map]
+pub(crate) static PASSED: HashMap<u64, u8> = HashMap::with_max_entries(INFLIGHT_ENTRIES, 0);
+
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT, 0);
 
@@ -30,6 +38,7 @@ static SETTINGS: Global<Settings> = Global::new(Settings {
     offsets: Offsets::ABSENT,
     kernel: 0,
     protocol_hooks: 0,
+    seccomp: 0,
 });
 
 /// Where the loader put the settings.
@@ -56,12 +65,6 @@ pub(crate) fn present(offset: Offset) -> Option<usize> {
     } else {
         Some(offset as usize)
     }
-}
-
-/// As [`present`], for a bit field.
-#[inline(always)]
-pub(crate) fn present_bits(field: BitField) -> Option<(usize, u8)> {
-    present(field.byte).map(|byte| (byte, field.mask as u8))
 }
 
 /// Counts a loss on this CPU. One that leaves room in the ring is announced there at once;

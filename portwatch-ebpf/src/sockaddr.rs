@@ -33,3 +33,19 @@ pub(crate) fn copy_kernel(to: &mut [u8; SOCKADDR_LEN], from: u64, len: i32) -> b
     let status = unsafe { bpf_probe_read_kernel(to, readable(len), from as *const _) };
     status == 0
 }
+
+/// Whether the caller's address is one of the internet's, or has no family that says otherwise:
+/// a look at two bytes that spares most callers the rest.
+#[inline(always)]
+pub(crate) fn may_be_internet(from: u64, len: i32) -> bool {
+    let mut start = [0; SOCKADDR_LEN];
+    !copy_user(&mut start, from, if len < 0 || len > 2 { 2 } else { len })
+        || matches!(
+            u16::from_ne_bytes([start[0], start[1]]),
+            AF_UNSPEC | AF_INET | AF_INET6
+        )
+}
+
+const AF_UNSPEC: u16 = 0;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;

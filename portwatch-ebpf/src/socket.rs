@@ -1,90 +1,120 @@
 //! The kernel's sockets, read at the offsets that the running kernel's BTF gives.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
 use portwatch_common::event::{Attempt, known, options};
 
-use crate::maps::{present, present_bits, setting};
+use crate::{
+    maps::{present, setting},
+    memory::{Memory, Probed},
+};
 
+const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-
-/// One field of a kernel struct. `None` where the struct is gone or there was none.
-#[inline(always)]
-pub(crate) fn read<T>(base: u64, offset: usize) -> Option<T> {
-    if base == 0 {
-        return None;
-    }
-    let field = (base as usize).wrapping_add(offset) as *const T;
-    // SAFETY: the helper checks the address and fails where nothing is mapped.
-    unsafe { bpf_probe_read_kernel(field) }.ok()
-}
 
 /// The `struct sock` behind a `struct socket`.
 #[inline(always)]
-pub(crate) fn of_socket(socket: u64) -> Option<u64> {
-    read(socket, present(setting!(offsets.socket_sk))?)
+pub(crate) fn of_socket<M: Memory>(socket: u64) -> Option<u64> {
+    M::read(socket, present(setting!(offsets.socket_sk))?)
+}
+
+/// Whether a descriptor leads to the socket: one that the kernel keeps for itself has no file
+/// (`sock_create_kern`, net/socket.c).
+#[inline(always)]
+pub(crate) fn has_file<M: Memory>(socket: u64) -> Option<bool> {
+    let file: u64 = M::read(socket, present(setting!(offsets.socket_file))?)?;
+    Some(file != 0)
+}
+
+/// The socket's `AF_*`.
+#[inline(always)]
+pub(crate) fn family<M: Memory>(sk: u64) -> Option<u16> {
+    M::read(sk, present(setting!(offsets.skc_family))?)
+}
+
+/// The `struct socket` that a `struct sock` belongs to.
+#[inline(always)]
+pub(crate) fn owner<M: Memory>(sk: u64) -> Option<u64> {
+    M::read(sk, present(setting!(offsets.sk_socket))?)
 }
 
 /// What the socket is: protocol, network namespace, options. Written whole or not at all.
 #[inline(always)]
-pub(crate) fn describe(attempt: &mut Attempt, sk: u64) -> Option<()> {
-    let family = read(sk, present(setting!(offsets.skc_family))?)?;
-    let sock_type = read(sk, present(setting!(offsets.sk_type))?)?;
-    let net: u64 = read(sk, present(setting!(offsets.skc_net))?)?;
-    let netns = read(net, present(setting!(offsets.net_inum))?)?;
-    let ifindex = read(sk, present(setting!(offsets.skc_bound_dev_if))?)?;
-    attempt.protocol = protocol(sk)?;
+pub(crate) fn describe<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> {
+    let family = family::<M>(sk)?;
+    let sock_type = M::read(sk, present(setting!(offsets.sk_type))?)?;
+    let net: u64 = M::read(sk, present(setting!(offsets.skc_net))?)?;
+    let netns = M::read(net, present(setting!(offsets.net_inum))?)?;
+    let ifindex = M::read(sk, present(setting!(offsets.skc_bound_dev_if))?)?;
+    attempt.protocol = protocol::<M>(sk)?;
     attempt.family = family;
     attempt.sock_type = sock_type;
     attempt.netns = netns;
     attempt.ifindex = ifindex;
-    attempt.options = (attempt.options & options::NONBLOCK) | socket_options(sk);
+    attempt.options = (attempt.options & options::NONBLOCK) | options_of::<M>(sk);
     attempt.known |= known::SOCKET;
+    threshold::<M>(attempt, net);
     Some(())
 }
 
 /// `sk_protocol`: one byte until 5.5, two since (MPTCP is 262).
 #[inline(always)]
-fn protocol(sk: u64) -> Option<u16> {
+fn protocol<M: Memory>(sk: u64) -> Option<u16> {
     let offset = present(setting!(offsets.sk_protocol))?;
     if setting!(offsets.sk_protocol_size) == 1 {
-        read::<u8>(sk, offset).map(u16::from)
+        M::read::<u8>(sk, offset).map(u16::from)
     } else {
-        read(sk, offset)
+        M::read(sk, offset)
     }
 }
 
+/// The port from which on everybody may bind in this network namespace.
 #[inline(always)]
-fn socket_options(sk: u64) -> u16 {
-    bit(sk, setting!(offsets.reuse), options::REUSEADDR)
-        | bit(sk, setting!(offsets.reuseport), options::REUSEPORT)
-        | bit(sk, setting!(offsets.ipv6only), options::V6ONLY)
-        | bit(sk, setting!(offsets.freebind), options::FREEBIND)
-        | bit(sk, setting!(offsets.transparent), options::TRANSPARENT)
-        | bit(
-            sk,
-            setting!(offsets.bind_address_no_port),
+fn threshold<M: Memory>(attempt: &mut Attempt, net: u64) -> Option<()> {
+    attempt.unprivileged_port_start = M::read(net, present(setting!(offsets.net_prot_sock))?)?;
+    attempt.known |= known::THRESHOLD;
+    Some(())
+}
+
+#[inline(always)]
+fn options_of<M: Memory>(sk: u64) -> u16 {
+    let common = present(setting!(offsets.sk_flags))
+        .and_then(|byte| M::read::<u8>(sk, byte))
+        .map_or(0, u32::from);
+    // They lie behind `struct sock`, where a typed pointer does not reach.
+    let inet = present(setting!(offsets.inet_flags))
+        .and_then(|byte| Probed::read::<u32>(sk, byte))
+        .unwrap_or(0);
+    when(common & setting!(offsets.reuse), options::REUSEADDR)
+        | when(common & setting!(offsets.reuseport), options::REUSEPORT)
+        | when(common & setting!(offsets.ipv6only), options::V6ONLY)
+        | when(inet & setting!(offsets.freebind), options::FREEBIND)
+        | when(inet & setting!(offsets.transparent), options::TRANSPARENT)
+        | when(
+            inet & setting!(offsets.bind_address_no_port),
             options::BIND_ADDRESS_NO_PORT,
         )
 }
 
-/// `option` where the bit field is not 0.
 #[inline(always)]
-fn bit(sk: u64, field: portwatch_common::settings::BitField, option: u16) -> u16 {
-    let set = present_bits(field)
-        .and_then(|(byte, mask)| read::<u8>(sk, byte).map(|value| value & mask != 0));
-    if set == Some(true) { option } else { 0 }
+fn when(bits: u32, option: u16) -> u16 {
+    if bits != 0 { option } else { 0 }
+}
+
+/// The local port, host byte order: 0 until the socket is bound.
+#[inline(always)]
+pub(crate) fn port<M: Memory>(sk: u64) -> Option<u16> {
+    M::read(sk, present(setting!(offsets.skc_num))?)
 }
 
 /// The socket's own end, as getsockname() gives it (`inet_getname`, net/ipv4/af_inet.c;
 /// `inet6_getname`, net/ipv6/af_inet6.c): the bound address, or the one that the kernel chose.
 #[inline(always)]
-pub(crate) fn local_end(attempt: &mut Attempt, sk: u64) -> Option<()> {
-    let port = read(sk, present(setting!(offsets.skc_num))?)?;
-    let family: u16 = read(sk, present(setting!(offsets.skc_family))?)?;
+pub(crate) fn local_end<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> {
+    let port = port::<M>(sk)?;
+    let family = family::<M>(sk)?;
     if family == AF_INET6 {
-        attempt.local_addr = ipv6_end(sk)?;
+        attempt.local_addr = words(ipv6_end::<M>(sk)?);
     } else {
-        let ipv4 = ipv4_end(sk)?;
+        let ipv4 = ipv4_end::<M>(sk)?.to_ne_bytes();
         attempt.local_addr[..4].copy_from_slice(&ipv4);
     }
     attempt.local_port = port;
@@ -93,21 +123,86 @@ pub(crate) fn local_end(attempt: &mut Attempt, sk: u64) -> Option<()> {
 }
 
 #[inline(always)]
-fn ipv4_end(sk: u64) -> Option<[u8; 4]> {
-    let bound: [u8; 4] = read(sk, present(setting!(offsets.skc_rcv_saddr))?)?;
-    if u32::from_ne_bytes(bound) != 0 {
-        return Some(bound);
+fn ipv4_end<M: Memory>(sk: u64) -> Option<u32> {
+    match M::read(sk, present(setting!(offsets.skc_rcv_saddr))?)? {
+        0 => Probed::read(sk, present(setting!(offsets.inet_saddr))?),
+        bound => Some(bound),
     }
-    read(sk, present(setting!(offsets.inet_saddr))?)
 }
 
 #[inline(always)]
-fn ipv6_end(sk: u64) -> Option<[u8; 16]> {
-    let bound: [u64; 2] = read(sk, present(setting!(offsets.skc_v6_rcv_saddr))?)?;
+fn ipv6_end<M: Memory>(sk: u64) -> Option<[u64; 2]> {
+    let bound = ipv6::<M>(sk, present(setting!(offsets.skc_v6_rcv_saddr))?)?;
     if bound[0] | bound[1] != 0 {
-        // SAFETY: 16 bytes are 16 bytes.
-        return Some(unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(bound) });
+        return Some(bound);
     }
-    let pinet6: u64 = read(sk, present(setting!(offsets.inet_pinet6))?)?;
-    read(pinet6, present(setting!(offsets.ipv6_saddr))?)
+    let pinet6: u64 = Probed::read(sk, present(setting!(offsets.inet_pinet6))?)?;
+    ipv6::<Probed>(pinet6, present(setting!(offsets.ipv6_saddr))?)
+}
+
+/// A `struct in6_addr`, in two loads: a typed pointer allows none of 16 bytes.
+#[inline(always)]
+fn ipv6<M: Memory>(base: u64, offset: usize) -> Option<[u64; 2]> {
+    let parts: [Option<u32>; 4] = [
+        M::read(base, offset),
+        M::read(base, offset + 4),
+        M::read(base, offset + 8),
+        M::read(base, offset + 12),
+    ];
+    let join = |low: Option<u32>, high: Option<u32>| {
+        let (low, high) = (low?.to_ne_bytes(), high?.to_ne_bytes());
+        Some(u64::from_ne_bytes([
+            low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3],
+        ]))
+    };
+    Some([join(parts[0], parts[1])?, join(parts[2], parts[3])?])
+}
+
+#[inline(always)]
+fn words(words: [u64; 2]) -> [u8; 16] {
+    // SAFETY: 16 bytes are 16 bytes.
+    unsafe { core::mem::transmute(words) }
+}
+
+/// The far end as a `struct sockaddr`: where a connect really went.
+#[inline(always)]
+pub(crate) fn far_end<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> {
+    let family = family::<M>(sk)?;
+    let port: u16 = M::read(sk, present(setting!(offsets.skc_dport))?)?;
+    attempt.effective[..2].copy_from_slice(&family.to_ne_bytes());
+    attempt.effective[2..4].copy_from_slice(&port.to_ne_bytes());
+    if family == AF_INET6 {
+        let ip = words(ipv6::<M>(sk, present(setting!(offsets.skc_v6_daddr))?)?);
+        attempt.effective[8..24].copy_from_slice(&ip);
+    } else if family == AF_INET {
+        let ip: u32 = M::read(sk, present(setting!(offsets.skc_daddr))?)?;
+        attempt.effective[4..8].copy_from_slice(&ip.to_ne_bytes());
+    }
+    attempt.known |= known::EFFECTIVE;
+    Some(())
+}
+
+/// The error that ended the socket's connection, a positive errno; 0 where there is none.
+#[inline(always)]
+pub(crate) fn error<M: Memory>(sk: u64) -> Option<u32> {
+    M::read(sk, present(setting!(offsets.sk_err))?)
+}
+
+/// The socket as it is before the operation changes it.
+#[inline(always)]
+pub(crate) fn before<M: Memory>(attempt: &mut Attempt, socket: u64, sk: u64) -> Option<()> {
+    let state: u32 = M::read(socket, present(setting!(offsets.socket_state))?)?;
+    attempt.socket_state_before = state as u8;
+    attempt.state_before = M::read(sk, present(setting!(offsets.skc_state))?)?;
+    attempt.port_before = port::<M>(sk)?;
+    attempt.known |= known::BEFORE;
+    Some(())
+}
+
+/// The inode of the user namespace that owns the socket's network namespace.
+#[inline(always)]
+pub(crate) fn net_user_ns<M: Memory>(sk: u64) -> Option<u32> {
+    let net: u64 = M::read(sk, present(setting!(offsets.skc_net))?)?;
+    let owner: u64 = M::read(net, present(setting!(offsets.net_user_ns))?)?;
+    M::read(owner, present(setting!(offsets.user_ns_inum))?)
 }

@@ -1,20 +1,42 @@
-//! Who is calling: the current task, through helpers and, where offsets are known, kernel memory.
+//! Who is calling, and how the call came to the kernel.
 
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
-    bpf_get_current_uid_gid, bpf_get_smp_processor_id, generated::bpf_get_current_task,
+    bpf_get_current_uid_gid, bpf_get_smp_processor_id,
+    generated::{bpf_get_current_task, bpf_get_current_task_btf},
 };
 use portwatch_common::event::{Attempt, known, via};
 
 use crate::{
     maps::{present, setting},
-    socket::read,
+    memory::{Memory, Probed, Typed},
 };
 
 /// `PF_KTHREAD`: the task is a kernel thread (include/linux/sched.h).
 const PF_KTHREAD: u32 = 0x0020_0000;
-/// `PF_IO_WORKER`: an `io_uring` worker thread (include/linux/sched.h).
+/// `PF_IO_WORKER`: an `io_uring` worker or polling thread (include/linux/sched.h).
 const PF_IO_WORKER: u32 = 0x0000_0010;
+
+/// The current `struct task_struct`, in the form that a way of reading needs.
+pub(crate) trait CurrentTask: Memory {
+    fn current() -> u64;
+}
+
+impl CurrentTask for Probed {
+    #[inline(always)]
+    fn current() -> u64 {
+        // SAFETY: the helper takes no arguments.
+        unsafe { bpf_get_current_task() }
+    }
+}
+
+impl CurrentTask for Typed {
+    #[inline(always)]
+    fn current() -> u64 {
+        // SAFETY: the helper takes no arguments.
+        unsafe { bpf_get_current_task_btf() as u64 }
+    }
+}
 
 /// The key of a thread's in-flight record.
 #[inline(always)]
@@ -24,7 +46,7 @@ pub(crate) fn key() -> u64 {
 
 /// Writes all that is known about the current task.
 #[inline(always)]
-pub(crate) fn describe(attempt: &mut Attempt) {
+pub(crate) fn describe<M: CurrentTask>(attempt: &mut Attempt) {
     let pid_tgid = bpf_get_current_pid_tgid();
     attempt.tgid = (pid_tgid >> 32) as u32;
     attempt.tid = pid_tgid as u32;
@@ -32,65 +54,74 @@ pub(crate) fn describe(attempt: &mut Attempt) {
     attempt.uid = uid_gid as u32;
     attempt.gid = (uid_gid >> 32) as u32;
     attempt.comm = bpf_get_current_comm().unwrap_or_default();
-    // SAFETY: the helpers take no arguments.
+    // SAFETY: the helper takes no arguments.
     attempt.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
     // SAFETY: the helper takes no arguments.
     attempt.cpu = unsafe { bpf_get_smp_processor_id() };
-    if let Some((euid, ppid)) = credentials() {
+    if let Some((euid, ppid)) = identity::<M>() {
         attempt.euid = euid;
         attempt.ppid = ppid;
         attempt.known |= known::TASK;
     }
 }
 
+#[inline(always)]
+fn cred<M: CurrentTask>() -> Option<u64> {
+    M::read(M::current(), present(setting!(offsets.task_cred))?)
+}
+
 /// Effective uid, and thread group of the parent.
 #[inline(always)]
-fn credentials() -> Option<(u32, u32)> {
-    let cred: u64 = read(current()?, present(setting!(offsets.task_cred))?)?;
-    let euid = read(cred, present(setting!(offsets.cred_euid))?)?;
-    let parent: u64 = read(current()?, present(setting!(offsets.task_real_parent))?)?;
-    let ppid = read(parent, present(setting!(offsets.task_tgid))?)?;
+fn identity<M: CurrentTask>() -> Option<(u32, u32)> {
+    let euid = M::read(cred::<M>()?, present(setting!(offsets.cred_euid))?)?;
+    let parent: u64 = M::read(M::current(), present(setting!(offsets.task_real_parent))?)?;
+    let ppid = M::read(parent, present(setting!(offsets.task_tgid))?)?;
     Some((euid, ppid))
+}
+
+/// Effective capabilities, and the user namespace in which they count.
+#[inline(always)]
+pub(crate) fn capabilities<M: CurrentTask>() -> Option<(u64, u32)> {
+    let cred = cred::<M>()?;
+    let capabilities = M::read(cred, present(setting!(offsets.cred_cap_effective))?)?;
+    let namespace: u64 = M::read(cred, present(setting!(offsets.cred_user_ns))?)?;
+    let inum = M::read(namespace, present(setting!(offsets.user_ns_inum))?)?;
+    Some((capabilities, inum))
 }
 
 /// Whether the current task is a kernel thread; false where that cannot be told.
 #[inline(always)]
-pub(crate) fn is_kernel_thread() -> bool {
-    flags().is_some_and(|flags| flags & PF_KTHREAD != 0)
+pub(crate) fn is_kernel_thread<M: CurrentTask>() -> bool {
+    flags::<M>().is_some_and(|flags| flags & PF_KTHREAD != 0)
 }
 
-/// How a call that no system call hook saw came to the kernel.
+/// How a call came to the kernel whose system call was not seen.
 #[inline(always)]
-pub(crate) fn via_without_syscall() -> u8 {
-    match flags() {
+pub(crate) fn via_without_syscall<M: CurrentTask>() -> u8 {
+    match flags::<M>() {
         Some(flags) if flags & PF_IO_WORKER != 0 => via::IO_URING,
         Some(flags) if flags & PF_KTHREAD != 0 => via::KERNEL,
         _ => via::UNKNOWN,
     }
 }
 
-/// Whether the system call under way is a 32-bit caller's.
+/// How a bind or connect system call came to the kernel.
 #[inline(always)]
-pub(crate) fn via_syscall() -> u8 {
-    match compat() {
+pub(crate) fn via_syscall<M: CurrentTask>() -> u8 {
+    match is_compat::<M>() {
         Some(true) => via::COMPAT32,
         _ => via::SYSCALL,
     }
 }
 
+/// Whether the system call under way is a 32-bit caller's.
 #[inline(always)]
-fn compat() -> Option<bool> {
-    let status: u32 = read(current()?, present(setting!(offsets.thread_status))?)?;
+pub(crate) fn is_compat<M: CurrentTask>() -> Option<bool> {
+    let status: u32 = M::read(M::current(), present(setting!(offsets.thread_status))?)?;
     Some(status & setting!(offsets.thread_status_compat) != 0)
 }
 
 #[inline(always)]
-fn flags() -> Option<u32> {
-    read(current()?, present(setting!(offsets.task_flags))?)
-}
-
-#[inline(always)]
-fn current() -> Option<u64> {
-    // SAFETY: the helper takes no arguments.
-    Some(unsafe { bpf_get_current_task() })
+fn flags<M: CurrentTask>() -> Option<u32> {
+    M::read(M::current(), present(setting!(offsets.task_flags))?)
 }

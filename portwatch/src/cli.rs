@@ -69,6 +69,11 @@ pub struct Watch {
     #[arg(long)]
     pub kernel: bool,
 
+    /// Attempts that seccomp denies too (source fexit). Its hook slows every system call of every
+    /// process on this host while portwatch runs
+    #[arg(long)]
+    pub seccomp: bool,
+
     /// How to print
     #[arg(
         short,
@@ -146,6 +151,8 @@ pub enum Colour {
 pub enum Source {
     #[default]
     Auto,
+    /// Trampolines (fentry, fexit): sees most and costs least; needs BTF
+    Fexit,
     /// kprobes and kretprobes; needs BTF
     Kprobe,
     /// System call tracepoints: what works where kprobes are refused

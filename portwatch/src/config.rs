@@ -15,6 +15,7 @@ pub struct Config {
     /// The filters as they were typed, for the start line
     pub filters_typed: Vec<String>,
     pub kernel_threads: bool,
+    pub seccomp: bool,
     pub format: cli::Format,
     pub colour: bool,
     pub header: bool,
@@ -49,6 +50,7 @@ impl Config {
             filter,
             filters_typed: typed(watch),
             kernel_threads: watch.kernel,
+            seccomp: watch.seccomp,
             format: if watch.json {
                 cli::Format::Json
             } else {

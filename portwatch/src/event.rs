@@ -16,6 +16,7 @@ use crate::errno::Errno;
 pub enum Event {
     Start(Box<Start>),
     Attempt(Attempt),
+    Outcome(OutcomeOf),
     Lost(Lost),
     Summary(Box<Summary>),
 }
@@ -27,6 +28,7 @@ pub struct Time(pub i64);
 /// One bind() or connect() call, from its entry to its return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
+    pub id: AttemptId,
     /// When the call began
     pub time: Time,
     pub op: Op,
@@ -46,6 +48,8 @@ pub struct Attempt {
     pub proto: Option<Proto>,
     /// What was asked for
     pub requested: Option<Requested>,
+    /// What the protocol was given instead, where a cgroup BPF program rewrote it
+    pub effective: Option<Requested>,
     /// The socket's own end after the call
     pub local: Option<Local>,
     /// The descriptor as passed
@@ -60,6 +64,60 @@ pub struct Attempt {
     /// `SO_BINDTODEVICE`
     pub ifindex: Option<u32>,
     pub options: Option<Options>,
+    /// Of a bind: whether the port is one that needs a privilege in the socket's network namespace
+    pub privileged: Option<bool>,
+    /// The socket was connecting already: no new attempt
+    pub repeat: bool,
+    /// Denied by seccomp before the call's own function was entered
+    pub seccomp: bool,
+    pub stages: Stages,
+    pub before: Before,
+}
+
+/// Which attempt an outcome belongs to; unique while portwatch runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AttemptId {
+    pub start_ns: u64,
+    pub tid: u32,
+}
+
+/// What each station of the call returned, as far as it was seen: 0 or a negative errno.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stages {
+    pub lsm: Option<i32>,
+    pub cgroup: Option<i32>,
+    pub operation: Option<i32>,
+    pub get_port: Option<i32>,
+    pub connect: Option<i32>,
+}
+
+/// What the kernel decided by: the state before the call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    pub socket: Option<SocketBefore>,
+    /// Inode of the user namespace that owns the socket's network namespace
+    pub net_user_ns: Option<u32>,
+    /// `net.ipv4.ip_unprivileged_port_start` of the socket's network namespace
+    pub unprivileged_port_start: Option<u32>,
+    pub credentials: Option<Credentials>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketBefore {
+    /// `TCP_*` (include/net/tcp_states.h)
+    pub state: u8,
+    /// `SS_*` (include/uapi/linux/net.h)
+    pub socket_state: u8,
+    /// The port it was bound to, 0 for none
+    pub port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// `CapEff`
+    pub cap_effective: u64,
+    /// Inode of the caller's user namespace
+    pub user_ns: u32,
 }
 
 impl Attempt {
@@ -83,6 +141,8 @@ const EINPROGRESS: i32 = -115;
 pub enum Op {
     Bind,
     Connect,
+    /// listen() on a socket that was not bound, which binds it
+    Listen,
 }
 
 impl Op {
@@ -90,6 +150,7 @@ impl Op {
         match self {
             Self::Bind => "bind",
             Self::Connect => "connect",
+            Self::Listen => "listen",
         }
     }
 }
@@ -100,6 +161,8 @@ pub enum Via {
     Syscall,
     Compat32,
     IoUring,
+    /// With the first data: sendto() and the like with `MSG_FASTOPEN`
+    FastOpen,
     Kernel,
 }
 
@@ -109,6 +172,7 @@ impl Via {
             Self::Syscall => "syscall",
             Self::Compat32 => "compat32",
             Self::IoUring => "io_uring",
+            Self::FastOpen => "fastopen",
             Self::Kernel => "kernel",
         }
     }
@@ -269,6 +333,34 @@ impl std::fmt::Debug for Comm {
     }
 }
 
+/// How a connect that was pending ended, as the source tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub id: AttemptId,
+    pub time: Time,
+    /// From the call's entry
+    pub latency: Duration,
+    pub end: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Connected,
+    /// A negative errno
+    Failed(i32),
+    /// The socket was closed, or connected to nothing, before there was an answer
+    Abandoned,
+}
+
+/// How a connect that was pending ended, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutcomeOf {
+    /// Number of the attempt
+    pub seq: u64,
+    pub attempt: Attempt,
+    pub ended: Ended,
+}
+
 /// Said once, when everything is attached: from here on nothing is missed in silence.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -323,6 +415,8 @@ pub enum LossReason {
     RingFull,
     /// More calls under way at once than the in-flight map holds
     InflightFull,
+    /// More connects pending at once than are followed: the outcome is lost, not the attempt
+    PendingFull,
 }
 
 impl LossReason {
@@ -330,6 +424,7 @@ impl LossReason {
         match self {
             Self::RingFull => "ring_full",
             Self::InflightFull => "inflight_full",
+            Self::PendingFull => "pending_full",
         }
     }
 }
@@ -341,6 +436,8 @@ pub struct Summary {
     pub run_time: Duration,
     /// Attempts written, by operation and outcome
     pub attempts: BTreeMap<(Op, Outcome), u64>,
+    /// Calls written that were no new attempts
+    pub repeats: u64,
     /// Failed attempts written, by error
     pub errnos: BTreeMap<Errno, u64>,
     /// Attempts lost, by reason

@@ -43,12 +43,14 @@ fn port_of(attempt: &Attempt) -> Option<u16> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::event::{Comm, Local, Op, Requested, Time};
+    use crate::event::{AttemptId, Before, Comm, Local, Op, Requested, Stages, Time};
 
-    fn attempt() -> Attempt {
+    /// A failed bind of no particular interest.
+    pub(crate) fn attempt() -> Attempt {
         Attempt {
+            id: AttemptId::default(),
             time: Time(0),
             op: Op::Bind,
             via: None,
@@ -74,6 +76,12 @@ mod tests {
             cgroup_id: 0,
             ifindex: None,
             options: None,
+            effective: None,
+            privileged: None,
+            repeat: false,
+            seccomp: false,
+            stages: Stages::default(),
+            before: Before::default(),
         }
     }
 

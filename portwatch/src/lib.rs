@@ -9,6 +9,8 @@ pub mod doctor;
 pub mod errno;
 pub mod event;
 pub mod filter;
+#[cfg(target_os = "linux")]
+pub mod outcomes;
 pub mod output;
 #[cfg(target_os = "linux")]
 pub mod pipeline;

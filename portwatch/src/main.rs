@@ -80,6 +80,7 @@ fn watch(typed: &cli::Watch) -> anyhow::Result<()> {
         let opened = source::open(&Request {
             choice: choice(config.source),
             kernel_threads: config.kernel_threads,
+            seccomp: config.seccomp,
             diagnostics: (config.verbosity >= 2).then_some(log::Level::Debug),
         })
         .map_err(explain_refusal)?;
@@ -98,6 +99,7 @@ fn explain_refusal(error: NoSource) -> anyhow::Error {
 const fn choice(typed: cli::Source) -> Choice {
     match typed {
         cli::Source::Auto => Choice::Auto,
+        cli::Source::Fexit => Choice::Only(Kind::Fexit),
         cli::Source::Kprobe => Choice::Only(Kind::Kprobe),
         cli::Source::Tracepoint => Choice::Only(Kind::Tracepoint),
     }

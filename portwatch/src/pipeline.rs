@@ -16,11 +16,12 @@ use tokio::{
 use crate::{
     config::Config,
     event::{Attempt, Event, Lost, Start, Summary, Time},
+    outcomes::Outcomes,
     output::{self, Printer},
     process, ready,
     sink::Sink,
     sockets::{self, Look},
-    source::{Kind, Opened, ebpf::Source},
+    source::{Kind, Opened, decode::Record, ebpf::Source},
     users::Users,
 };
 
@@ -121,7 +122,7 @@ struct Stream<'a> {
     config: &'a Config,
     printer: Printer,
     users: Users,
-    /// The source knows no sockets and only half of the process: they are looked up
+    /// The source knows only half of the process: the rest is looked up
     look_up: bool,
     begun: Time,
     /// Attempts that began later are none of this watch's: set when it is over
@@ -129,6 +130,7 @@ struct Stream<'a> {
     /// Number of the last attempt that was written
     seq: u64,
     summary: Summary,
+    outcomes: Outcomes,
     /// Whole lines that are not yet with the sink
     lines: Vec<u8>,
     ring_is_empty: bool,
@@ -151,6 +153,7 @@ impl<'a> Stream<'a> {
             end: None,
             seq: 0,
             summary: Summary::default(),
+            outcomes: Outcomes::default(),
             lines: Vec::new(),
             ring_is_empty: false,
             over: false,
@@ -162,7 +165,7 @@ impl<'a> Stream<'a> {
     fn read(&mut self, source: &mut Source, sink: &Sink) -> anyhow::Result<ControlFlow<()>> {
         loop {
             let mut failure = None;
-            let drained = source.drain(|attempt| match self.take(attempt) {
+            let drained = source.drain(|record| match self.take(record) {
                 Ok(flow) => flow,
                 Err(error) => {
                     failure = Some(error);
@@ -191,19 +194,16 @@ impl<'a> Stream<'a> {
         self.config.count.is_some_and(|count| self.seq >= count)
     }
 
-    fn take(&mut self, mut attempt: Attempt) -> anyhow::Result<ControlFlow<()>> {
-        if self.end.is_some_and(|end| attempt.time > end) {
-            self.over = true;
-            return Ok(ControlFlow::Break(()));
+    fn take(&mut self, record: Record) -> anyhow::Result<ControlFlow<()>> {
+        match record {
+            Record::Attempt(attempt) => self.take_attempt(attempt)?,
+            Record::Ended(ended) => {
+                if let Some(outcome) = self.outcomes.end(ended) {
+                    self.write(&Event::Outcome(outcome))?;
+                }
+            }
+            Record::Notice => {}
         }
-        let ours = attempt.time >= self.begun
-            && self.look_up(&mut attempt)
-            && self.config.filter.passes(&attempt);
-        if ours {
-            self.count(&attempt);
-            self.write(&Event::Attempt(attempt))?;
-        }
-        self.over = self.is_full();
         let pause = self.over || self.lines.len() >= BATCH;
         Ok(if pause {
             ControlFlow::Break(())
@@ -212,17 +212,42 @@ impl<'a> Stream<'a> {
         })
     }
 
+    fn take_attempt(&mut self, mut attempt: Attempt) -> anyhow::Result<()> {
+        if self.end.is_some_and(|end| attempt.time > end) {
+            self.over = true;
+            return Ok(());
+        }
+        let ours = attempt.time >= self.begun
+            && self.look_up(&mut attempt)
+            && self.config.filter.passes(&attempt);
+        if !ours {
+            return Ok(());
+        }
+        self.count(&attempt);
+        let outcome = self.outcomes.follow(self.seq, &attempt);
+        self.write(&Event::Attempt(attempt))?;
+        if let Some(outcome) = outcome {
+            self.write(&Event::Outcome(outcome))?;
+        }
+        self.over = self.is_full();
+        Ok(())
+    }
+
     /// Adds what the source could not know; false where that shows the attempt to be none of ours.
     fn look_up(&self, attempt: &mut Attempt) -> bool {
         if self.look_up {
             process::describe(attempt);
-            return sockets::describe(attempt) != Look::NotInternet;
         }
-        true
+        // Also of protocols whose functions no hook is on.
+        attempt.proto.is_some() || sockets::describe(attempt) != Look::NotInternet
     }
 
     fn count(&mut self, attempt: &Attempt) {
         self.seq += 1;
+        if attempt.repeat {
+            self.summary.repeats += 1;
+            return;
+        }
         *self
             .summary
             .attempts

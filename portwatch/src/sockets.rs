@@ -109,7 +109,7 @@ impl Seen {
             return false;
         }
         match attempt.op {
-            Op::Bind => self.was_bound(attempt, asked),
+            Op::Bind | Op::Listen => self.was_bound(attempt, asked),
             Op::Connect => self.was_connected(attempt, asked),
         }
     }

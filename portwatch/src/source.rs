@@ -28,16 +28,18 @@ pub enum Choice {
 /// The sources, from the best to the one that works nearly everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    Fexit,
     Kprobe,
     Tracepoint,
 }
 
 impl Kind {
     /// In the order in which `auto` tries them.
-    pub const ALL: [Self; 2] = [Self::Kprobe, Self::Tracepoint];
+    pub const ALL: [Self; 3] = [Self::Fexit, Self::Kprobe, Self::Tracepoint];
 
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Fexit => "fexit",
             Self::Kprobe => "kprobe",
             Self::Tracepoint => "tracepoint",
         }
@@ -46,8 +48,17 @@ impl Kind {
     /// What this source cannot see even when all its hooks are attached, and why.
     const fn blind_spots(self) -> &'static [(&'static str, &'static str)] {
         match self {
+            Self::Fexit => &[],
             Self::Kprobe => &[
                 SECCOMP,
+                (
+                    "security modules' and cgroup programs' verdicts, rewritten addresses, TCP fast open and listen() are not told apart or not seen",
+                    "this source hooks only what a kprobe is safe on",
+                ),
+                (
+                    "how a pending connect ended is not told",
+                    "this source does not follow the socket",
+                ),
                 (
                     "how a connect by io_uring or from inside the kernel ended may be missing",
                     "a return probe on a function that waits would lose calls",
@@ -59,6 +70,10 @@ impl Kind {
             ],
             Self::Tracepoint => &[
                 SECCOMP,
+                (
+                    "how a pending connect ended is not told",
+                    "this source does not see the socket",
+                ),
                 (
                     "attempts of 32-bit programs, by io_uring and from inside the kernel are not seen",
                     "the kernel's system call tracepoints leave them out",
@@ -83,6 +98,8 @@ pub struct Request {
     pub choice: Choice,
     /// Attempts of kernel threads too
     pub kernel_threads: bool,
+    /// Attempts that seccomp denies too, at the price of a slower path for every system call
+    pub seccomp: bool,
     /// How much of the eBPF side's own diagnostics is wanted
     pub diagnostics: Option<log::Level>,
 }

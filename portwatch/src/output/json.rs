@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     errno::Errno,
-    event::{self, Event, Family, LossReason, Op, Outcome, Proto, Time},
+    event::{self, End, Event, Family, LossReason, Op, Outcome, Proto, Time},
     users::Users,
 };
 
@@ -25,6 +25,7 @@ pub fn print<W: Write>(out: &mut W, seq: u64, event: &Event, users: &mut Users) 
     match event {
         Event::Start(start) => line(out, &Start::of(start)),
         Event::Attempt(attempt) => line(out, &Attempt::of(attempt, seq, users)),
+        Event::Outcome(outcome) => line(out, &OutcomeOf::of(outcome)),
         Event::Lost(lost) => line(out, &Lost::of(*lost)),
         Event::Summary(summary) => line(out, &Summary::of(summary)),
     }
@@ -127,6 +128,10 @@ struct Attempt<'a> {
     port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope_id: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_addr: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_port: Option<u16>,
     local_addr: Option<IpAddr>,
     local_port: Option<u16>,
     fd: Option<i32>,
@@ -141,6 +146,107 @@ struct Attempt<'a> {
     ifindex: Option<u32>,
     #[serde(serialize_with = "options")]
     options: Option<event::Options>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    privileged: Option<bool>,
+    #[serde(skip_serializing_if = "is_false")]
+    repeat: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    seccomp: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stages: Option<Stages>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Before>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference to the field"
+)]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Written for attempts that did not succeed: what each station returned, as far as it was seen.
+#[derive(Serialize)]
+struct Stages {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lsm: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    get_port: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect: Option<i32>,
+}
+
+impl Stages {
+    fn of(attempt: &event::Attempt) -> Option<Self> {
+        let stages @ event::Stages {
+            lsm,
+            cgroup,
+            operation,
+            get_port,
+            connect,
+        } = attempt.stages;
+        let failed = attempt.outcome() != Outcome::Ok && stages != event::Stages::default();
+        failed.then_some(Self {
+            lsm,
+            cgroup,
+            operation,
+            get_port,
+            connect,
+        })
+    }
+}
+
+/// Written for attempts that did not succeed: what the kernel decided by.
+#[derive(Serialize)]
+struct Before {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket_state: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unprivileged_port_start: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    net_user_ns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_ns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex")]
+    cap_effective: Option<u64>,
+}
+
+impl Before {
+    fn of(attempt: &event::Attempt) -> Option<Self> {
+        let before @ event::Before {
+            socket,
+            net_user_ns,
+            unprivileged_port_start,
+            credentials,
+        } = attempt.before;
+        let failed = attempt.outcome() != Outcome::Ok && before != event::Before::default();
+        failed.then_some(Self {
+            state: socket.map(|socket| socket.state),
+            socket_state: socket.map(|socket| socket.socket_state),
+            port: socket.map(|socket| socket.port),
+            unprivileged_port_start,
+            net_user_ns,
+            user_ns: credentials.map(|held| held.user_ns),
+            cap_effective: credentials.map(|held| held.cap_effective),
+        })
+    }
+}
+
+/// As /proc/PID/status has it.
+fn hex<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(&format_args!("{value:016x}")),
+        None => serializer.serialize_none(),
+    }
 }
 
 impl<'a> Attempt<'a> {
@@ -167,6 +273,8 @@ impl<'a> Attempt<'a> {
             addr: requested.map(|asked| asked.ip),
             port: requested.map(|asked| asked.port),
             scope_id: requested.map(|asked| asked.scope_id).filter(|&id| id != 0),
+            effective_addr: attempt.effective.map(|end| end.ip),
+            effective_port: attempt.effective.map(|end| end.port),
             local_addr: attempt.local.map(|end| end.ip),
             local_port: attempt.local.and_then(|end| end.port),
             fd: attempt.fd,
@@ -180,6 +288,11 @@ impl<'a> Attempt<'a> {
             cgroup_id: attempt.cgroup_id,
             ifindex: attempt.ifindex,
             options: attempt.options,
+            privileged: attempt.privileged,
+            repeat: attempt.repeat,
+            seccomp: attempt.seccomp,
+            stages: Stages::of(attempt),
+            before: Before::of(attempt),
         }
     }
 }
@@ -188,6 +301,52 @@ const fn other_number(family: Family) -> Option<u16> {
     match family {
         Family::Other(number) => Some(number),
         Family::Ipv4 | Family::Ipv6 | Family::Unspec => None,
+    }
+}
+
+#[derive(Serialize)]
+struct OutcomeOf {
+    v: u8,
+    kind: &'static str,
+    /// Of the attempt
+    seq: u64,
+    #[serde(serialize_with = "rfc3339")]
+    time: Time,
+    ret: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "errno")]
+    errno: Option<Errno>,
+    outcome: &'static str,
+    latency_ns: u64,
+}
+
+impl OutcomeOf {
+    fn of(outcome: &event::OutcomeOf) -> Self {
+        let event::OutcomeOf {
+            seq,
+            attempt: _,
+            ended,
+        } = outcome;
+        let event::Ended {
+            id: _,
+            time,
+            latency,
+            end,
+        } = *ended;
+        let (ret, outcome) = match end {
+            End::Connected => (Some(0), "ok"),
+            End::Failed(ret) => (Some(ret), "failed"),
+            End::Abandoned => (None, "abandoned"),
+        };
+        Self {
+            v: VERSION,
+            kind: "outcome",
+            seq: *seq,
+            time,
+            ret,
+            errno: ret.and_then(Errno::from_ret),
+            outcome,
+            latency_ns: u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX),
+        }
     }
 }
 
@@ -230,6 +389,8 @@ struct Summary {
     run_time_ns: u64,
     /// By operation and outcome, zeros included
     attempts: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+    /// Calls that were no new attempts: a connect on a socket that was connecting
+    repeats: u64,
     errnos: BTreeMap<String, u64>,
     /// In total
     lost: u64,
@@ -243,6 +404,7 @@ impl Summary {
             time,
             run_time,
             attempts,
+            repeats,
             errnos,
             lost,
         } = summary;
@@ -259,9 +421,10 @@ impl Summary {
             kind: "summary",
             time: *time,
             run_time_ns: u64::try_from(run_time.as_nanos()).unwrap_or(u64::MAX),
-            attempts: [Op::Bind, Op::Connect]
+            attempts: [Op::Bind, Op::Connect, Op::Listen]
                 .map(|op| (op.name(), by_outcome(op).into()))
                 .into(),
+            repeats: *repeats,
             errnos: errnos
                 .iter()
                 .map(|(errno, &count)| (errno.to_string(), count))

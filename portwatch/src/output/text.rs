@@ -21,7 +21,7 @@ use self::{
     row::Row,
 };
 use crate::{
-    event::{Attempt, Event, LossReason, Lost},
+    event::{Attempt, Event, LossReason, Lost, OutcomeOf},
     users::Users,
 };
 
@@ -105,6 +105,7 @@ impl TextPrinter {
         match event {
             Event::Start(_) => self.add_header(),
             Event::Attempt(attempt) => self.add_attempt(attempt, users),
+            Event::Outcome(outcome) => self.add_outcome(outcome, users),
             Event::Lost(lost) => self.add_lost(*lost),
             Event::Summary(_) => Ok(()),
         }
@@ -126,6 +127,27 @@ impl TextPrinter {
     fn add_attempt(&mut self, attempt: &Attempt, users: &mut Users) -> std::fmt::Result {
         self.row
             .set_attempt(attempt, &mut self.clock, self.layout.has_millis(), users)?;
+        self.add_row()
+    }
+
+    /// The line of a pending connect's end: its attempt's, at another time and with another result.
+    fn add_outcome(&mut self, outcome: &OutcomeOf, users: &mut Users) -> std::fmt::Result {
+        let OutcomeOf {
+            seq: _,
+            attempt,
+            ended,
+        } = outcome;
+        let attempt = Attempt {
+            time: ended.time,
+            ..attempt.clone()
+        };
+        self.row
+            .set_attempt(&attempt, &mut self.clock, self.layout.has_millis(), users)?;
+        self.row.set_end(ended)?;
+        self.add_row()
+    }
+
+    fn add_row(&mut self) -> std::fmt::Result {
         self.widen();
         self.add_header()?;
         self.layout
@@ -157,6 +179,7 @@ impl TextPrinter {
         let (what, who) = match reason {
             LossReason::RingFull => ("ring buffer full", " (portwatch or its reader is too slow)"),
             LossReason::InflightFull => ("too many calls under way at once", ""),
+            LossReason::PendingFull => ("the end of too many pending connects", ""),
         };
         let style = if self.colour { STYLE } else { Style::new() };
         let plural = if count == 1 { "" } else { "s" };

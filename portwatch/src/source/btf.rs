@@ -9,7 +9,7 @@ use std::collections::HashMap;
 /// Where the kernel shows its own BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-const MAGIC: u16 = 0xeb9f;
+pub(super) const MAGIC: u16 = 0xeb9f;
 
 const KIND_INT: u32 = 1;
 const KIND_PTR: u32 = 2;
@@ -17,10 +17,12 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
-const KIND_TYPEDEF: u32 = 8;
+pub(super) const KIND_FWD: u32 = 7;
+pub(super) const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+pub(super) const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -52,6 +54,17 @@ pub struct Btf<'a> {
     /// Where each type begins in `types`; ids begin at 1
     starts: Vec<u32>,
     structs: HashMap<&'static str, u32>,
+    functions: Vec<Function>,
+}
+
+/// A kernel function, or the type of a tracepoint's function, that a program can be attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Function {
+    pub name: &'static str,
+    /// Its place among the types
+    pub id: u32,
+    /// `BTF_KIND_FUNC`, or `BTF_KIND_TYPEDEF` for a tracepoint
+    pub kind: u32,
 }
 
 /// A member's place in its struct.
@@ -104,15 +117,19 @@ impl Type<'_> {
             KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * self.count(),
             KIND_ENUM | KIND_FUNC_PROTO => 8 * self.count(),
             // Forward declarations, typedefs, qualifiers, functions and floats have none.
-            2 | 7..=12 | 16 | KIND_TYPE_TAG => 0,
+            KIND_PTR | KIND_FWD..=KIND_FUNC | 16 | KIND_TYPE_TAG => 0,
             kind => return Err(BtfError::Kind(kind)),
         })
     }
 }
 
 impl<'a> Btf<'a> {
-    /// Walks over `data` once and remembers the structs named in `wanted`.
-    pub fn parse(data: &'a [u8], wanted: &[&'static str]) -> Result<Self, BtfError> {
+    /// Walks over `data` once and remembers the structs and functions that are named.
+    pub fn parse(
+        data: &'a [u8],
+        structs: &[&'static str],
+        functions: &[&'static str],
+    ) -> Result<Self, BtfError> {
         let magic = data.get(..2).ok_or(BtfError::Header)?;
         if magic != MAGIC.to_ne_bytes() {
             return Err(BtfError::Header);
@@ -128,12 +145,17 @@ impl<'a> Btf<'a> {
             strings: section(16)?,
             starts: Vec::new(),
             structs: HashMap::new(),
+            functions: Vec::new(),
         };
-        btf.index(wanted)?;
+        btf.index(structs, functions)?;
         Ok(btf)
     }
 
-    fn index(&mut self, wanted: &[&'static str]) -> Result<(), BtfError> {
+    fn index(
+        &mut self,
+        structs: &[&'static str],
+        functions: &[&'static str],
+    ) -> Result<(), BtfError> {
         // The kernel's types take 22 bytes on average.
         self.starts.reserve(self.types.len() / 20);
         let mut at = 0;
@@ -141,11 +163,19 @@ impl<'a> Btf<'a> {
             let start = u32::try_from(at).map_err(|_| BtfError::Truncated)?;
             self.starts.push(start);
             let found = self.type_at(at)?;
-            if found.kind() == KIND_STRUCT
-                && let Some(name) = wanted.iter().find(|name| self.is_named(found.name, name))
-            {
-                let id = u32::try_from(self.starts.len()).map_err(|_| BtfError::Truncated)?;
-                self.structs.entry(name).or_insert(id);
+            let id = u32::try_from(self.starts.len()).map_err(|_| BtfError::Truncated)?;
+            match found.kind() {
+                KIND_STRUCT => {
+                    if let Some(name) = self.among(found.name, structs) {
+                        self.structs.entry(name).or_insert(id);
+                    }
+                }
+                kind @ (KIND_FUNC | KIND_TYPEDEF) => {
+                    if let Some(name) = self.among(found.name, functions) {
+                        self.functions.push(Function { name, id, kind });
+                    }
+                }
+                _ => {}
             }
             at += TYPE_HEADER + found.rest.len();
         }
@@ -168,6 +198,27 @@ impl<'a> Btf<'a> {
     fn by_id(&self, id: u32) -> Option<Type<'a>> {
         let index = usize::try_from(id.checked_sub(1)?).ok()?;
         self.type_at(*self.starts.get(index)? as usize).ok()
+    }
+
+    /// How many types there are, the nameless first not counted.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// The functions that were asked for, as far as the kernel has them.
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    fn among(&self, offset: u32, wanted: &[&'static str]) -> Option<&'static str> {
+        wanted
+            .iter()
+            .find(|name| self.is_named(offset, name))
+            .copied()
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
@@ -375,7 +426,7 @@ mod tests {
     #[test]
     fn members_are_found_through_anonymous_unions_and_qualifiers() {
         let data = sample();
-        let btf = Btf::parse(&data, &["outer"]).unwrap();
+        let btf = Btf::parse(&data, &["outer"], &[]).unwrap();
         assert_eq!(
             btf.field("outer.first"),
             Some(Field {
@@ -402,7 +453,7 @@ mod tests {
     #[test]
     fn bit_fields_carry_their_width() {
         let data = sample();
-        let btf = Btf::parse(&data, &["outer"]).unwrap();
+        let btf = Btf::parse(&data, &["outer"], &[]).unwrap();
         assert_eq!(
             btf.field("outer.inner.low"),
             Some(Field {
@@ -426,7 +477,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_none() {
         let data = sample();
-        let btf = Btf::parse(&data, &["outer"]).unwrap();
+        let btf = Btf::parse(&data, &["outer"], &[]).unwrap();
         assert_eq!(btf.field("outer.nothing"), None);
         assert_eq!(btf.field("outer.first.deeper"), None);
         assert_eq!(btf.field("inner.whole"), None, "not among the wanted");
@@ -437,7 +488,7 @@ mod tests {
         let data = sample();
         for end in 0..data.len() {
             assert!(
-                Btf::parse(&data[..end], &["outer"]).is_err(),
+                Btf::parse(&data[..end], &["outer"], &[]).is_err(),
                 "cut at {end}"
             );
         }
@@ -449,7 +500,7 @@ mod tests {
         blob.words(&[0, KIND_CONST << 24, 1]); // 1: const of itself
         blob.composite(KIND_STRUCT, false, "s", &[("", 2, 0), ("m", 1, 0)]); // 2: contains itself
         let data = blob.bytes();
-        let btf = Btf::parse(&data, &["s"]).unwrap();
+        let btf = Btf::parse(&data, &["s"], &[]).unwrap();
         assert_eq!(
             btf.field("s.m"),
             Some(Field {
@@ -465,7 +516,7 @@ mod tests {
         fn no_blob_makes_it_panic(mut data in proptest::collection::vec(proptest::num::u8::ANY, 24..400)) {
             data[..2].copy_from_slice(&MAGIC.to_ne_bytes());
             data[4..8].copy_from_slice(&24u32.to_ne_bytes());
-            if let Ok(btf) = Btf::parse(&data, &["a"]) {
+            if let Ok(btf) = Btf::parse(&data, &["a"], &["b"]) {
                 let _ = btf.field("a.b.c");
             }
         }

@@ -5,20 +5,28 @@ use std::{
     time::Duration,
 };
 
-use portwatch_common::event::{self as wire, KIND_ATTEMPT, KIND_NOTICE, known, options, via};
+use portwatch_common::event::{
+    self as wire, KIND_ATTEMPT, KIND_NOTICE, KIND_OUTCOME, known, options, stage, via,
+};
 use zerocopy::FromBytes as _;
 
-use crate::event::{Attempt, Comm, Family, Local, Op, Options, Proto, Requested, Time, Via};
+use crate::event::{
+    Attempt, AttemptId, Before, Comm, Credentials, End, Ended, Family, Local, Op, Options, Proto,
+    Requested, SocketBefore, Stages, Time, Via,
+};
 
 const AF_UNSPEC: u16 = 0;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const SOCK_RAW: u16 = 3;
+/// include/net/tcp_states.h
+const TCP_CLOSE: u32 = 7;
 
 /// One record of the ring.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Record {
     Attempt(Attempt),
+    Ended(Ended),
     /// Something was lost: the counters tell
     Notice,
 }
@@ -50,21 +58,46 @@ pub fn decode(bytes: &[u8], clock: ClockOffset) -> Result<Record, DecodeError> {
             let record = wire::Attempt::read_from_bytes(bytes).map_err(|_| unknown)?;
             Ok(Record::Attempt(attempt(&record, clock)))
         }
+        KIND_OUTCOME => {
+            let record = wire::Outcome::read_from_bytes(bytes).map_err(|_| unknown)?;
+            Ok(Record::Ended(ended(&record, clock)))
+        }
         KIND_NOTICE => Ok(Record::Notice),
         _ => Err(unknown),
     }
 }
 
+fn ended(record: &wire::Outcome, clock: ClockOffset) -> Ended {
+    Ended {
+        id: AttemptId {
+            start_ns: record.start_ns,
+            tid: record.tid,
+        },
+        time: calendar(record.end_ns, clock),
+        latency: Duration::from_nanos(record.end_ns.saturating_sub(record.start_ns)),
+        end: match (i32::try_from(record.error), record.state) {
+            (Ok(error @ 1..), _) => End::Failed(-error),
+            (_, TCP_CLOSE) => End::Abandoned,
+            _ => End::Connected,
+        },
+    }
+}
+
+fn calendar(monotonic: u64, clock: ClockOffset) -> Time {
+    Time(monotonic.cast_signed().wrapping_add(clock.0))
+}
+
 fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
     let has = |bit: u32| record.known & bit != 0;
     let address = has(known::SOCKADDR).then(|| passed(record));
+    let asked = address.and_then(requested);
     Attempt {
-        time: Time(record.start_ns.cast_signed().wrapping_add(clock.0)),
-        op: if record.op == wire::op::BIND {
-            Op::Bind
-        } else {
-            Op::Connect
+        id: AttemptId {
+            start_ns: record.start_ns,
+            tid: record.tid,
         },
+        time: calendar(record.start_ns, clock),
+        op: op_of(record.op),
         via: via_of(record.via),
         tgid: record.tgid,
         tid: record.tid,
@@ -75,7 +108,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         gid: record.gid,
         family: address.and_then(family),
         proto: has(known::SOCKET).then(|| proto(record)),
-        requested: address.and_then(requested),
+        requested: asked,
         local: has(known::LOCAL).then(|| local(record)),
         fd: has(known::FD).then_some(record.fd),
         ret: has(known::RET).then_some(record.ret),
@@ -83,6 +116,20 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         netns: has(known::SOCKET).then_some(record.netns),
         cgroup_id: record.cgroup_id,
         ifindex: (has(known::SOCKET) && record.ifindex != 0).then_some(record.ifindex),
+        effective: has(known::EFFECTIVE)
+            .then(|| requested(&record.effective))
+            .flatten()
+            .filter(|&effective| Some(effective) != asked),
+        privileged: has(known::THRESHOLD)
+            .then_some(record.unprivileged_port_start)
+            .and_then(|start| {
+                let port = asked?.port;
+                (record.op == wire::op::BIND && port != 0).then_some(u32::from(port) < start)
+            }),
+        repeat: has(known::REPEAT),
+        seccomp: has(known::SECCOMP),
+        stages: stages(&record.stages),
+        before: before(record),
         options: (has(known::SOCKET) || has(known::NONBLOCK)).then(|| options_of(record.options)),
     }
 }
@@ -124,6 +171,34 @@ fn requested(address: &[u8]) -> Option<Requested> {
     }
 }
 
+fn stages(record: &wire::Stages) -> Stages {
+    let verdict = |bit: u16, ret: i16| (record.reached & bit != 0).then_some(i32::from(ret));
+    Stages {
+        lsm: verdict(stage::LSM, record.lsm),
+        cgroup: verdict(stage::CGROUP, record.cgroup),
+        operation: verdict(stage::OPERATION, record.operation),
+        get_port: verdict(stage::GET_PORT, record.get_port),
+        connect: verdict(stage::CONNECT, record.connect),
+    }
+}
+
+fn before(record: &wire::Attempt) -> Before {
+    let has = |bit: u32| record.known & bit != 0;
+    Before {
+        socket: has(known::BEFORE).then_some(SocketBefore {
+            state: record.state_before,
+            socket_state: record.socket_state_before,
+            port: record.port_before,
+        }),
+        net_user_ns: Some(record.net_user_ns).filter(|&inode| inode != 0),
+        unprivileged_port_start: has(known::THRESHOLD).then_some(record.unprivileged_port_start),
+        credentials: has(known::CREDENTIALS).then_some(Credentials {
+            cap_effective: record.cap_effective,
+            user_ns: record.user_ns,
+        }),
+    }
+}
+
 fn local(record: &wire::Attempt) -> Local {
     let ip = if record.family == AF_INET6 {
         IpAddr::V6(Ipv6Addr::from(record.local_addr))
@@ -144,12 +219,21 @@ fn proto(record: &wire::Attempt) -> Proto {
     }
 }
 
+const fn op_of(value: u8) -> Op {
+    match value {
+        wire::op::BIND => Op::Bind,
+        wire::op::LISTEN => Op::Listen,
+        _ => Op::Connect,
+    }
+}
+
 fn via_of(value: u8) -> Option<Via> {
     match value {
         via::SYSCALL => Some(Via::Syscall),
         via::COMPAT32 => Some(Via::Compat32),
         via::IO_URING => Some(Via::IoUring),
         via::KERNEL => Some(Via::Kernel),
+        via::FASTOPEN => Some(Via::FastOpen),
         _ => None,
     }
 }
@@ -187,7 +271,7 @@ mod tests {
     fn decoded(record: &wire::Attempt) -> Attempt {
         match decode(record.as_bytes(), ClockOffset(1_000)).unwrap() {
             Record::Attempt(attempt) => attempt,
-            Record::Notice => panic!("no attempt"),
+            Record::Notice | Record::Ended(_) => panic!("no attempt"),
         }
     }
 

@@ -1,39 +1,26 @@
 //! The eBPF sources: loads the programs, attaches them as a whole or not at all, reads the ring.
 
+mod functions;
 mod hooks;
+mod load;
 pub mod probe;
 
-use std::path::Path;
-
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::{MapData, PerCpuArray, RingBuf},
-    programs::{KProbe, ProgramError, TracePoint},
 };
-use portwatch_common::settings::{self, Offsets, Settings, loss};
+use portwatch_common::settings::{self, loss};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use self::hooks::{Attach, Hook};
 use super::{
-    Kind, Request, btf,
+    Kind, Request,
     decode::{self, ClockOffset, Record},
-    offsets, tracefs,
 };
 use crate::{
-    event::{Attempt, LossReason, MissingHook},
+    event::{LossReason, MissingHook},
     ready,
 };
-
-/// The compiled programs (portwatch-ebpf), built by build.rs.
-static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portwatch-ebpf"));
-
-/// Size of the log ring while nobody reads it: the smallest that the kernel makes.
-const LOG_RING_UNUSED: u32 = 4096;
-const LOG_RING: &str = "AYA_LOGS";
-
-/// Shown by kernels that take kprobes through perf_event_open() (kernel/events/core.c).
-const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 
 /// A loaded and attached set of programs. Dropping it detaches them.
 pub struct Source {
@@ -74,20 +61,13 @@ pub struct LossCount {
 impl Source {
     /// Loads and attaches the programs of `kind`. Must run inside a tokio runtime.
     pub fn open(kind: Kind, request: &Request) -> anyhow::Result<(Self, Attached)> {
-        if kind == Kind::Kprobe {
-            ensure_kprobes()?;
-        }
-        tracefs::make_visible()?;
-        let settings = settings_for(kind, request)?;
-        let mut programs = load(&settings, request)?;
-        let attached = attach_all(&mut programs, hooks::of(kind))?;
-        let source = Self::over(programs, request)?;
-        Ok((source, attached))
+        let (programs, attached) = load::attached(kind, request)?;
+        Ok((Self::over(programs, request)?, attached))
     }
 
     fn over(mut programs: Ebpf, request: &Request) -> anyhow::Result<Self> {
-        let ring = RingBuf::try_from(take(&mut programs, settings::EVENTS)?)?;
-        let losses = PerCpuArray::try_from(take(&mut programs, settings::LOSSES)?)?;
+        let ring = RingBuf::try_from(load::take(&mut programs, settings::EVENTS)?)?;
+        let losses = PerCpuArray::try_from(load::take(&mut programs, settings::LOSSES)?)?;
         let diagnostics = match request.diagnostics {
             Some(_) => Some(ready::register(
                 aya_log::EbpfLogger::init(&mut programs)?,
@@ -126,23 +106,20 @@ impl Source {
         }
     }
 
-    /// Hands the attempts in the ring to `visit`, until the ring is empty or `visit` says stop.
-    pub fn drain(
-        &mut self,
-        mut visit: impl FnMut(Attempt) -> std::ops::ControlFlow<()>,
-    ) -> Drained {
+    /// Hands what is in the ring to `visit`, until the ring is empty or `visit` says stop.
+    pub fn drain(&mut self, mut visit: impl FnMut(Record) -> std::ops::ControlFlow<()>) -> Drained {
         let clock = clock_offset();
         let mut drained = Drained::default();
         while let Some(item) = self.ring.get_mut().next() {
             drained.bytes += item.len();
             match decode::decode(&item, clock) {
-                Ok(Record::Attempt(attempt)) => {
-                    if visit(attempt).is_break() {
+                Ok(Record::Notice) => drained.losses = true,
+                Ok(record) => {
+                    if visit(record).is_break() {
                         drained.stopped = true;
                         break;
                     }
                 }
-                Ok(Record::Notice) => drained.losses = true,
                 Err(error) => log::error!("{error}"),
             }
         }
@@ -157,6 +134,7 @@ impl Source {
         for (reported, (counter, reason)) in self.reported.iter_mut().zip([
             (loss::RING_FULL, LossReason::RingFull),
             (loss::INFLIGHT_FULL, LossReason::InflightFull),
+            (loss::PENDING_FULL, LossReason::PendingFull),
         ]) {
             let totals = self
                 .losses
@@ -175,108 +153,6 @@ impl Source {
             }
         }
         Ok(news)
-    }
-}
-
-/// Without them nothing needs to be loaded to know that they are not there.
-fn ensure_kprobes() -> anyhow::Result<()> {
-    ensure!(
-        Path::new(KPROBE_PMU).exists(),
-        "this kernel has no kprobes (CONFIG_KPROBE_EVENTS): there is no {KPROBE_PMU}"
-    );
-    Ok(())
-}
-
-/// What the programs are told.
-fn settings_for(kind: Kind, request: &Request) -> anyhow::Result<Settings> {
-    let offsets = match kind {
-        Kind::Kprobe => {
-            let data = std::fs::read(btf::VMLINUX).with_context(|| {
-                format!("this kernel shows no type information in {}", btf::VMLINUX)
-            })?;
-            offsets::resolve(&data).context("the kernel's type information is of no use")?
-        }
-        Kind::Tracepoint => Offsets::ABSENT,
-    };
-    Ok(Settings {
-        offsets,
-        kernel: request.kernel_threads.into(),
-        protocol_hooks: (kind == Kind::Kprobe).into(),
-    })
-}
-
-fn load(settings: &Settings, request: &Request) -> anyhow::Result<Ebpf> {
-    let level = request.diagnostics.map_or(0, |level| level as u8);
-    let mut loader = EbpfLoader::new();
-    // The programs have no CO-RE relocations: their offsets come with the settings.
-    loader.btf(None);
-    loader.override_global(settings::SETTINGS, settings, true);
-    loader.override_global(aya_log::LEVEL, &level, false);
-    if request.diagnostics.is_none() {
-        loader.map_max_entries(LOG_RING, LOG_RING_UNUSED);
-    }
-    loader.load(PROGRAMS).context("the kernel refuses the maps")
-}
-
-fn take(programs: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps::Map> {
-    programs
-        .take_map(name)
-        .with_context(|| format!("the eBPF object has no map {name}"))
-}
-
-/// Attaches every hook; one that is needed and missing fails the whole source.
-fn attach_all(programs: &mut Ebpf, hooks: &[Hook]) -> anyhow::Result<Attached> {
-    let mut attached = Attached {
-        hooks: Vec::new(),
-        missing: Vec::new(),
-    };
-    for hook in hooks {
-        match attach(programs, hook) {
-            Ok(()) => attached.hooks.push(hook.attach.to_string()),
-            Err(error) if hook.required => {
-                return Err(error.context(format!("cannot attach {}", hook.attach)));
-            }
-            Err(error) => attached.missing.push(MissingHook {
-                hook: hook.attach.to_string(),
-                why: format!("{error:#}"),
-                unseen: hook.unseen,
-            }),
-        }
-    }
-    Ok(attached)
-}
-
-fn attach(programs: &mut Ebpf, hook: &Hook) -> anyhow::Result<()> {
-    let program = programs
-        .program_mut(hook.program)
-        .with_context(|| format!("the eBPF object has no program {}", hook.program))?;
-    match hook.attach {
-        Attach::Function(function) | Attach::Return(function) => {
-            let probe: &mut KProbe = program.try_into()?;
-            once(probe.load())?;
-            probe.attach(function, 0)?;
-        }
-        Attach::Tracepoint(category, name) => {
-            let tracepoint: &mut TracePoint = program.try_into()?;
-            once(tracepoint.load())?;
-            tracepoint.attach(category, name)?;
-        }
-    }
-    Ok(())
-}
-
-/// One program may be attached in several places; it is loaded for the first.
-fn once(loaded: Result<(), ProgramError>) -> anyhow::Result<()> {
-    match loaded {
-        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-        Err(ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        }) => {
-            log::debug!("the verifier says:\n{verifier_log}");
-            Err(io_error).context("the kernel refuses the program; -vv shows the verifier's words")
-        }
-        Err(error) => Err(error.into()),
     }
 }
 

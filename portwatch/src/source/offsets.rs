@@ -1,16 +1,17 @@
 //! Which kernel fields the eBPF programs read, and where the running kernel has them.
 
-use portwatch_common::settings::{BitField, Offset, Offsets, Settings};
+use portwatch_common::settings::{Offset, Offsets, Settings};
 
-use super::btf::{Btf, BtfError, Field};
+use super::btf::{Btf, Field};
 
 /// The structs whose members are looked up.
-const STRUCTS: &[&str] = &[
+pub(super) const STRUCTS: &[&str] = &[
     "socket",
     "sock",
     "inet_sock",
     "ipv6_pinfo",
     "net",
+    "user_namespace",
     "task_struct",
     "cred",
 ];
@@ -29,21 +30,22 @@ const TS_COMPAT: u32 = if cfg!(target_arch = "x86_64") {
 };
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OffsetsError {
-    #[error(transparent)]
-    Btf(#[from] BtfError),
-    #[error("this kernel's type information has no {0}")]
-    Missing(&'static str),
-}
+#[error("this kernel's type information has no {0}")]
+pub(super) struct Missing(&'static str);
 
 /// Resolves every offset; the fields that only add detail may be absent.
-pub(super) fn resolve(data: &[u8]) -> Result<Offsets, OffsetsError> {
-    let btf = Btf::parse(data, STRUCTS)?;
-    let must = |path| byte(&btf, path).ok_or(OffsetsError::Missing(path));
-    let may = |path| byte(&btf, path).unwrap_or(Settings::ABSENT);
+pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
+    let must = |path| byte(btf, path).ok_or(Missing(path));
+    let may = |path| byte(btf, path).unwrap_or(Settings::ABSENT);
     let protocol = btf
         .field("sock.sk_protocol")
-        .ok_or(OffsetsError::Missing("sock.sk_protocol"))?;
+        .ok_or(Missing("sock.sk_protocol"))?;
+    let sk_flags = flags(
+        ["skc_reuse", "skc_reuseport", "skc_ipv6only"]
+            .map(|name| btf.field(&format!("sock.__sk_common.{name}"))),
+        8,
+    );
+    let inet_flags = flags(inet_flags(btf), 32);
     Ok(Offsets {
         socket_sk: must("socket.sk")?,
         skc_family: must("sock.__sk_common.skc_family")?,
@@ -52,9 +54,7 @@ pub(super) fn resolve(data: &[u8]) -> Result<Offsets, OffsetsError> {
         skc_v6_rcv_saddr: may("sock.__sk_common.skc_v6_rcv_saddr"),
         skc_bound_dev_if: must("sock.__sk_common.skc_bound_dev_if")?,
         skc_net: must("sock.__sk_common.skc_net.net")?,
-        sk_protocol: protocol
-            .byte()
-            .ok_or(OffsetsError::Missing("sock.sk_protocol"))?,
+        sk_protocol: protocol.byte().ok_or(Missing("sock.sk_protocol"))?,
         sk_protocol_size: protocol.bits / 8,
         sk_type: must("sock.sk_type")?,
         inet_saddr: must("inet_sock.inet_saddr")?,
@@ -68,16 +68,27 @@ pub(super) fn resolve(data: &[u8]) -> Result<Offsets, OffsetsError> {
         cred_euid: may("cred.euid"),
         thread_status: may("task_struct.thread_info.status"),
         thread_status_compat: TS_COMPAT,
-        reuse: bits(btf.field("sock.__sk_common.skc_reuse")),
-        reuseport: bits(btf.field("sock.__sk_common.skc_reuseport")),
-        ipv6only: bits(btf.field("sock.__sk_common.skc_ipv6only")),
-        freebind: inet_flag(&btf, FREEBIND_BIT, "inet_sock.freebind"),
-        transparent: inet_flag(&btf, TRANSPARENT_BIT, "inet_sock.transparent"),
-        bind_address_no_port: inet_flag(
-            &btf,
-            BIND_ADDRESS_NO_PORT_BIT,
-            "inet_sock.bind_address_no_port",
-        ),
+        sk_err: may("sock.sk_err"),
+        skc_state: may("sock.__sk_common.skc_state"),
+        skc_daddr: may("sock.__sk_common.skc_daddr"),
+        skc_dport: may("sock.__sk_common.skc_dport"),
+        skc_v6_daddr: may("sock.__sk_common.skc_v6_daddr"),
+        sk_socket: may("sock.sk_socket"),
+        socket_state: may("socket.state"),
+        socket_file: may("socket.file"),
+        net_user_ns: may("net.user_ns"),
+        net_prot_sock: may("net.ipv4.sysctl_ip_prot_sock"),
+        user_ns_inum: may("user_namespace.ns.inum"),
+        cred_cap_effective: may("cred.cap_effective"),
+        cred_user_ns: may("cred.user_ns"),
+        sk_flags: sk_flags.byte,
+        reuse: sk_flags.masks[0],
+        reuseport: sk_flags.masks[1],
+        ipv6only: sk_flags.masks[2],
+        inet_flags: inet_flags.byte,
+        freebind: inet_flags.masks[0],
+        transparent: inet_flags.masks[1],
+        bind_address_no_port: inet_flags.masks[2],
     })
 }
 
@@ -85,33 +96,56 @@ fn byte(btf: &Btf<'_>, path: &str) -> Option<Offset> {
     btf.field(path).and_then(Field::byte)
 }
 
-/// The byte and mask of a bit field that does not cross a byte.
-fn bits(field: Option<Field>) -> BitField {
-    match field {
+/// Bits that are read with one load, of 8 or 32 bits.
+#[derive(Debug, PartialEq, Eq)]
+struct Flags {
+    byte: Offset,
+    /// 0 for a bit that the kernel does not have, or that lies too far from the others
+    masks: [u32; 3],
+}
+
+/// Where the load begins, and the mask of each field in it.
+fn flags(fields: [Option<Field>; 3], width: u32) -> Flags {
+    let Some(first) = fields
+        .iter()
+        .flatten()
+        .map(|field| field.bit_offset / 8)
+        .min()
+    else {
+        return Flags {
+            byte: Settings::ABSENT,
+            masks: [0; 3],
+        };
+    };
+    let mask = |field: Option<Field>| match field {
         Some(Field { bit_offset, bits })
-            if (1..=8).contains(&bits) && bit_offset % 8 + bits <= 8 =>
+            if (1..=8).contains(&bits) && bit_offset - first * 8 + bits <= width =>
         {
-            BitField {
-                byte: bit_offset / 8,
-                mask: ((1 << bits) - 1) << (bit_offset % 8),
-            }
+            ((1 << bits) - 1) << memory_bit(bit_offset - first * 8, width)
         }
-        _ => BitField::ABSENT,
+        _ => 0,
+    };
+    Flags {
+        byte: first,
+        masks: fields.map(mask),
     }
 }
 
-/// A bit of `inet_flags` where the kernel has that, else the bit field of old.
-fn inet_flag(btf: &Btf<'_>, bit: u32, bit_field: &str) -> BitField {
+/// The bits of `inet_flags` where the kernel has that, else the bit fields of old.
+fn inet_flags(btf: &Btf<'_>) -> [Option<Field>; 3] {
     match btf.field("inet_sock.inet_flags") {
-        Some(flags) => bits(Some(Field {
-            bit_offset: flags.bit_offset + memory_bit(bit, flags.bits),
-            bits: 1,
-        })),
-        None => bits(btf.field(bit_field)),
+        Some(flags) => [FREEBIND_BIT, TRANSPARENT_BIT, BIND_ADDRESS_NO_PORT_BIT].map(|bit| {
+            Some(Field {
+                bit_offset: flags.bit_offset + memory_bit(bit, flags.bits),
+                bits: 1,
+            })
+        }),
+        None => ["freebind", "transparent", "bind_address_no_port"]
+            .map(|name| btf.field(&format!("inet_sock.{name}"))),
     }
 }
 
-/// Where bit `bit` of an integer of `width` bits lies in memory.
+/// Where bit `bit` of an integer of `width` bits lies in memory, and the other way round.
 const fn memory_bit(bit: u32, width: u32) -> u32 {
     if cfg!(target_endian = "little") {
         bit
@@ -130,34 +164,48 @@ mod tests {
             eprintln!("this kernel shows no BTF");
             return;
         };
-        let offsets = resolve(&data).unwrap();
-        assert_ne!(offsets.task_cred, Settings::ABSENT);
-        assert_ne!(offsets.freebind, BitField::ABSENT);
-        assert_eq!(
-            offsets.skc_num,
-            offsets.skc_family - 2,
-            "skc_num lies before skc_family"
+        let offsets = format!(
+            "{:?}",
+            resolve(&Btf::parse(&data, STRUCTS, &[]).unwrap()).unwrap()
         );
+        assert!(
+            !offsets.contains(&Settings::ABSENT.to_string()),
+            "{offsets}"
+        );
+        assert!(!offsets.contains(": 0, reuse"), "{offsets}");
     }
 
     #[test]
-    fn bit_fields_become_a_byte_and_a_mask() {
+    fn bit_fields_become_one_load_and_masks() {
         let field = |bit_offset, bits| Some(Field { bit_offset, bits });
         assert_eq!(
-            bits(field(152, 4)),
-            BitField {
+            flags([field(152, 4), field(156, 1), field(157, 1)], 8),
+            Flags {
                 byte: 19,
-                mask: 0x0f
+                masks: [0x0f, 0x10, 0x20]
             }
         );
         assert_eq!(
-            bits(field(157, 1)),
-            BitField {
-                byte: 19,
-                mask: 0x20
+            flags([field(6482, 1), field(6485, 1), field(6488, 1)], 32),
+            Flags {
+                byte: 810,
+                masks: [1 << 2, 1 << 5, 1 << 8]
             }
         );
-        assert_eq!(bits(field(156, 8)), BitField::ABSENT, "it crosses a byte");
-        assert_eq!(bits(None), BitField::ABSENT);
+        assert_eq!(
+            flags([None, field(8, 1), field(80, 1)], 32),
+            Flags {
+                byte: 1,
+                masks: [0, 1, 0]
+            },
+            "one is missing, one is too far"
+        );
+        assert_eq!(
+            flags([None; 3], 8),
+            Flags {
+                byte: Settings::ABSENT,
+                masks: [0; 3]
+            }
+        );
     }
 }

@@ -9,7 +9,7 @@ use super::{
     source::Source,
     stream::{Attempt, Stream},
     sys,
-    truth::{Op, Socket, Truth},
+    truth::{Caller, Op, Socket, Truth},
 };
 
 /// How far portwatch's clock may be from the workload's, in nanoseconds.
@@ -112,19 +112,7 @@ fn missing_or_more(truths: &[&Truth], reported: &[&Attempt], stream: &Stream) ->
         let _ = write!(text, "\n  made:     {}", made(truth));
     }
     for attempt in reported {
-        let Attempt {
-            op,
-            addr,
-            port,
-            ret,
-            fd,
-            tid,
-            ..
-        } = attempt;
-        let _ = write!(
-            text,
-            "\n  reported: {op:?} fd {fd:?} to {addr:?} port {port:?} by {tid} returned {ret:?}"
-        );
+        let _ = write!(text, "\n  reported: {attempt}");
     }
     text
 }
@@ -141,7 +129,7 @@ fn made(truth: &Truth) -> String {
         ..
     } = truth;
     format!(
-        "{op:?} fd {fd} to {addr:?} port {port:?} by {} returned {ret} ({case})",
+        "{op} fd {fd} to {addr:?} port {port:?} by {} returned {ret} ({case})",
         caller.tid
     )
 }
@@ -184,14 +172,17 @@ impl Row {
             || self.was_passing(truth)
     }
 
-    /// A connect that failed had an end while it lasted, which is as good as the one it lost.
+    /// A connect that failed had an end while it lasted, which is as good as what it left.
     fn was_passing(&self, truth: &Truth) -> bool {
-        let is_local = matches!(self.field, Field::LocalAddr | Field::LocalPort);
-        let is_over = truth
-            .socket
-            .as_ref()
-            .is_some_and(|socket| !socket.is_bound());
-        is_local && is_over && truth.op == Op::Connect && truth.ret != 0
+        let Some(socket) = &truth.socket else {
+            return false;
+        };
+        let is_lost = match self.field {
+            Field::LocalAddr => socket.local_addr.is_unspecified(),
+            Field::LocalPort => socket.local_port == Some(0),
+            _ => false,
+        };
+        is_lost && truth.op == Op::Connect && truth.ret != 0
     }
 
     fn may_be_null(&self, source: Source, truth: &Truth) -> bool {
@@ -217,70 +208,58 @@ impl Row {
 }
 
 fn rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
-    let Truth {
-        op,
-        caller,
-        family,
-        family_number,
-        addr,
-        port,
-        scope_id,
-        fd,
-        ret,
-        ..
-    } = truth;
-    let socket = truth.socket.as_ref();
+    let mut rows = caller_rows(&truth.caller, attempt);
+    rows.extend(call_rows(truth, attempt));
+    rows.extend(socket_rows(truth, attempt));
+    rows
+}
+
+fn caller_rows(caller: &Caller, attempt: &Attempt) -> Vec<Row> {
+    let user = sys::user_name(caller.euid);
     vec![
-        Row::new(
-            Field::Op,
-            Some(format!("{op:?}")),
-            Some(format!("{:?}", attempt.op)),
-        ),
-        Row::new(Field::Via, Some("syscall"), attempt.via.as_ref()),
         Row::new(Field::Tid, Some(caller.tid), Some(attempt.tid)),
         Row::new(Field::Ppid, Some(caller.ppid), attempt.ppid),
         Row::new(Field::Comm, Some(&caller.comm), Some(&attempt.comm)),
         Row::new(Field::Uid, Some(caller.uid), Some(attempt.uid)),
         Row::new(Field::Euid, Some(caller.euid), attempt.euid),
         Row::new(Field::Gid, Some(caller.gid), Some(attempt.gid)),
-        Row::new(
-            Field::User,
-            sys::user_name(caller.euid),
-            attempt.user.as_ref(),
-        ),
-        Row::new(Field::Family, family.as_ref(), attempt.family.as_ref()),
-        Row::new(Field::FamilyNumber, *family_number, attempt.family_number),
-        Row::new(Field::Addr, *addr, attempt.addr),
-        Row::new(Field::Port, *port, attempt.port),
-        Row::new(Field::ScopeId, *scope_id, attempt.scope_id),
-        Row::new(Field::Fd, Some(fd), attempt.fd),
-        Row::new(Field::Ret, Some(ret), attempt.ret),
-        Row::new(Field::Errno, errno_name(*ret), attempt.errno.as_ref()),
-        Row::new(
-            Field::Proto,
-            socket.map(|socket| &socket.proto),
-            attempt.proto.as_ref(),
-        ),
-        Row::new(
-            Field::LocalAddr,
-            socket.map(|socket| socket.local_addr),
-            attempt.local_addr,
-        ),
-        Row::new(
-            Field::LocalPort,
-            socket.and_then(|socket| socket.local_port),
-            attempt.local_port,
-        ),
-        Row::new(
-            Field::Netns,
-            socket.map(|socket| socket.netns),
-            attempt.netns,
-        ),
-        Row::new(
-            Field::Options,
-            socket.map(|socket| listed(*op, &socket.options)),
-            attempt.options.as_ref().map(|options| listed(*op, options)),
-        ),
+        Row::new(Field::User, user, attempt.user.as_ref()),
+    ]
+}
+
+fn call_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
+    let family = truth.family.as_ref();
+    let number = truth.family_number;
+    let errno = errno_name(truth.ret);
+    vec![
+        Row::new(Field::Op, Some(truth.op), Some(attempt.op)),
+        Row::new(Field::Via, Some("syscall"), attempt.via.as_ref()),
+        Row::new(Field::Family, family, attempt.family.as_ref()),
+        Row::new(Field::FamilyNumber, number, attempt.family_number),
+        Row::new(Field::Addr, truth.addr, attempt.addr),
+        Row::new(Field::Port, truth.port, attempt.port),
+        Row::new(Field::ScopeId, truth.scope_id, attempt.scope_id),
+        Row::new(Field::Fd, Some(truth.fd), attempt.fd),
+        Row::new(Field::Ret, Some(truth.ret), attempt.ret),
+        Row::new(Field::Errno, errno, attempt.errno.as_ref()),
+    ]
+}
+
+fn socket_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
+    let socket = truth.socket.as_ref();
+    let proto = socket.map(|socket| &socket.proto);
+    let addr = socket.map(|socket| socket.local_addr);
+    let port = socket.and_then(|socket| socket.local_port);
+    let netns = socket.map(|socket| socket.netns);
+    let options = socket.map(|socket| listed(truth.op, &socket.options));
+    let reported = attempt.options.as_ref();
+    let reported = reported.map(|options| listed(truth.op, options));
+    vec![
+        Row::new(Field::Proto, proto, attempt.proto.as_ref()),
+        Row::new(Field::LocalAddr, addr, attempt.local_addr),
+        Row::new(Field::LocalPort, port, attempt.local_port),
+        Row::new(Field::Netns, netns, attempt.netns),
+        Row::new(Field::Options, options, reported),
     ]
 }
 

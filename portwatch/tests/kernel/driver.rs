@@ -93,7 +93,9 @@ impl Workload {
                 Line::Total(total) => done.total += total,
                 Line::Settle => {
                     for portwatch in &mut *portwatches {
-                        portwatch.wait_for(done.pid, done.truths.len())?;
+                        portwatch
+                            .wait_for(done.pid, done.truths.len())
+                            .with_context(|| last_case(&done))?;
                     }
                     self.answer()?;
                 }
@@ -120,6 +122,14 @@ impl Workload {
             .write_all(b"\n")
             .context("the workload does not listen")
     }
+}
+
+fn last_case(done: &Done) -> String {
+    let case = done.truths.last().map_or("nothing", |truth| &truth.case);
+    format!(
+        "after {} attempts, the last of them: {case}",
+        done.truths.len()
+    )
 }
 
 fn lower_port_start(port: u16) -> Result<()> {

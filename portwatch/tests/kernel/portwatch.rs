@@ -4,10 +4,11 @@ use std::{
     collections::BTreeMap,
     io::BufReader,
     process::{ChildStdout, Command},
-    sync::mpsc::{self, Receiver},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
 
 use super::{
@@ -15,6 +16,9 @@ use super::{
     source::{self, Source},
     stream::Stream,
 };
+
+/// An event that was not written by then is missing: emulated machines are slow.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// portwatch with its start line read: from here on it misses nothing.
 ///
@@ -130,12 +134,24 @@ impl Portwatch {
     pub(crate) fn wait_for(&mut self, pid: u32, attempts: usize) -> Result<()> {
         self.signal(Signal::CONT)?;
         while self.counts.get(&pid).copied().unwrap_or(0) < attempts {
-            match self.lines.recv() {
+            match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => self.take(&line?)?,
-                Err(_) => return Err(self.process.obituary().context("portwatch ended too early")),
+                Err(RecvTimeoutError::Timeout) => bail!("{}", self.overdue(pid, attempts)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(self.process.obituary().context("portwatch ended too early"));
+                }
             }
         }
         Ok(())
+    }
+
+    fn overdue(&self, pid: u32, attempts: usize) -> String {
+        let seen: Vec<String> = self.stream.of(pid).map(ToString::to_string).collect();
+        let text = seen.join("\n  ");
+        format!(
+            "only {} of {attempts} attempts were reported within {PATIENCE:?}:\n  {text}",
+            seen.len()
+        )
     }
 
     fn take(&mut self, line: &str) -> Result<()> {

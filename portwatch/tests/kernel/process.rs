@@ -174,7 +174,7 @@ fn watch(pidfd: OwnedFd) -> mpsc::Sender<()> {
     std::thread::spawn(move || {
         if ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
             // Failing means that it ended just now.
-            drop(pidfd_send_signal(&pidfd, Signal::KILL));
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         }
     });
     alive

@@ -1,6 +1,6 @@
 //! A strict reader of portwatch's JSON lines: docs/EVENTS.md, and nothing else, is accepted.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
@@ -252,14 +252,30 @@ impl Attempt {
     }
 }
 
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            op,
+            addr,
+            port,
+            ret,
+            fd,
+            tid,
+            ..
+        } = self;
+        write!(
+            f,
+            "{op} fd {fd:?} to {addr:?} port {port:?} by {tid} returned {ret:?}"
+        )
+    }
+}
+
 impl Summary {
     fn check(&self, stream: &Stream) -> Result<()> {
         let mut attempts = BTreeMap::<String, Counts>::new();
         let (mut errnos, mut losses) = (Counts::new(), Counts::new());
         for attempt in &stream.attempts {
-            let outcomes = attempts
-                .entry(format!("{:?}", attempt.op).to_lowercase())
-                .or_default();
+            let outcomes = attempts.entry(attempt.op.to_string()).or_default();
             *outcomes.entry(attempt.outcome.clone()).or_default() += 1;
             if let Some(errno) = &attempt.errno {
                 *errnos.entry(errno.clone()).or_default() += 1;

@@ -1,6 +1,6 @@
 //! What a workload says about itself: the truth that portwatch's events are compared with.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Op {
     Bind,
     Connect,
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bind => "bind",
+            Self::Connect => "connect",
+        })
+    }
 }
 
 /// One line of a workload's stdout.

@@ -45,7 +45,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // With a broken stderr there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{error:#}");
+            drop(writeln!(io::stderr(), "{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -13,47 +13,65 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 15] = [
-    ("main", &["cli", "config", "doctor", "pipeline"]),
+const LAYERS: [(&str, &[&str]); 14] = [
+    (
+        "main",
+        &[
+            "doctor", "pipeline", "output", "support", "source", "config", "cli", "users",
+        ],
+    ),
     (
         "doctor",
         &[
-            "config", "source", "process", "sockets", "support", "event", "errno", "addr",
+            "support", "source", "process", "sockets", "config", "event", "errno",
         ],
     ),
     (
         "pipeline",
         &[
-            "sink", "output", "source", "process", "sockets", "support", "config", "filter",
-            "explain", "event", "errno", "addr",
+            "sink", "output", "support", "source", "process", "sockets", "config", "filter",
+            "explain", "event", "errno", "addr", "users", "ready",
         ],
     ),
     (
         "sink",
-        &["output", "config", "explain", "event", "errno", "addr"],
+        &[
+            "output", "config", "explain", "event", "errno", "addr", "ready",
+        ],
     ),
     // Never source: what is printed is what an event says, wherever it came from.
-    ("output", &["explain", "event", "errno", "addr"]),
-    ("source", &["filter", "event", "errno", "addr"]),
+    (
+        "output",
+        &[
+            "config", "cli", "explain", "event", "errno", "addr", "users",
+        ],
+    ),
+    // It reports what the sources can do here; they do not ask it.
+    ("support", &["source", "event", "errno", "addr"]),
+    ("source", &["filter", "event", "errno", "addr", "ready"]),
     ("process", &["event", "errno", "addr"]),
     ("sockets", &["event", "errno", "addr"]),
-    ("support", &["event", "errno", "addr"]),
-    ("config", &["cli", "filter", "event", "errno", "addr"]),
+    (
+        "config",
+        &["cli", "filter", "event", "errno", "addr", "users"],
+    ),
     ("cli", &["filter", "event", "errno", "addr"]),
     ("filter", &["event", "errno", "addr"]),
     ("explain", &["event", "errno", "addr"]),
     ("event", &["errno", "addr"]),
-    ("errno", &["addr"]),
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 1] = ["addr"];
+const LOWEST: [&str; 4] = ["addr", "errno", "ready", "users"];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.
 const CONFINED: [(&str, &[&str]); 3] = [
     ("aya", &["source::ebpf"]),
     ("aya_log", &["source::ebpf"]),
-    ("portwatch_common", &["source::ebpf", "source::decode"]),
+    (
+        "portwatch_common",
+        &["source::ebpf", "source::decode", "source::offsets"],
+    ),
 ];
 
 /// Checks all of portwatch/src.
@@ -161,27 +179,53 @@ fn names_crate(pair: &[String], name: &str) -> bool {
 /// as lead there, and in main.rs, which is a crate of its own, after `portwatch::`.
 fn used(tokens: &[String], module: &[String]) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
+    let mut inline = Inline::default();
     let mut at = 0;
     while at < tokens.len() {
+        inline.pass(tokens, at);
         let supers = tokens[at..]
             .chunks(2)
             .take_while(|pair| *pair == ["super", "::"])
             .count();
+        let is_path = tokens.get(at + 1).is_some_and(|next| next == "::");
         let root = match tokens[at].as_str() {
-            "crate" => tokens.get(at + 1).is_some_and(|next| next == "::"),
-            "portwatch" => {
-                module == ["main"] && tokens.get(at + 1).is_some_and(|next| next == "::")
-            }
-            _ => supers == module.len(),
+            "crate" => is_path,
+            "portwatch" => is_path && module == ["main"],
+            _ => supers == module.len() + inline.ends.len(),
         };
         if root {
-            let after = at + 2 * supers.max(1);
-            used.extend(first_names(&tokens[after..]));
+            used.extend(first_names(&tokens[at + 2 * supers.max(1)..]));
         }
         at += (2 * supers).max(1);
     }
     used.retain(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
     used
+}
+
+/// The modules that are open at a place in a file: `mod tests {` is one level more for `super`.
+#[derive(Default)]
+struct Inline {
+    depth: u32,
+    /// The depths at which the open modules end.
+    ends: Vec<u32>,
+}
+
+impl Inline {
+    fn pass(&mut self, tokens: &[String], at: usize) {
+        match tokens[at].as_str() {
+            "{" => {
+                if at >= 2 && tokens[at - 2] == "mod" {
+                    self.ends.push(self.depth);
+                }
+                self.depth += 1;
+            }
+            "}" => {
+                self.depth = self.depth.saturating_sub(1);
+                self.ends.pop_if(|end| *end == self.depth);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The first names of a path, or of each path in a braced group.
@@ -269,7 +313,7 @@ mod tests {
             assert_eq!(check("output/text.rs", text).len(), 1, "{text}");
         }
         assert_eq!(check("event.rs", "use super::filter::Filter;").len(), 1);
-        assert_eq!(check("main.rs", "use portwatch::source::Source;").len(), 1);
+        assert_eq!(check("main.rs", "use portwatch::filter::Filter;").len(), 1);
     }
 
     #[test]
@@ -282,6 +326,16 @@ mod tests {
             .is_empty()
         );
         assert!(check("output/text.rs", "use super::Style; use self::a::b;").is_empty());
+        let tests = "mod tests { use super::source; mod deep { use super::super::source; } }";
+        assert!(check("event.rs", tests).is_empty());
+        assert_eq!(
+            check("event.rs", "mod tests { } use super::source;").len(),
+            1
+        );
+        assert_eq!(
+            check("event.rs", "mod tests { use super::super::source; }").len(),
+            1
+        );
     }
 
     #[test]

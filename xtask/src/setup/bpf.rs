@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Apt, Need, Step};
 use crate::command::{cargo, probe, run, which};
@@ -12,13 +12,16 @@ use crate::command::{cargo, probe, run, which};
 const LLVM: u32 = 22;
 const LINKER_VERSION: &str = "0.10.0";
 
-/// The nightly that setup installs; nightlies of June 2026 and later may come with LLVM 23.
-const PINNED_NIGHTLY: &str = "nightly-2026-05-20";
+const NIGHTLY: &str = "nightly";
 const DEBIAN: &str = "bpf-debian";
+
+/// The nightly that setup installs where nothing else serves: `nightly` itself would be today's,
+/// whose LLVM may be too new for bpf-linker.
+const PINNED_NIGHTLY: &str = "nightly-2026-05-20";
 
 /// The toolchains that can build the eBPF programs, best first. portwatch/build.rs tries the
 /// same ones in this order.
-const TOOLCHAINS: [&str; 3] = ["nightly", PINNED_NIGHTLY, DEBIAN];
+const TOOLCHAINS: [&str; 3] = [NIGHTLY, DEBIAN, PINNED_NIGHTLY];
 
 /// How a toolchain comes by `core` for the BPF target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,23 +101,39 @@ fn get_core(apt: &mut Apt) -> Result<()> {
         which("rustup").is_some(),
         "rustup is not on the PATH; get it from https://rustup.rs"
     );
-    get_nightly().or_else(|error| {
-        eprintln!("    {error:#}; trying Debian's packages instead");
-        get_debian(apt)
-    })
+    let ways: [fn(&mut Apt) -> Result<()>; 3] =
+        [|_| complete_nightly(), get_debian, |_| get_nightly()];
+    for way in ways {
+        match way(apt) {
+            Ok(()) => return Ok(()),
+            Err(error) => eprintln!("    {error:#}"),
+        }
+    }
+    bail!("neither rustup nor Debian's packages could provide it")
+}
+
+/// Adds the missing sources to the nightly that is installed.
+fn complete_nightly() -> Result<()> {
+    let version = probe(rustc(NIGHTLY).arg("-vV")).context("no nightly is installed")?;
+    ensure!(
+        llvm_major(&version).is_some_and(|llvm| llvm <= LLVM),
+        "the LLVM of the installed nightly is newer than bpf-linker's"
+    );
+    run(Command::new("rustup")
+        .args(["component", "add", "--toolchain", NIGHTLY, "rust-src"])
+        .stdout(std::io::stderr()))?;
+    ensure!(
+        inspect(NIGHTLY).is_some(),
+        "rustup left the nightly without rust-src"
+    );
+    Ok(())
 }
 
 fn get_nightly() -> Result<()> {
     run(Command::new("rustup")
         .args(["toolchain", "install", PINNED_NIGHTLY, "--no-self-update"])
-        .args([
-            "--profile",
-            "minimal",
-            "--component",
-            "rust-src",
-            "--component",
-            "clippy",
-        ])
+        .args(["--profile", "minimal", "--component", "rust-src"])
+        .args(["--component", "clippy"])
         .stdout(std::io::stderr()))?;
     ensure!(
         inspect(PINNED_NIGHTLY).is_some(),

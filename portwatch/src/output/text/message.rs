@@ -78,6 +78,7 @@ fn write_summary(text: &mut String, summary: &Summary) -> fmt::Result {
         time: _,
         run_time,
         attempts,
+        repeats: _,
         errnos,
         lost,
     } = summary;
@@ -130,6 +131,7 @@ fn write_lost(text: &mut String, lost: &BTreeMap<LossReason, u64>) -> fmt::Resul
     let reasons = lost.iter().map(|(reason, count)| match reason {
         LossReason::RingFull => ("ring buffer full", *count),
         LossReason::InflightFull => ("too many calls at once", *count),
+        LossReason::PendingFull => ("ends of too many pending connects", *count),
     });
     write_counts(text, "lost", reasons)?;
     writeln!(

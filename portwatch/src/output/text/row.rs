@@ -10,7 +10,8 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{clock::Clock, layout::Column};
 use crate::{
-    event::{Attempt, Family, Local, Op, Outcome, Proto, Requested},
+    errno::Errno,
+    event::{Attempt, End, Ended, Family, Local, Op, Outcome, Proto, Requested},
     output::sanitize::escape_into,
     users::Users,
 };
@@ -132,13 +133,27 @@ impl Row {
         }
     }
 
+    /// How a pending connect ended, in the place of the result of its attempt.
+    pub(super) fn set_end(&mut self, ended: &Ended) -> fmt::Result {
+        self.result = Default::default();
+        match ended.end {
+            End::Connected => self.add_result(0, OK, |text| text.write_str("ok"))?,
+            End::Abandoned => self.add_result(0, PENDING, |text| text.write_str("abandoned"))?,
+            End::Failed(ret) => match Errno::from_ret(ret) {
+                Some(errno) => self.add_result(0, FAILED, |text| write!(text, "{errno}"))?,
+                None => self.add_result(0, FAILED, |text| write!(text, "{ret}"))?,
+            },
+        }
+        self.add_result(1, LOCAL, |text| write!(text, "after {:.1?}", ended.latency))
+    }
+
     /// The socket's own end, where it tells more than the address that was asked for.
     fn add_local(&mut self, index: usize, attempt: &Attempt) -> fmt::Result {
         let Some(local) = attempt.local else {
             return Ok(());
         };
         match attempt.op {
-            Op::Bind => {
+            Op::Bind | Op::Listen => {
                 let Some(requested) = attempt.requested else {
                     return self.add_result(index, LOCAL, |text| write_local(text, "-> ", local));
                 };

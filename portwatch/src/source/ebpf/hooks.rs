@@ -6,7 +6,7 @@ use super::Kind;
 
 /// One program at one place.
 pub(super) struct Hook {
-    /// Its name in the eBPF object (portwatch-ebpf/src/hooks.rs)
+    /// Its name in the eBPF object (portwatch-ebpf/src/hooks)
     pub(super) program: &'static str,
     pub(super) attach: Attach,
     /// Without it the source is of no use
@@ -17,18 +17,38 @@ pub(super) struct Hook {
 
 #[derive(Clone, Copy)]
 pub(super) enum Attach {
-    /// kprobe
-    Function(&'static str),
-    /// kretprobe
-    Return(&'static str),
+    Fentry(&'static str),
+    Fexit(&'static str),
+    /// A tracepoint by its BTF type: `btf_trace_` and its name
+    TracepointBtf(&'static str),
+    Kprobe(&'static str),
+    Kretprobe(&'static str),
     Tracepoint(&'static str, &'static str),
 }
+
+impl Attach {
+    /// The name under which the kernel's type information has the function.
+    pub(super) const fn btf_name(self) -> Option<&'static str> {
+        match self {
+            Self::Fentry(name) | Self::Fexit(name) | Self::TracepointBtf(name) => Some(name),
+            Self::Kprobe(_) | Self::Kretprobe(_) | Self::Tracepoint(..) => None,
+        }
+    }
+}
+
+/// How the kernel names the type of a tracepoint's function (include/linux/tracepoint.h).
+pub(super) const TRACEPOINT_TYPE: &str = "btf_trace_";
 
 impl fmt::Display for Attach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Function(function) => write!(f, "kprobe:{function}"),
-            Self::Return(function) => write!(f, "kretprobe:{function}"),
+            Self::Fentry(function) => write!(f, "fentry:{function}"),
+            Self::Fexit(function) => write!(f, "fexit:{function}"),
+            Self::TracepointBtf(name) => {
+                write!(f, "tp_btf:{}", name.trim_start_matches(TRACEPOINT_TYPE))
+            }
+            Self::Kprobe(function) => write!(f, "kprobe:{function}"),
+            Self::Kretprobe(function) => write!(f, "kretprobe:{function}"),
             Self::Tracepoint(category, name) => write!(f, "tracepoint:{category}:{name}"),
         }
     }
@@ -38,10 +58,23 @@ impl fmt::Display for Attach {
 /// that no call that was seen to begin goes without its end.
 pub(super) fn of(kind: Kind) -> &'static [Hook] {
     match kind {
+        Kind::Fexit => FEXIT,
         Kind::Kprobe => KPROBE,
         Kind::Tracepoint => TRACEPOINT,
     }
 }
+
+/// Those that see what seccomp denies; attached only when asked for.
+pub(super) const SECCOMP: &[Hook] = &[
+    needed(
+        "tp_bind_denied",
+        Attach::Tracepoint(SYSCALLS, "sys_exit_bind"),
+    ),
+    needed(
+        "tp_conn_denied",
+        Attach::Tracepoint(SYSCALLS, "sys_exit_connect"),
+    ),
+];
 
 const fn needed(program: &'static str, attach: Attach) -> Hook {
     Hook {
@@ -63,40 +96,94 @@ const fn optional(program: &'static str, attach: Attach, unseen: &'static str) -
 
 const SYSCALLS: &str = "syscalls";
 const NO_IPV6: &str = "IPv6 sockets";
-const NO_MPTCP: &str = "the protocol and the local address of Multipath TCP sockets";
+const NO_MPTCP: &str = "binds of Multipath TCP sockets";
+const NO_MPTCP_DETAIL: &str = "the protocol and the local address of Multipath TCP sockets";
 const NO_COMPAT: &str = "how a connect of a 32-bit caller ended";
+const NO_LSM: &str = "that it was a security module that denied an attempt";
+const NO_CGROUP: &str =
+    "that it was a cgroup BPF program that denied an attempt, or changed its address";
+const NO_PORT: &str = "that a port was looked for in vain";
+const NO_LISTEN: &str = "listen() on sockets that were not bound";
+
+const FEXIT: &[Hook] = &[
+    needed("fx_sys_bind", Attach::Fexit("__sys_bind")),
+    needed("fx_sys_connect", Attach::Fexit("__sys_connect")),
+    needed(
+        "tb_state",
+        Attach::TracepointBtf("btf_trace_inet_sock_set_state"),
+    ),
+    needed("fx_inet_bind", Attach::Fexit("inet_bind")),
+    optional("fx_inet6_bind", Attach::Fexit("inet6_bind"), NO_IPV6),
+    optional("fx_mptcp_bind", Attach::Fexit("mptcp_bind"), NO_MPTCP),
+    needed("fx_tcp4", Attach::Fexit("tcp_v4_connect")),
+    optional("fx_tcp6", Attach::Fexit("tcp_v6_connect"), NO_IPV6),
+    needed("fx_stream", Attach::Fexit("inet_stream_connect")),
+    needed("fx_dgram", Attach::Fexit("inet_dgram_connect")),
+    optional("fx_listen", Attach::Fexit("inet_listen"), NO_LISTEN),
+    optional("fx_lsm_bind", Attach::Fexit("security_socket_bind"), NO_LSM),
+    optional(
+        "fx_lsm_connect",
+        Attach::Fexit("security_socket_connect"),
+        NO_LSM,
+    ),
+    optional(
+        "fx_cgroup_addr",
+        Attach::Fexit("__cgroup_bpf_run_filter_sock_addr"),
+        NO_CGROUP,
+    ),
+    optional(
+        "fx_cgroup_sk",
+        Attach::Fexit("__cgroup_bpf_run_filter_sk"),
+        NO_CGROUP,
+    ),
+    optional("fx_csk_port", Attach::Fexit("inet_csk_get_port"), NO_PORT),
+    optional("fx_udp4_port", Attach::Fexit("udp_v4_get_port"), NO_PORT),
+    optional("fx_udp6_port", Attach::Fexit("udp_v6_get_port"), NO_PORT),
+    optional(
+        "fe_cgroup_addr",
+        Attach::Fentry("__cgroup_bpf_run_filter_sock_addr"),
+        NO_CGROUP,
+    ),
+    optional("fe_listen", Attach::Fentry("inet_listen"), NO_LISTEN),
+    needed("fe_stream", Attach::Fentry("inet_stream_connect")),
+    needed("fe_dgram", Attach::Fentry("inet_dgram_connect")),
+];
 
 const KPROBE: &[Hook] = &[
     needed(
         "tp_conn_exit",
         Attach::Tracepoint(SYSCALLS, "sys_exit_connect"),
     ),
-    needed("sys_bind_exit", Attach::Return("__sys_bind")),
-    needed("bind_exit", Attach::Return("inet_bind")),
-    needed("dgram_exit", Attach::Return("inet_dgram_connect")),
-    needed("tcp_exit", Attach::Return("tcp_v4_connect")),
-    optional("bind_exit", Attach::Return("inet6_bind"), NO_IPV6),
-    optional("tcp_exit", Attach::Return("tcp_v6_connect"), NO_IPV6),
-    optional("bind_exit", Attach::Return("mptcp_bind"), NO_MPTCP),
+    needed("sys_bind_exit", Attach::Kretprobe("__sys_bind")),
+    needed("bind_exit", Attach::Kretprobe("inet_bind")),
+    needed("dgram_exit", Attach::Kretprobe("inet_dgram_connect")),
+    needed("tcp_exit", Attach::Kretprobe("tcp_v4_connect")),
+    optional("bind_exit", Attach::Kretprobe("inet6_bind"), NO_IPV6),
+    optional("tcp_exit", Attach::Kretprobe("tcp_v6_connect"), NO_IPV6),
+    optional(
+        "bind_exit",
+        Attach::Kretprobe("mptcp_bind"),
+        NO_MPTCP_DETAIL,
+    ),
     optional(
         "ia32_conn_exit",
-        Attach::Return("__ia32_sys_connect"),
+        Attach::Kretprobe("__ia32_sys_connect"),
         NO_COMPAT,
     ),
     optional(
         "ia32_conn_exit",
-        Attach::Return("__ia32_compat_sys_socketcall"),
+        Attach::Kretprobe("__ia32_compat_sys_socketcall"),
         NO_COMPAT,
     ),
-    needed("tcp_enter", Attach::Function("tcp_v4_connect")),
-    optional("tcp_enter", Attach::Function("tcp_v6_connect"), NO_IPV6),
-    needed("stream_enter", Attach::Function("inet_stream_connect")),
-    needed("dgram_enter", Attach::Function("inet_dgram_connect")),
-    needed("bind_enter", Attach::Function("inet_bind")),
-    optional("bind_enter", Attach::Function("inet6_bind"), NO_IPV6),
-    optional("bind_enter", Attach::Function("mptcp_bind"), NO_MPTCP),
-    needed("sys_bind_enter", Attach::Function("__sys_bind")),
-    needed("sys_conn_enter", Attach::Function("__sys_connect")),
+    needed("tcp_enter", Attach::Kprobe("tcp_v4_connect")),
+    optional("tcp_enter", Attach::Kprobe("tcp_v6_connect"), NO_IPV6),
+    needed("stream_enter", Attach::Kprobe("inet_stream_connect")),
+    needed("dgram_enter", Attach::Kprobe("inet_dgram_connect")),
+    needed("bind_enter", Attach::Kprobe("inet_bind")),
+    optional("bind_enter", Attach::Kprobe("inet6_bind"), NO_IPV6),
+    optional("bind_enter", Attach::Kprobe("mptcp_bind"), NO_MPTCP_DETAIL),
+    needed("sys_bind_enter", Attach::Kprobe("__sys_bind")),
+    needed("sys_conn_enter", Attach::Kprobe("__sys_connect")),
 ];
 
 const TRACEPOINT: &[Hook] = &[

@@ -19,7 +19,13 @@ pub(super) fn storm_is_written_or_counted_as_lost(source: Source) -> Result<()> 
 pub(super) fn storm_with_a_stalled_reader(source: Source) -> Result<()> {
     let stalled = Started::run(&mut portwatch::command(source, &[])?)?;
     let done = Workload::prepare("storm", Pace::Burst)?.run_watched_by(&mut [])?;
-    written_or_counted(&done, &stalled.read().stop()?)
+    let stream = stalled.read().stop()?;
+    written_or_counted(&done, &stream)?;
+    ensure!(
+        stream.lost() > 0,
+        "nothing was lost: {STORM} attempts were kept in memory"
+    );
+    Ok(())
 }
 
 /// Losses have no pid. Those of others can be among them only if others were at work.

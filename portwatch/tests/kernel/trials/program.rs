@@ -101,7 +101,7 @@ fn only(stream: &Stream, pid: u32, op: Op) -> Result<&Attempt> {
     };
     let attempts: Vec<&Attempt> = stream.of(pid).filter(is_it).collect();
     let [attempt] = attempts[..] else {
-        anyhow::bail!("{op:?} of {pid}: {attempts:#?}")
+        anyhow::bail!("{op} of {pid}: {attempts:#?}")
     };
     ensure!(
         attempt.outcome != "failed" && attempt.uid == 0 && attempt.tid == pid,

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsRawFd as _,
 };
@@ -18,6 +19,8 @@ use super::{
     recorder::{Address, Descriptor, LOOPBACK, Recorder, Socket},
 };
 
+const INET: AddressFamily = AddressFamily::INET;
+const INET6: AddressFamily = AddressFamily::INET6;
 const IPV6_LOOPBACK: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// A descriptor that is not open.
 const NOT_OPEN: i32 = 9999;
@@ -55,89 +58,59 @@ fn bind_port_80(recorder: &Recorder, case: &str, expected: i32) -> Result<()> {
 pub(super) fn every_protocol(recorder: &Recorder) -> Result<()> {
     sys::enter_own_netns()?;
     sys::set_net("ipv4/ping_group_range", "0 2147483647")?;
-    for Offer {
-        protocol,
-        proto,
-        kind,
-        everywhere,
-    } in OFFERS
-    {
-        for (family, address) in [
-            (AddressFamily::INET, LOOPBACK),
-            (AddressFamily::INET6, IPV6_LOOPBACK),
-        ] {
-            let protocol = if protocol == Some(ipproto::ICMP) && address.is_ipv6() {
-                Some(ipproto::ICMPV6)
-            } else {
-                protocol
-            };
-            let proto = if proto == "icmp" && address.is_ipv6() {
-                "icmpv6"
-            } else {
-                proto
-            };
-            match Socket::open(family, kind, protocol, proto) {
-                Ok(socket) => recorder.bind(proto, &socket, SocketAddr::new(address, 0), 0)?,
-                Err(error) if everywhere => return Err(error).context(proto),
-                Err(error) => recorder.skip(proto, &error)?,
-            }
+    // None is closed before the end, so that no descriptor comes to mean another one.
+    let mut open = Vec::new();
+    for offer in EVERYWHERE {
+        open.push(bind_any(recorder, offer)?.with_context(|| format!("{offer:?}"))?);
+    }
+    for offer in SOMEWHERE {
+        match bind_any(recorder, offer)? {
+            Ok(socket) => open.push(socket),
+            Err(error) => recorder.skip(offer.3, &error)?,
         }
     }
     Ok(())
 }
 
-/// A protocol and its socket.
-struct Offer {
-    protocol: Option<Protocol>,
-    proto: &'static str,
-    kind: SocketType,
-    /// Every kernel has it.
-    everywhere: bool,
+/// The socket, if the kernel has its protocol.
+fn bind_any(recorder: &Recorder, offer: Offer) -> Result<io::Result<Socket>> {
+    let (family, kind, protocol, proto) = offer;
+    let address = if family == INET {
+        LOOPBACK
+    } else {
+        IPV6_LOOPBACK
+    };
+    let socket = match Socket::open(family, kind, Some(protocol), proto) {
+        Ok(socket) => socket,
+        Err(error) => return Ok(Err(error)),
+    };
+    recorder.bind(proto, &socket, SocketAddr::new(address, 0), 0)?;
+    Ok(Ok(socket))
 }
 
-const OFFERS: [Offer; 7] = [
-    Offer {
-        protocol: Some(ipproto::TCP),
-        proto: "tcp",
-        kind: SocketType::STREAM,
-        everywhere: true,
-    },
-    Offer {
-        protocol: Some(ipproto::UDP),
-        proto: "udp",
-        kind: SocketType::DGRAM,
-        everywhere: true,
-    },
-    Offer {
-        protocol: Some(ipproto::ICMP),
-        proto: "icmp",
-        kind: SocketType::DGRAM,
-        everywhere: true,
-    },
-    Offer {
-        protocol: Some(ipproto::ICMP),
-        proto: "raw",
-        kind: SocketType::RAW,
-        everywhere: true,
-    },
-    Offer {
-        protocol: Some(ipproto::UDPLITE),
-        proto: "udplite",
-        kind: SocketType::DGRAM,
-        everywhere: false,
-    },
-    Offer {
-        protocol: Some(ipproto::MPTCP),
-        proto: "mptcp",
-        kind: SocketType::STREAM,
-        everywhere: false,
-    },
-    Offer {
-        protocol: Some(ipproto::SCTP),
-        proto: "sctp",
-        kind: SocketType::STREAM,
-        everywhere: false,
-    },
+/// Arguments of `socket()`, and portwatch's word for the protocol.
+type Offer = (AddressFamily, SocketType, Protocol, &'static str);
+
+/// Every kernel has these.
+const EVERYWHERE: [Offer; 8] = [
+    (INET, SocketType::STREAM, ipproto::TCP, "tcp"),
+    (INET6, SocketType::STREAM, ipproto::TCP, "tcp"),
+    (INET, SocketType::DGRAM, ipproto::UDP, "udp"),
+    (INET6, SocketType::DGRAM, ipproto::UDP, "udp"),
+    (INET, SocketType::DGRAM, ipproto::ICMP, "icmp"),
+    (INET6, SocketType::DGRAM, ipproto::ICMPV6, "icmpv6"),
+    (INET, SocketType::RAW, ipproto::ICMP, "raw"),
+    (INET6, SocketType::RAW, ipproto::ICMPV6, "raw"),
+];
+
+/// Some kernels have these.
+const SOMEWHERE: [Offer; 6] = [
+    (INET, SocketType::DGRAM, ipproto::UDPLITE, "udplite"),
+    (INET6, SocketType::DGRAM, ipproto::UDPLITE, "udplite"),
+    (INET, SocketType::STREAM, ipproto::MPTCP, "mptcp"),
+    (INET6, SocketType::STREAM, ipproto::MPTCP, "mptcp"),
+    (INET, SocketType::STREAM, ipproto::SCTP, "sctp"),
+    (INET6, SocketType::STREAM, ipproto::SCTP, "sctp"),
 ];
 
 /// Every error that `bind()` has for those who ask wrongly.
@@ -265,7 +238,7 @@ pub(super) fn reused_descriptor(recorder: &Recorder) -> Result<()> {
         "descriptor {} was given instead of {fd}",
         second.raw_fd()
     );
-    rustix::net::bind(&second, &SocketAddr::from(([127, 0, 0, 2], 0)))?;
+    rustix::net::bind(&second, &SocketAddr::new(LOOPBACK, 0))?;
     recorder.total(1)?;
     recorder.settle()
 }

@@ -11,15 +11,13 @@ use super::{
     recorder::{LOOPBACK, Recorder, Socket},
 };
 
-/// Some binds in a row.
+/// Some binds in a row, each of a descriptor of its own.
 pub(super) fn binds(recorder: &Recorder, attempts: u64) -> Result<()> {
+    let mut open = Vec::new();
     for _ in 0..attempts {
-        recorder.bind(
-            "one of some",
-            &Socket::udp4()?,
-            SocketAddr::new(LOOPBACK, 0),
-            0,
-        )?;
+        let socket = Socket::udp4()?;
+        recorder.bind("one of some", &socket, SocketAddr::new(LOOPBACK, 0), 0)?;
+        open.push(socket);
     }
     Ok(())
 }

@@ -195,7 +195,7 @@ impl Recorder {
         let ended = now();
         ensure!(
             ret == expected,
-            "{case}: {op:?} returned {ret}, the case needs {expected}"
+            "{case}: {op} returned {ret}, the case needs {expected}"
         );
         let truth = Truth {
             case: case.to_owned(),

@@ -1,0 +1,176 @@
+//! The trampolines. What they are attached to is named when they are loaded.
+//!
+//! A function's result follows its arguments in the context, so those of a stable prototype
+//! read it there; the helper for it came later (5.17) than the trampolines (5.5).
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, fentry, fexit},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext},
+};
+use aya_log_ebpf::debug;
+use portwatch_common::event::op;
+
+use super::O_NONBLOCK;
+use crate::{attempt::ProtocolCall, trampoline};
+
+/// `int f(struct socket *sock, struct sockaddr *address, int len)`: `inet_bind`, `inet6_bind`,
+/// `mptcp_bind`, `security_socket_bind`, `security_socket_connect`
+#[inline(always)]
+fn with_address(ctx: &FExitContext, op: u8) -> (ProtocolCall, i32) {
+    let call = ProtocolCall {
+        op,
+        socket: ctx.arg(0),
+        addr: ctx.arg(1),
+        addr_len: ctx.arg(2),
+        nonblock: None,
+    };
+    (call, ctx.arg(3))
+}
+
+macro_rules! bind_returns {
+    ($($program:ident)*) => {$(
+        #[fexit]
+        fn $program(ctx: FExitContext) -> i32 {
+            let (call, ret) = with_address(&ctx, op::BIND);
+            trampoline::bind_returns(&call, ret);
+            0
+        }
+    )*};
+}
+
+// One program for each function, since the kernel binds a program to its function as it loads it.
+bind_returns! { fx_inet_bind fx_inet6_bind fx_mptcp_bind }
+
+/// `security_socket_bind`
+#[fexit]
+fn fx_lsm_bind(ctx: FExitContext) -> i32 {
+    let (call, ret) = with_address(&ctx, op::BIND);
+    trampoline::lsm_returns(&call, ret);
+    0
+}
+
+/// `security_socket_connect`
+#[fexit]
+fn fx_lsm_connect(ctx: FExitContext) -> i32 {
+    let (call, ret) = with_address(&ctx, op::CONNECT);
+    trampoline::lsm_returns(&call, ret);
+    0
+}
+
+/// `int __cgroup_bpf_run_filter_sock_addr(struct sock *sk, struct sockaddr *uaddr, …)`: what
+/// follows differs from version to version
+#[fentry]
+fn fe_cgroup_addr(ctx: FEntryContext) -> i32 {
+    trampoline::cgroup_enters(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// `__cgroup_bpf_run_filter_sock_addr`
+#[fexit]
+fn fx_cgroup_addr(ctx: FExitContext) -> i32 {
+    if let Ok(ret) = ctx.ret() {
+        trampoline::cgroup_returns(ret);
+    }
+    0
+}
+
+/// `int __cgroup_bpf_run_filter_sk(struct sock *sk, enum cgroup_bpf_attach_type atype)`
+#[fexit]
+fn fx_cgroup_sk(ctx: FExitContext) -> i32 {
+    trampoline::cgroup_returns(ctx.arg(2));
+    0
+}
+
+macro_rules! get_port_returns {
+    ($($program:ident)*) => {$(
+        #[fexit]
+        fn $program(ctx: FExitContext) -> i32 {
+            trampoline::get_port_returns(ctx.arg(0), ctx.arg(2));
+            0
+        }
+    )*};
+}
+
+// `int f(struct sock *sk, unsigned short snum)`: `inet_csk_get_port`, `udp_v4_get_port`, `udp_v6_get_port`
+get_port_returns! { fx_csk_port fx_udp4_port fx_udp6_port }
+
+/// `int __sys_bind(int fd, struct sockaddr __user *umyaddr, int addrlen)`
+#[fexit]
+fn fx_sys_bind(ctx: FExitContext) -> i32 {
+    trampoline::sys_bind_returns(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
+    0
+}
+
+/// `int __sys_connect(int fd, struct sockaddr __user *uservaddr, int addrlen)`
+#[fexit]
+fn fx_sys_connect(ctx: FExitContext) -> i32 {
+    let (fd, addr, len, ret): (i32, u64, i32, i32) =
+        (ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
+    debug!(
+        &ctx,
+        "connect returns {}: fd {}, address length {}", ret, fd, len
+    );
+    trampoline::sys_connect_returns(fd, addr, len, ret);
+    0
+}
+
+macro_rules! connects {
+    ($($enters:ident $returns:ident)*) => {$(
+        #[fentry]
+        fn $enters(ctx: FEntryContext) -> i32 {
+            let flags: u64 = ctx.arg(3);
+            trampoline::connect_enters(&ProtocolCall {
+                op: op::CONNECT,
+                socket: ctx.arg(0),
+                addr: ctx.arg(1),
+                addr_len: ctx.arg(2),
+                nonblock: Some(flags & O_NONBLOCK != 0),
+            });
+            0
+        }
+
+        #[fexit]
+        fn $returns(ctx: FExitContext) -> i32 {
+            trampoline::connect_returns(ctx.arg(0), ctx.arg(4));
+            0
+        }
+    )*};
+}
+
+// `int f(struct socket *sock, struct sockaddr *uaddr, int addr_len, int flags)`:
+// `inet_stream_connect`, `inet_dgram_connect`
+connects! { fe_stream fx_stream fe_dgram fx_dgram }
+
+macro_rules! tcp_connect_returns {
+    ($($program:ident)*) => {$(
+        #[fexit]
+        fn $program(ctx: FExitContext) -> i32 {
+            trampoline::tcp_connect_returns(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
+            0
+        }
+    )*};
+}
+
+// `int f(struct sock *sk, struct sockaddr *uaddr, int addr_len)`: `tcp_v4_connect`, `tcp_v6_connect`
+tcp_connect_returns! { fx_tcp4 fx_tcp6 }
+
+/// `int inet_listen(struct socket *sock, int backlog)`
+#[fentry]
+fn fe_listen(ctx: FEntryContext) -> i32 {
+    trampoline::listen_enters(ctx.arg(0));
+    0
+}
+
+/// `inet_listen`
+#[fexit]
+fn fx_listen(ctx: FExitContext) -> i32 {
+    trampoline::listen_returns(ctx.arg(0), ctx.arg(2));
+    0
+}
+
+/// `sock:inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
+#[btf_tracepoint]
+fn tb_state(ctx: BtfTracePointContext) -> i32 {
+    trampoline::state_changes(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    0
+}

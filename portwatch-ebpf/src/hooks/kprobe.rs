@@ -1,0 +1,123 @@
+//! The kprobes and kretprobes.
+//!
+//! Which functions have a return probe and which may not is decided by how long they can
+//! sleep: a kretprobe has max(10, 2 × CPUs) instances, and every caller that waits holds
+//! one. `inet_stream_connect`, which waits for the handshake, therefore has none; the
+//! tracepoint on the system call's exit gives its result.
+
+use aya_ebpf::{
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use aya_log_ebpf::debug;
+use portwatch_common::event::op;
+
+use super::O_NONBLOCK;
+use crate::{attempt::ProtocolCall, bracket};
+
+/// `int __sys_bind(int fd, struct sockaddr __user *umyaddr, int addrlen)`
+#[kprobe]
+fn sys_bind_enter(ctx: ProbeContext) -> u32 {
+    enter_syscall(&ctx, op::BIND);
+    0
+}
+
+#[kretprobe]
+fn sys_bind_exit(ctx: RetProbeContext) -> u32 {
+    bracket::exit_syscall(op::BIND, ctx.ret());
+    0
+}
+
+/// `int __sys_connect(int fd, struct sockaddr __user *uservaddr, int addrlen)`
+#[kprobe]
+fn sys_conn_enter(ctx: ProbeContext) -> u32 {
+    enter_syscall(&ctx, op::CONNECT);
+    0
+}
+
+#[inline(always)]
+fn enter_syscall(ctx: &ProbeContext, op: u8) {
+    let (Some(fd), Some(addr), Some(len)) = (ctx.arg::<i32>(0), ctx.arg(1), ctx.arg::<i32>(2))
+    else {
+        return;
+    };
+    debug!(ctx, "op {} enters: fd {}, address length {}", op, fd, len);
+    bracket::enter_syscall(op, fd, addr, len);
+}
+
+/// `__ia32_sys_connect`, `__ia32_compat_sys_socketcall`: 32-bit callers, whom the system
+/// call tracepoints ignore (`arch_trace_is_compat_syscall`, arch/x86/include/asm/ftrace.h).
+#[kretprobe]
+fn ia32_conn_exit(ctx: RetProbeContext) -> u32 {
+    bracket::exit_compat(op::CONNECT, ctx.ret());
+    0
+}
+
+/// `int inet_bind(struct socket *sock, struct sockaddr *uaddr, int addr_len)`, and
+/// `inet6_bind` and `mptcp_bind`, which are declared alike
+#[kprobe]
+fn bind_enter(ctx: ProbeContext) -> u32 {
+    enter_protocol(&ctx, op::BIND, None);
+    0
+}
+
+#[kretprobe]
+fn bind_exit(ctx: RetProbeContext) -> u32 {
+    bracket::exit_protocol(op::BIND, ctx.ret());
+    0
+}
+
+/// `int inet_stream_connect(struct socket *sock, struct sockaddr *uaddr, int addr_len, int flags)`
+#[kprobe]
+fn stream_enter(ctx: ProbeContext) -> u32 {
+    enter_protocol(&ctx, op::CONNECT, nonblock(&ctx));
+    0
+}
+
+/// `int inet_dgram_connect(struct socket *sock, struct sockaddr *uaddr, int addr_len, int flags)`
+#[kprobe]
+fn dgram_enter(ctx: ProbeContext) -> u32 {
+    enter_protocol(&ctx, op::CONNECT, nonblock(&ctx));
+    0
+}
+
+#[kretprobe]
+fn dgram_exit(ctx: RetProbeContext) -> u32 {
+    bracket::exit_protocol(op::CONNECT, ctx.ret());
+    0
+}
+
+#[inline(always)]
+fn nonblock(ctx: &ProbeContext) -> Option<bool> {
+    ctx.arg::<u64>(3).map(|flags| flags & O_NONBLOCK != 0)
+}
+
+#[inline(always)]
+fn enter_protocol(ctx: &ProbeContext, op: u8, nonblock: Option<bool>) {
+    let (Some(socket), Some(addr), Some(addr_len)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) else {
+        return;
+    };
+    bracket::enter_protocol(&ProtocolCall {
+        op,
+        socket,
+        addr,
+        addr_len,
+        nonblock,
+    });
+}
+
+/// `int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)`, and
+/// `tcp_v6_connect`, which is declared alike; they send the SYN and do not wait
+#[kprobe]
+fn tcp_enter(ctx: ProbeContext) -> u32 {
+    if let Some(sk) = ctx.arg(0) {
+        bracket::enter_tcp_connect(sk);
+    }
+    0
+}
+
+#[kretprobe]
+fn tcp_exit(ctx: RetProbeContext) -> u32 {
+    bracket::exit_tcp_connect(ctx.ret());
+    0
+}

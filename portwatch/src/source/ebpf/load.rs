@@ -1,0 +1,208 @@
+//! Loading and attaching: a source's hooks as a whole, or not at all.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{BtfTracePoint, FEntry, FExit, KProbe, ProgramError, TracePoint},
+};
+use portwatch_common::settings::{self, Offsets, Settings};
+
+use super::{
+    Attached, functions,
+    hooks::{self, Attach, Hook, TRACEPOINT_TYPE},
+};
+use crate::{
+    event::MissingHook,
+    source::{Kind, Request, btf, offsets, tracefs},
+};
+
+/// The compiled programs (portwatch-ebpf), built by build.rs.
+static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portwatch-ebpf"));
+
+/// Bytes of the log ring while nobody reads it: the smallest that the kernel makes.
+const LOG_RING_UNUSED: u32 = 4096;
+const LOG_RING: &str = "AYA_LOGS";
+
+/// Shown by kernels that take kprobes through perf_event_open() (kernel/events/core.c).
+const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
+
+/// The programs of `kind`, loaded and attached.
+pub(super) fn attached(kind: Kind, request: &Request) -> anyhow::Result<(Ebpf, Attached)> {
+    let hooks = wanted(kind, request);
+    ensure_possible(kind, &hooks)?;
+    let kernel = Kernel::learn(kind, &hooks)?;
+    let settings = Settings {
+        offsets: kernel.offsets,
+        kernel: request.kernel_threads.into(),
+        protocol_hooks: (kind != Kind::Tracepoint).into(),
+        seccomp: (kind == Kind::Fexit && request.seccomp).into(),
+    };
+    let mut programs = load(&settings, request)?;
+    let attached = attach_all(&mut programs, &hooks, kernel.functions.as_ref())?;
+    Ok((programs, attached))
+}
+
+fn wanted(kind: Kind, request: &Request) -> Vec<&'static Hook> {
+    let seccomp = if kind == Kind::Fexit && request.seccomp {
+        hooks::SECCOMP
+    } else {
+        &[]
+    };
+    hooks::of(kind).iter().chain(seccomp).collect()
+}
+
+/// Finds out what needs nothing to be loaded, and makes tracefs visible where it is needed.
+fn ensure_possible(kind: Kind, hooks: &[&Hook]) -> anyhow::Result<()> {
+    ensure!(
+        kind != Kind::Fexit || cfg!(target_arch = "x86_64"),
+        "it reads the registers of whoever calls, which portwatch knows for x86-64 only"
+    );
+    ensure!(
+        kind != Kind::Kprobe || Path::new(KPROBE_PMU).exists(),
+        "this kernel has no kprobes (CONFIG_KPROBE_EVENTS): there is no {KPROBE_PMU}"
+    );
+    if hooks
+        .iter()
+        .any(|hook| matches!(hook.attach, Attach::Tracepoint(..)))
+    {
+        tracefs::make_visible()?;
+    }
+    Ok(())
+}
+
+/// What the kernel's type information says of interest.
+struct Kernel {
+    offsets: Offsets,
+    /// Where the functions are that programs are attached to by type information
+    functions: Option<Btf>,
+}
+
+impl Kernel {
+    fn learn(kind: Kind, hooks: &[&Hook]) -> anyhow::Result<Self> {
+        if kind == Kind::Tracepoint {
+            return Ok(Self {
+                offsets: Offsets::ABSENT,
+                functions: None,
+            });
+        }
+        let data = std::fs::read(btf::VMLINUX).with_context(|| {
+            format!("this kernel shows no type information in {}", btf::VMLINUX)
+        })?;
+        let mut names: Vec<_> = hooks
+            .iter()
+            .filter_map(|hook| hook.attach.btf_name())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let kernel = btf::Btf::parse(&data, offsets::STRUCTS, &names)
+            .context("the kernel's type information cannot be read")?;
+        Ok(Self {
+            offsets: offsets::resolve(&kernel)?,
+            functions: if names.is_empty() {
+                None
+            } else {
+                Some(functions::places(&kernel)?)
+            },
+        })
+    }
+}
+
+fn load(settings: &Settings, request: &Request) -> anyhow::Result<Ebpf> {
+    let level = request.diagnostics.map_or(0, |level| level as u8);
+    let mut loader = EbpfLoader::new();
+    // The programs have no CO-RE relocations: their offsets come with the settings.
+    loader.btf(None);
+    loader.override_global(settings::SETTINGS, settings, true);
+    loader.override_global(aya_log::LEVEL, &level, false);
+    if request.diagnostics.is_none() {
+        loader.map_max_entries(LOG_RING, LOG_RING_UNUSED);
+    }
+    if settings.seccomp == 0 {
+        loader.map_max_entries(settings::PASSED, 1);
+    }
+    loader.load(PROGRAMS).context("the kernel refuses the maps")
+}
+
+pub(super) fn take(programs: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps::Map> {
+    programs
+        .take_map(name)
+        .with_context(|| format!("the eBPF object has no map {name}"))
+}
+
+/// Attaches every hook; one that is needed and missing fails the whole source.
+fn attach_all(
+    programs: &mut Ebpf,
+    hooks: &[&Hook],
+    functions: Option<&Btf>,
+) -> anyhow::Result<Attached> {
+    let mut attached = Attached {
+        hooks: Vec::new(),
+        missing: Vec::new(),
+    };
+    for hook in hooks {
+        match attach(programs, hook, functions) {
+            Ok(()) => attached.hooks.push(hook.attach.to_string()),
+            Err(error) if hook.required => {
+                return Err(error.context(format!("cannot attach {}", hook.attach)));
+            }
+            Err(error) => attached.missing.push(MissingHook {
+                hook: hook.attach.to_string(),
+                why: format!("{error:#}"),
+                unseen: hook.unseen,
+            }),
+        }
+    }
+    Ok(attached)
+}
+
+fn attach(programs: &mut Ebpf, hook: &Hook, functions: Option<&Btf>) -> anyhow::Result<()> {
+    let program = programs
+        .program_mut(hook.program)
+        .with_context(|| format!("the eBPF object has no program {}", hook.program))?;
+    let functions = || functions.context("no type information was read");
+    match hook.attach {
+        Attach::Fentry(function) => {
+            let program: &mut FEntry = program.try_into()?;
+            accepted(program.load(function, functions()?))?;
+            program.attach()?;
+        }
+        Attach::Fexit(function) => {
+            let program: &mut FExit = program.try_into()?;
+            accepted(program.load(function, functions()?))?;
+            program.attach()?;
+        }
+        Attach::TracepointBtf(name) => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            accepted(program.load(name.trim_start_matches(TRACEPOINT_TYPE), functions()?))?;
+            program.attach()?;
+        }
+        Attach::Kprobe(function) | Attach::Kretprobe(function) => {
+            let program: &mut KProbe = program.try_into()?;
+            accepted(program.load())?;
+            program.attach(function, 0)?;
+        }
+        Attach::Tracepoint(category, name) => {
+            let program: &mut TracePoint = program.try_into()?;
+            accepted(program.load())?;
+            program.attach(category, name)?;
+        }
+    }
+    Ok(())
+}
+
+/// One program may be attached in several places; it is loaded for the first.
+fn accepted(loaded: Result<(), ProgramError>) -> anyhow::Result<()> {
+    match loaded {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+        Err(ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        }) => {
+            log::debug!("the verifier says:\n{verifier_log}");
+            Err(io_error).context("the kernel refuses the program; -vv shows the verifier's words")
+        }
+        Err(error) => Err(error.into()),
+    }
+}

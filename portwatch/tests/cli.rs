@@ -1,0 +1,13 @@
+//! Runs the real command as users do, without privileges and without tracing anything, and holds
+//! the documents against what it says and prints.
+
+// Which this always is: clippy then takes the helpers for tests too.
+#[cfg(test)]
+mod cli {
+    mod doctor;
+    mod documents;
+    mod help;
+    mod privileges;
+    mod run;
+    mod usage;
+}

@@ -1,0 +1,349 @@
+//! The documents against the program: their commands parse, their tables say what it says.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Parser as _, error::ErrorKind};
+use portwatch::{
+    cli::Cli,
+    errno::Errno,
+    event::{
+        Attempt, Comm, Degradation, Event, Family, Local, LossReason, Lost, MissingHook, Op,
+        Options, Outcome, Proto, Requested, Start, Summary, Time, Via,
+    },
+    output::json,
+    source::Kind,
+    users::Users,
+};
+use serde_json::Value;
+
+use super::run::printed;
+
+fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn documents() -> Vec<PathBuf> {
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let docs = docs.map(|entry| Path::new("docs").join(entry.unwrap().file_name()));
+    docs.chain([PathBuf::from("README.md")]).collect()
+}
+
+/// The commands in the fenced blocks for a shell: all of a `sh` block, and what follows a `$ ` in
+/// a `console` block.
+fn commands(text: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut block = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), block) {
+            (Some(language), None) => block = Some(language),
+            (Some(_), Some(_)) => block = None,
+            (None, Some("sh")) => commands.push(line.to_owned()),
+            (None, Some("console")) => {
+                commands.extend(line.strip_prefix("$ ").map(str::to_owned));
+            }
+            (None, _) => {}
+        }
+    }
+    assert_eq!(block, None, "a block is not closed");
+    commands
+}
+
+/// The words of a command, without sudo and up to a comment, a pipe or a redirection.
+fn words(command: &str) -> Vec<&str> {
+    let words = command.split_whitespace().filter(|word| *word != "sudo");
+    words
+        .take_while(|word| !word.starts_with(['#', '|', '>', '&']))
+        .collect()
+}
+
+/// What is wrong with a command that is portwatch's or xtask's; `None` for others too.
+fn fault(words: &[&str]) -> Option<String> {
+    match words {
+        ["portwatch", ..] => portwatch_fault(words),
+        ["cargo", "xtask", "run", rest @ ..] => {
+            let arguments = rest.strip_prefix(&["--"]).unwrap_or(rest);
+            portwatch_fault(&[&["portwatch"], arguments].concat())
+        }
+        ["cargo", "xtask", "vm", rest @ ..] => {
+            let start = rest.iter().position(|word| *word == "--")?;
+            fault(&rest[start + 1..])
+        }
+        ["cargo", "xtask", task, ..] => {
+            (!tasks().contains(*task)).then(|| format!("xtask has no task `{task}`"))
+        }
+        _ => None,
+    }
+}
+
+fn portwatch_fault(words: &[&str]) -> Option<String> {
+    match Cli::try_parse_from(words) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) =>
+        {
+            Some(error.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// The variants of `enum Task` in xtask/src/main.rs, as they are typed.
+fn tasks() -> BTreeSet<String> {
+    let source = read("xtask/src/main.rs");
+    let body = source.split("enum Task {").nth(1).unwrap();
+    let body = body.split("\n}").next().unwrap();
+    let names = body.lines().map(str::trim).filter_map(|line| {
+        let end = line.find(['(', ','])?;
+        line.starts_with(|c: char| c.is_ascii_uppercase())
+            .then(|| line[..end].to_lowercase())
+    });
+    names.collect()
+}
+
+#[test]
+fn every_command_in_the_documents_parses() {
+    let mut checked = 0;
+    for path in documents() {
+        let path = path.to_str().unwrap();
+        for command in commands(&read(path)) {
+            let words = words(&command);
+            checked += usize::from(matches!(
+                words[..],
+                ["portwatch", ..] | ["cargo", "xtask", ..]
+            ));
+            if let Some(fault) = fault(&words) {
+                panic!("{path}: {command}\n{fault}");
+            }
+        }
+    }
+    assert!(checked >= 20, "only {checked} commands were found");
+}
+
+#[test]
+fn a_wrong_command_would_be_found() {
+    let text =
+        "```sh\nportwatch --nope\n```\n```console\n$ cargo xtask nope\nportwatch: output\n```";
+    let commands = commands(text);
+    assert_eq!(commands, ["portwatch --nope", "cargo xtask nope"]);
+    assert!(
+        commands
+            .iter()
+            .all(|command| fault(&words(command)).is_some())
+    );
+    assert_eq!(fault(&words("sudo portwatch -x | head -n 3")), None);
+}
+
+#[test]
+fn exit_codes_are_those_of_the_help() {
+    let help = printed(&["--help"]);
+    let help = help.split("Exit status:\n").nth(1).unwrap();
+    let said: BTreeMap<_, _> = help
+        .lines()
+        .filter_map(|line| line.trim().split_once("  "))
+        .map(|(code, meaning)| (code.to_owned(), meaning.to_owned()))
+        .collect();
+    let written: BTreeMap<_, _> = rows(&read("README.md"), "Exit codes").into_iter().collect();
+    assert_eq!(written, said);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for path in documents() {
+        let text = read(path.to_str().unwrap());
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let file = link.split('#').next().unwrap();
+            let target = root().join(path.parent().unwrap()).join(file);
+            let outside = link.starts_with("https://");
+            assert!(outside || target.exists(), "{}: {link}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_hook_and_source_is_described() {
+    let hooks = read("portwatch/src/source/ebpf/hooks.rs");
+    let kernels = read("docs/KERNELS.md");
+    let functions = ["Function(\"", "Return(\""].into_iter().flat_map(|place| {
+        let names = hooks.split(place).skip(1);
+        names.filter_map(|rest| rest.split('"').next())
+    });
+    for function in functions {
+        assert!(kernels.contains(&format!("`{function}`")), "{function}");
+    }
+    for kind in Kind::ALL {
+        let heading = format!("## {}\n", kind.name());
+        assert!(kernels.contains(&heading), "{heading}");
+    }
+}
+
+/// The rows of the table under a heading: first and second cell, without backticks.
+fn rows(text: &str, heading: &str) -> Vec<(String, String)> {
+    let lines = text
+        .lines()
+        .skip_while(|line| line.trim_start_matches('#').trim() != heading);
+    let section = lines.skip(1).take_while(|line| !line.starts_with('#'));
+    let rows: Vec<_> = section
+        .filter_map(|line| line.strip_prefix("| "))
+        // The titles
+        .skip(1)
+        .filter_map(|row| {
+            let mut cells = row.split(" | ").map(|cell| cell.trim_end_matches(" |"));
+            Some((
+                cells.next()?.replace('`', ""),
+                cells.next()?.replace('`', ""),
+            ))
+        })
+        .collect();
+    assert!(!rows.is_empty(), "no table under {heading}");
+    rows
+}
+
+/// The fields that docs/EVENTS.md gives under a heading.
+pub(super) fn documented(heading: &str) -> BTreeSet<String> {
+    let rows = rows(&read("docs/EVENTS.md"), heading);
+    rows.into_iter().map(|(field, _)| field).collect()
+}
+
+#[test]
+fn fields_of_every_event_are_the_documented_ones() {
+    for (kind, event) in events() {
+        let object = as_json(&event);
+        assert_eq!(object["kind"], kind);
+        assert_eq!(keys(&object), documented(kind));
+    }
+}
+
+#[test]
+fn values_of_every_field_are_documented() {
+    let text = read("docs/EVENTS.md");
+    let names = [Via::Syscall, Via::Compat32, Via::IoUring, Via::Kernel].map(Via::name);
+    let names = names.into_iter().chain(options().names());
+    let losses = [LossReason::RingFull, LossReason::InflightFull].map(LossReason::name);
+    for name in names.chain(losses) {
+        assert!(text.contains(&format!("`\"{name}\"`")), "{name}");
+    }
+}
+
+#[test]
+fn fields_of_nested_objects_are_documented() {
+    let (_, start) = &events()[0];
+    let start = as_json(start);
+    assert_eq!(keys(&start["missing"][0]), documented("A missing hook"));
+    assert_eq!(keys(&start["degradations"][0]), documented("A degradation"));
+}
+
+fn keys(object: &Value) -> BTreeSet<String> {
+    object.as_object().unwrap().keys().cloned().collect()
+}
+
+fn as_json(event: &Event) -> Value {
+    let mut line = Vec::new();
+    let mut users = Users::with_lookups(|_| Some("alice".to_owned()), |_| None);
+    json::print(&mut line, 1, event, &mut users).unwrap();
+    serde_json::from_slice(&line).unwrap()
+}
+
+/// One of each kind, with every field that can be there.
+fn events() -> [(&'static str, Event); 4] {
+    let start = Start {
+        time: Time(0),
+        backend: "kprobe",
+        hooks: vec!["kprobe:inet_bind".to_owned()],
+        missing: vec![MissingHook {
+            hook: "kprobe:inet6_bind".to_owned(),
+            why: "no such function".to_owned(),
+            unseen: "IPv6 sockets",
+        }],
+        degradations: vec![Degradation {
+            what: "less".to_owned(),
+            why: "because".to_owned(),
+            remedy: None,
+        }],
+        kernel: "6.1.0".to_owned(),
+        filters: vec!["--failed".to_owned()],
+        pid: 1,
+    };
+    let lost = Lost {
+        time: Time(0),
+        count: 1,
+        reason: LossReason::RingFull,
+        cpu: 0,
+    };
+    let summary = Summary {
+        time: Time(0),
+        run_time: Duration::from_secs(1),
+        attempts: [((Op::Bind, Outcome::Failed), 1)].into(),
+        errnos: Errno::from_ret(-13)
+            .map(|errno| (errno, 1))
+            .into_iter()
+            .collect(),
+        lost: [(LossReason::RingFull, 1)].into(),
+    };
+    [
+        ("start", Event::Start(Box::new(start))),
+        ("attempt", Event::Attempt(attempt())),
+        ("lost", Event::Lost(lost)),
+        ("summary", Event::Summary(Box::new(summary))),
+    ]
+}
+
+fn attempt() -> Attempt {
+    Attempt {
+        time: Time(0),
+        op: Op::Bind,
+        via: Some(Via::Syscall),
+        tgid: 7,
+        tid: 7,
+        ppid: Some(1),
+        comm: Comm::new(*b"nc\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+        uid: 1000,
+        euid: Some(1000),
+        gid: 1000,
+        family: Some(Family::Other(9)),
+        proto: Some(Proto::Ip(6)),
+        requested: Some(Requested {
+            ip: [127, 0, 0, 1].into(),
+            port: 80,
+            scope_id: 2,
+        }),
+        local: Some(Local {
+            ip: [0, 0, 0, 0].into(),
+            port: Some(0),
+        }),
+        fd: Some(3),
+        ret: Some(-13),
+        latency: Some(Duration::from_micros(1)),
+        netns: Some(1),
+        cgroup_id: 1,
+        ifindex: Some(1),
+        options: Some(options()),
+    }
+}
+
+const fn options() -> Options {
+    Options {
+        reuseaddr: true,
+        reuseport: true,
+        freebind: true,
+        transparent: true,
+        bind_address_no_port: true,
+        v6only: true,
+        nonblock: true,
+    }
+}

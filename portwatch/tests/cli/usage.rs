@@ -1,0 +1,156 @@
+//! Command lines that are wrong: each ends with code 2, a message, and nothing on standard output.
+
+use super::run::run;
+
+/// The message, once the rest has proved right.
+fn refusal(arguments: &[&str]) -> String {
+    let ended = run(arguments);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    ended.stderr
+}
+
+#[test]
+fn count_of_zero() {
+    insta::assert_snapshot!(refusal(&["-c", "0"]), @r"
+    error: invalid value '0' for '--count <N>': 0 is not in 1..18446744073709551615
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn duration_of_zero() {
+    insta::assert_snapshot!(refusal(&["-d", "0"]), @r"
+    error: invalid value '0' for '--duration <SECONDS>': it must be more than 0
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn negative_duration() {
+    insta::assert_snapshot!(refusal(&["-d", "-1"]), @r"
+    error: unexpected argument '-1' found
+
+    Usage: portwatch [OPTIONS] [COMMAND]
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(refusal(&["-d=-1"]), @r"
+    error: invalid value '-1' for '--duration <SECONDS>': it must be more than 0
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn duration_that_is_no_number() {
+    insta::assert_snapshot!(refusal(&["-d", "nan"]), @r"
+    error: invalid value 'nan' for '--duration <SECONDS>': `nan` seconds cannot be counted
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn port_zero() {
+    insta::assert_snapshot!(refusal(&["-P", "0"]), @r"
+    error: invalid value '0' for '--port <PORT>': 0 is not in 1..=65535
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn port_that_is_too_large() {
+    insta::assert_snapshot!(refusal(&["-P", "70000"]), @r"
+    error: invalid value '70000' for '--port <PORT>': 70000 is not in 1..=65535
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn port_by_name() {
+    insta::assert_snapshot!(refusal(&["-P", "http"]), @r"
+    error: invalid value 'http' for '--port <PORT>': invalid digit found in string
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn unknown_user() {
+    insta::assert_snapshot!(refusal(&["-u", "nosuchuser"]), @r"
+    error: there is no user `nosuchuser` on this host; a number works without a name: --user 1000
+
+    Usage: portwatch [OPTIONS] [COMMAND]
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn pid_that_is_no_number() {
+    insta::assert_snapshot!(refusal(&["-p", "abc"]), @r"
+    error: invalid value 'abc' for '--pid <PID>': invalid digit found in string
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn unknown_source() {
+    insta::assert_snapshot!(refusal(&["--source", "nope"]), @r"
+    error: invalid value 'nope' for '--source <SOURCE>'
+      [possible values: auto, kprobe, tracepoint]
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn two_formats_at_once() {
+    insta::assert_snapshot!(refusal(&["--json", "-o", "text"]), @r"
+    error: the argument '--json' cannot be used with '--output <FORMAT>'
+
+    Usage: portwatch --json
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn quiet_and_verbose_at_once() {
+    insta::assert_snapshot!(refusal(&["-q", "-v"]), @r"
+    error: the argument '--quiet' cannot be used with '--verbose...'
+
+    Usage: portwatch --quiet
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn misspelt_option() {
+    insta::assert_snapshot!(refusal(&["--jsn"]), @r"
+    error: unexpected argument '--jsn' found
+
+      tip: a similar argument exists: '--json'
+
+    Usage: portwatch --json
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn unknown_subcommand() {
+    insta::assert_snapshot!(refusal(&["nosuch"]), @r"
+    error: unrecognized subcommand 'nosuch'
+
+    Usage: portwatch [OPTIONS] [COMMAND]
+
+    For more information, try '--help'.
+    ");
+}
