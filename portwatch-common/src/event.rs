@@ -125,7 +125,7 @@ pub mod options {
 
 /// One call, from entry to return.
 ///
-/// 216 bytes, of which every one is written before the record is submitted: ring memory is not zeroed.
+/// 224 bytes, of which every one is written before the record is submitted: ring memory is not zeroed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -193,6 +193,8 @@ pub struct Attempt {
     /// The address that reached the protocol
     pub effective: [u8; SOCKADDR_LEN],
     pub stages: Stages,
+    /// When the thread group began, `CLOCK_BOOTTIME`, nanoseconds; 0 where that is not known
+    pub process_start_ns: u64,
     /// `CapEff`
     pub cap_effective: u64,
     /// Inode of the caller's user namespace
@@ -209,7 +211,7 @@ pub struct Attempt {
     pub port_before: u16,
 }
 
-const _: () = assert!(size_of::<Attempt>() == 216);
+const _: () = assert!(size_of::<Attempt>() == 224);
 const _: () = assert!(align_of::<Attempt>() == 8);
 
 /// Something was lost for another reason than a full ring: read the counters now.

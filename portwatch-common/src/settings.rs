@@ -13,7 +13,7 @@ pub const PASSED: &str = "PASSED";
 /// Name of the per-CPU array of loss counters, indexed by [`loss`].
 pub const LOSSES: &str = "LOSSES";
 
-/// Bytes of the ring buffer: a power of two. 512 KiB hold 2,340 attempts.
+/// Bytes of the ring buffer: a power of two. 512 KiB hold 2,260 attempts.
 pub const EVENTS_BYTES: u32 = 512 * 1024;
 /// Calls that can be under way at once, machine-wide.
 pub const INFLIGHT_ENTRIES: u32 = 8192;
@@ -72,6 +72,9 @@ pub struct Offsets {
     pub task_real_parent: Offset,
     /// `struct task_struct.tgid`
     pub task_tgid: Offset,
+    /// `struct task_struct.group_leader` and `.start_boottime`, u64 nanoseconds (`real_start_time` until 5.4)
+    pub task_group_leader: Offset,
+    pub task_start_boottime: Offset,
     /// `struct task_struct.flags`, u32
     pub task_flags: Offset,
     /// `struct task_struct.cred`
@@ -134,6 +137,8 @@ impl Offsets {
         net_inum: Settings::ABSENT,
         task_real_parent: Settings::ABSENT,
         task_tgid: Settings::ABSENT,
+        task_group_leader: Settings::ABSENT,
+        task_start_boottime: Settings::ABSENT,
         task_flags: Settings::ABSENT,
         task_cred: Settings::ABSENT,
         cred_euid: Settings::ABSENT,

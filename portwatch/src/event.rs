@@ -38,6 +38,8 @@ pub struct Attempt {
     pub tid: u32,
     /// Thread group of the parent
     pub ppid: Option<u32>,
+    /// When the thread group began, nanoseconds since boot (`CLOCK_BOOTTIME`)
+    pub process_start: Option<u64>,
     pub comm: Comm,
     /// Real and effective ids, host numbering
     pub uid: u32,

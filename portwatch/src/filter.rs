@@ -57,6 +57,7 @@ pub(crate) mod tests {
             tgid: 10,
             tid: 11,
             ppid: None,
+            process_start: None,
             comm: Comm::new([0; 16]),
             uid: 1000,
             euid: Some(0),

@@ -102,6 +102,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         tgid: record.tgid,
         tid: record.tid,
         ppid: has(known::TASK).then_some(record.ppid),
+        process_start: Some(record.process_start_ns).filter(|&start| start != 0),
         comm: Comm::new(record.comm),
         uid: record.uid,
         euid: has(known::TASK).then_some(record.euid),

@@ -63,6 +63,9 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         net_inum: must("net.ns.inum")?,
         task_real_parent: may("task_struct.real_parent"),
         task_tgid: may("task_struct.tgid"),
+        task_group_leader: may("task_struct.group_leader"),
+        task_start_boottime: byte(btf, "task_struct.start_boottime")
+            .unwrap_or_else(|| may("task_struct.real_start_time")),
         task_flags: may("task_struct.flags"),
         task_cred: may("task_struct.cred"),
         cred_euid: may("cred.euid"),

@@ -30,6 +30,7 @@ fn attempt() -> Attempt {
         tgid: 1234,
         tid: 1235,
         ppid: Some(1),
+        process_start: None,
         comm: comm(b"curl"),
         uid: 1000,
         euid: Some(1000),
@@ -43,8 +44,7 @@ fn attempt() -> Attempt {
         latency: Some(Duration::from_micros(40)),
         netns: Some(4_026_531_840),
         cgroup_id: 1,
-        ifindex: None,
-        options: None,
+        ..crate::filter::tests::attempt()
     }
 }
 

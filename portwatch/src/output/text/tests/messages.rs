@@ -66,6 +66,7 @@ fn the_summary_counts() {
             ((Op::Connect, Outcome::Failed), 102),
             ((Op::Connect, Outcome::Pending), 19),
         ]),
+        repeats: 0,
         errnos: BTreeMap::from([(errno(EACCES), 2), (errno(ECONNREFUSED), 100)]),
         lost: BTreeMap::new(),
     };
