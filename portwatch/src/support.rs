@@ -70,8 +70,6 @@ pub struct SourceSupport {
 /// What one source rests on.
 struct Requirements {
     name: &'static str,
-    /// Whether this portwatch has it at all
-    built: bool,
     /// Checks none of which may be missing; `system` besides, which is missing outside Linux
     checks: &'static [&'static str],
     sees: &'static str,
@@ -81,7 +79,6 @@ struct Requirements {
 const SOURCES: [Requirements; 3] = [
     Requirements {
         name: "fexit",
-        built: false,
         checks: &[
             "capabilities",
             "namespaces",
@@ -90,11 +87,10 @@ const SOURCES: [Requirements; 3] = [
             "btf",
             "fentry",
         ],
-        sees: "every attempt with its socket, at the least cost",
+        sees: "every attempt with its socket, its stages and its outcome, at the least cost",
     },
     Requirements {
         name: "kprobe",
-        built: true,
         checks: &[
             "capabilities",
             "namespaces",
@@ -105,11 +101,10 @@ const SOURCES: [Requirements; 3] = [
             "tracefs",
             "perf_event_paranoid",
         ],
-        sees: "every attempt with its socket, io_uring's and 32-bit programs' too",
+        sees: "attempts with their sockets; not how a pending connect ended",
     },
     Requirements {
         name: "tracepoint",
-        built: true,
         checks: &[
             "capabilities",
             "namespaces",
@@ -133,7 +128,6 @@ impl Requirements {
     fn on(&self, support: &Support) -> SourceSupport {
         let Self {
             name,
-            built,
             checks,
             sees,
         } = *self;
@@ -145,15 +139,11 @@ impl Requirements {
             .filter(|check| check.status == Status::Missing)
             .map(|check| format!("{}: {}", check.title, check.detail))
             .collect();
-        let why = match (blockers.is_empty(), built) {
-            (false, _) => blockers.join("; "),
-            (true, false) => "this host could; portwatch does not have this source yet".to_owned(),
-            (true, true) => sees.to_owned(),
-        };
+        let usable = blockers.is_empty();
         SourceSupport {
             name,
-            usable: built && blockers.is_empty(),
-            why,
+            usable,
+            why: if usable { sees.to_owned() } else { blockers.join("; ") },
         }
     }
 }
@@ -242,12 +232,12 @@ mod tests {
 
     #[test]
     fn kprobe_comes_before_tracepoint() {
-        assert_eq!(usable(&[]), ["kprobe", "tracepoint"]);
+        assert_eq!(usable(&[]), ["fexit", "kprobe", "tracepoint"]);
     }
 
     #[test]
     fn tracepoint_needs_neither_kprobes_nor_btf() {
-        assert_eq!(usable(&["kprobes"]), ["tracepoint"]);
+        assert_eq!(usable(&["kprobes", "fentry"]), ["tracepoint"]);
         assert_eq!(usable(&["btf"]), ["tracepoint"]);
     }
 
@@ -262,13 +252,6 @@ mod tests {
         let sources = sources(&support(&["btf", "kprobes"]));
         assert_eq!(sources[1].why, "btf: not here; kprobes: not here");
         assert_eq!(sources[0].why, "btf: not here");
-    }
-
-    #[test]
-    fn fexit_is_told_apart_from_what_the_host_lacks() {
-        let sources = sources(&support(&[]));
-        assert!(!sources[0].usable);
-        assert!(sources[0].why.starts_with("this host could;"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod kernel {
     pub(crate) mod driver;
     pub(crate) mod portwatch;
     pub(crate) mod process;
+    pub(crate) mod record;
     pub(crate) mod source;
     pub(crate) mod stream;
     pub(crate) mod sys;

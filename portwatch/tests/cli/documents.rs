@@ -12,8 +12,9 @@ use portwatch::{
     cli::Cli,
     errno::Errno,
     event::{
-        Attempt, Comm, Degradation, Event, Family, Local, LossReason, Lost, MissingHook, Op,
-        Options, Outcome, Proto, Requested, Start, Summary, Time, Via,
+        Attempt, AttemptId, Before, Comm, Credentials, Degradation, End, Ended, Event, Family,
+        Local, LossReason, Lost, MissingHook, Op, Options, Outcome, OutcomeOf, Proto, Requested,
+        SocketBefore, Stages, Start, Summary, Time, Via,
     },
     output::json,
     source::Kind,
@@ -179,7 +180,15 @@ fn links_lead_somewhere() {
 fn every_hook_and_source_is_described() {
     let hooks = read("portwatch/src/source/ebpf/hooks.rs");
     let kernels = read("docs/KERNELS.md");
-    let functions = ["Function(\"", "Return(\""].into_iter().flat_map(|place| {
+    let functions = [
+        "Fentry(\"",
+        "Fexit(\"",
+        "Kprobe(\"",
+        "Kretprobe(\"",
+        "TracepointBtf(\"",
+    ]
+    .into_iter()
+    .flat_map(|place| {
         let names = hooks.split(place).skip(1);
         names.filter_map(|rest| rest.split('"').next())
     });
@@ -232,10 +241,21 @@ fn fields_of_every_event_are_the_documented_ones() {
 #[test]
 fn values_of_every_field_are_documented() {
     let text = read("docs/EVENTS.md");
-    let names = [Via::Syscall, Via::Compat32, Via::IoUring, Via::Kernel].map(Via::name);
-    let names = names.into_iter().chain(options().names());
-    let losses = [LossReason::RingFull, LossReason::InflightFull].map(LossReason::name);
-    for name in names.chain(losses) {
+    let vias = [
+        Via::Syscall,
+        Via::Compat32,
+        Via::IoUring,
+        Via::FastOpen,
+        Via::Kernel,
+    ];
+    let losses = [
+        LossReason::RingFull,
+        LossReason::InflightFull,
+        LossReason::PendingFull,
+    ];
+    let names = vias.map(Via::name).into_iter().chain(options().names());
+    let names = names.chain(losses.map(LossReason::name));
+    for name in names.chain([Op::Bind, Op::Connect, Op::Listen].map(Op::name)) {
         assert!(text.contains(&format!("`\"{name}\"`")), "{name}");
     }
 }
@@ -246,6 +266,9 @@ fn fields_of_nested_objects_are_documented() {
     let start = as_json(start);
     assert_eq!(keys(&start["missing"][0]), documented("A missing hook"));
     assert_eq!(keys(&start["degradations"][0]), documented("A degradation"));
+    let attempt = as_json(&Event::Attempt(attempt()));
+    assert_eq!(keys(&attempt["stages"]), documented("Stages"));
+    assert_eq!(keys(&attempt["before"]), documented("Before"));
 }
 
 fn keys(object: &Value) -> BTreeSet<String> {
@@ -260,7 +283,7 @@ fn as_json(event: &Event) -> Value {
 }
 
 /// One of each kind, with every field that can be there.
-fn events() -> [(&'static str, Event); 4] {
+fn events() -> [(&'static str, Event); 5] {
     let start = Start {
         time: Time(0),
         backend: "kprobe",
@@ -279,6 +302,16 @@ fn events() -> [(&'static str, Event); 4] {
         filters: vec!["--failed".to_owned()],
         pid: 1,
     };
+    let outcome = OutcomeOf {
+        seq: 1,
+        attempt: attempt(),
+        ended: Ended {
+            id: AttemptId::default(),
+            time: Time(0),
+            latency: Duration::from_micros(1),
+            end: End::Failed(-111),
+        },
+    };
     let lost = Lost {
         time: Time(0),
         count: 1,
@@ -288,6 +321,7 @@ fn events() -> [(&'static str, Event); 4] {
     let summary = Summary {
         time: Time(0),
         run_time: Duration::from_secs(1),
+        repeats: 0,
         attempts: [((Op::Bind, Outcome::Failed), 1)].into(),
         errnos: Errno::from_ret(-13)
             .map(|errno| (errno, 1))
@@ -298,13 +332,46 @@ fn events() -> [(&'static str, Event); 4] {
     [
         ("start", Event::Start(Box::new(start))),
         ("attempt", Event::Attempt(attempt())),
+        ("outcome", Event::Outcome(outcome)),
         ("lost", Event::Lost(lost)),
         ("summary", Event::Summary(Box::new(summary))),
     ]
 }
 
+const ASKED: Requested = Requested {
+    ip: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    port: 80,
+    scope_id: 2,
+};
+
 fn attempt() -> Attempt {
     Attempt {
+        id: AttemptId::default(),
+        process_start: None,
+        effective: Some(ASKED),
+        privileged: Some(true),
+        repeat: true,
+        seccomp: true,
+        stages: Stages {
+            lsm: Some(0),
+            cgroup: Some(0),
+            operation: Some(-13),
+            get_port: Some(0),
+            connect: Some(0),
+        },
+        before: Before {
+            socket: Some(SocketBefore {
+                state: 7,
+                socket_state: 1,
+                port: 0,
+            }),
+            net_user_ns: Some(1),
+            unprivileged_port_start: Some(1024),
+            credentials: Some(Credentials {
+                cap_effective: 0,
+                user_ns: 1,
+            }),
+        },
         time: Time(0),
         op: Op::Bind,
         via: Some(Via::Syscall),
@@ -317,11 +384,7 @@ fn attempt() -> Attempt {
         gid: 1000,
         family: Some(Family::Other(9)),
         proto: Some(Proto::Ip(6)),
-        requested: Some(Requested {
-            ip: [127, 0, 0, 1].into(),
-            port: 80,
-            scope_id: 2,
-        }),
+        requested: Some(ASKED),
         local: Some(Local {
             ip: [0, 0, 0, 0].into(),
             port: Some(0),

@@ -103,7 +103,7 @@ fn pid_that_is_no_number() {
 fn unknown_source() {
     insta::assert_snapshot!(refusal(&["--source", "nope"]), @r"
     error: invalid value 'nope' for '--source <SOURCE>'
-      [possible values: auto, kprobe, tracepoint]
+      [possible values: auto, fexit, kprobe, tracepoint]
 
     For more information, try '--help'.
     ");

@@ -6,8 +6,9 @@ use anyhow::{Result, bail, ensure};
 
 use super::{
     driver::Done,
+    record::Attempt,
     source::Source,
-    stream::{Attempt, Stream},
+    stream::Stream,
     sys,
     truth::{Caller, Op, Socket, Truth},
 };
@@ -39,6 +40,9 @@ enum Field {
     Errno,
     Netns,
     Options,
+    Privileged,
+    Repeat,
+    Latency,
 }
 
 #[derive(PartialEq, Eq)]
@@ -53,16 +57,31 @@ enum Knows {
 
 /// What a source can know, by its nature.
 fn knows(source: Source, field: Field) -> Knows {
-    match (source, field) {
-        // A system call has no socket, only a descriptor to look at afterwards …
-        (
-            Source::Tracepoint,
-            Field::Proto | Field::LocalAddr | Field::LocalPort | Field::Netns | Field::Options,
-        ) => Knows::WhileItLasts,
-        // … and nothing of the kernel's memory, which some kernels forbid to read.
-        (Source::Tracepoint, Field::Euid | Field::User | Field::Ppid) => Knows::Perhaps,
-        (Source::Kprobe | Source::Tracepoint, _) => Knows::Always,
+    use Field as F;
+    match source {
+        // What is seen at its return only took a time that nobody knows.
+        Source::Fexit if field == F::Latency => Knows::Perhaps,
+        Source::Kprobe if matches!(field, F::Privileged | F::Repeat) => Knows::Perhaps,
+        Source::Tracepoint => match field {
+            // A system call has only numbers; what they stand for is looked up afterwards.
+            F::Proto
+            | F::LocalAddr
+            | F::LocalPort
+            | F::Netns
+            | F::Options
+            | F::Euid
+            | F::User
+            | F::Ppid => Knows::WhileItLasts,
+            F::Privileged | F::Repeat => Knows::Perhaps,
+            _ => Knows::Always,
+        },
+        Source::Fexit | Source::Kprobe => Knows::Always,
     }
+}
+
+/// Whether a source has hooks for it at all.
+fn sees(source: Source, op: Op) -> bool {
+    source == Source::Fexit || op != Op::Listen
 }
 
 /// Exactly the attempts of the workload were reported, in their order.
@@ -70,6 +89,7 @@ fn knows(source: Source, field: Field) -> Knows {
 /// Between threads there is no order; each thread's attempts are compared by themselves.
 pub(crate) fn same_attempts(source: Source, done: &Done, stream: &Stream) -> Result<()> {
     let mut truths: Vec<&Truth> = done.truths.iter().collect();
+    truths.retain(|truth| sees(source, truth.op));
     let mut reported: Vec<&Attempt> = stream.of(done.pid).collect();
     truths.sort_by_key(|truth| truth.caller.tid);
     reported.sort_by_key(|attempt| attempt.tid);
@@ -141,7 +161,8 @@ fn difference(source: Source, truth: &Truth, attempt: &Attempt, text: &mut Strin
         .filter(|row| !row.is_right(source, truth))
         .map(|row| format!("{:?} is {:?}, was {:?}", row.field, row.reported, row.truth))
         .collect();
-    wrong.extend(wrong_times(truth, attempt));
+    wrong.extend(wrong_time(truth, attempt));
+    wrong.extend(wrong_latency(source, truth, attempt));
     if !wrong.is_empty() {
         let _ = writeln!(text, "  {}", made(truth));
         for line in wrong {
@@ -201,7 +222,7 @@ impl Row {
     fn is_out_of_reach(&self, socket: &Socket) -> bool {
         match self.field {
             Field::LocalAddr | Field::LocalPort => !socket.reached || !socket.is_bound(),
-            Field::Proto | Field::Netns | Field::Options => !socket.reached,
+            Field::Proto | Field::Netns | Field::Options | Field::Privileged => !socket.reached,
             _ => false,
         }
     }
@@ -242,7 +263,18 @@ fn call_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
         Row::new(Field::Fd, Some(truth.fd), attempt.fd),
         Row::new(Field::Ret, Some(truth.ret), attempt.ret),
         Row::new(Field::Errno, errno, attempt.errno.as_ref()),
+        Row::new(Field::Privileged, truth.privileged, attempt.privileged),
+        Row::new(
+            Field::Repeat,
+            repeated(truth.repeat),
+            repeated(attempt.repeat),
+        ),
     ]
+}
+
+/// What is not said is either not so or not known.
+fn repeated(repeat: bool) -> Option<&'static str> {
+    repeat.then_some("repeat")
 }
 
 fn socket_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
@@ -271,25 +303,20 @@ fn listed(op: Op, options: &[String]) -> String {
     options.join(" ")
 }
 
-fn wrong_times(truth: &Truth, attempt: &Attempt) -> Option<String> {
+fn wrong_time(truth: &Truth, attempt: &Attempt) -> Option<String> {
+    let Truth { began, ended, .. } = truth;
     let time = i64::try_from(attempt.time.0.as_nanosecond()).unwrap_or(i64::MAX);
-    let latency = attempt
-        .latency_ns
-        .and_then(|latency| i64::try_from(latency).ok());
-    let (earliest, latest) = (truth.began - CLOCK_SLACK, truth.ended + CLOCK_SLACK);
-    if time < earliest || time > latest {
-        return Some(format!(
-            "Time is {time}, was between {} and {}",
-            truth.began, truth.ended
-        ));
-    }
-    match latency {
-        Some(latency) if latency > 0 && latency <= latest - earliest => None,
-        _ => Some(format!(
-            "Latency is {latency:?}, was less than {}",
-            truth.ended - truth.began
-        )),
-    }
+    let is_right = (began - CLOCK_SLACK..=ended + CLOCK_SLACK).contains(&time);
+    (!is_right).then(|| format!("Time is {time}, was between {began} and {ended}"))
+}
+
+fn wrong_latency(source: Source, truth: &Truth, attempt: &Attempt) -> Option<String> {
+    let most = (truth.ended - truth.began + CLOCK_SLACK).cast_unsigned();
+    let is_right = match attempt.latency_ns {
+        Some(latency) => (1..=most).contains(&latency),
+        None => knows(source, Field::Latency) == Knows::Perhaps,
+    };
+    (!is_right).then(|| format!("Latency is {:?}, was at most {most}", attempt.latency_ns))
 }
 
 /// The names of the errors that occur in these tests, include/uapi/asm-generic/errno*.h.
@@ -297,6 +324,7 @@ fn errno_name(ret: i32) -> Option<String> {
     let name = match -ret {
         0 => return None,
         libc::EACCES => "EACCES",
+        libc::EALREADY => "EALREADY",
         libc::EADDRINUSE => "EADDRINUSE",
         libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
         libc::EAFNOSUPPORT => "EAFNOSUPPORT",

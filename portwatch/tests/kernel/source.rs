@@ -7,15 +7,17 @@ use serde::Deserialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
+    Fexit,
     Kprobe,
     Tracepoint,
 }
 
 impl Source {
-    pub(crate) const ALL: [Self; 2] = [Self::Kprobe, Self::Tracepoint];
+    pub(crate) const ALL: [Self; 3] = [Self::Fexit, Self::Kprobe, Self::Tracepoint];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Fexit => "fexit",
             Self::Kprobe => "kprobe",
             Self::Tracepoint => "tracepoint",
         }

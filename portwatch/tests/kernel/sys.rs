@@ -20,16 +20,18 @@ use super::truth::Op;
 pub(crate) const IPV4_LEN: u32 = 16;
 pub(crate) const IPV6_LEN: u32 = 28;
 
-/// `bind(fd, address, len)` or `connect(…)` as given: 0, or the negative errno.
+/// `bind(fd, address, len)` or `connect(…)` as given: 0, or the negative errno. Of
+/// `listen()` the backlog takes the place of the address.
 ///
 /// The address is a number because some of those passed here are no pointers at all.
 pub(crate) fn attempt(op: Op, fd: RawFd, address: usize, len: u32) -> i32 {
     let number = match op {
         Op::Bind => libc::SYS_bind,
         Op::Connect => libc::SYS_connect,
+        Op::Listen => libc::SYS_listen,
     };
     let pointer = std::ptr::with_exposed_provenance::<c_void>(address);
-    // SAFETY: both calls only read from the address, and the kernel checks that it can.
+    // SAFETY: the calls only read from the address, and the kernel checks that it can.
     let result = unsafe { libc::syscall(number, fd, pointer, len) };
     if result == 0 {
         0

@@ -54,6 +54,14 @@ const TRIALS: &[(&str, Test)] = &[
     ("every_error_of_connect", connect::every_error_of_connect),
     ("sixty_blocked_connects", connect::sixty_blocked_connects),
     (
+        "pending_connect_gets_its_outcome",
+        connect::pending_connect_gets_its_outcome,
+    ),
+    (
+        "listen_on_an_unbound_socket",
+        connect::listen_on_an_unbound_socket,
+    ),
+    (
         "af_unix_and_others_never_appear",
         name::af_unix_and_others_never_appear,
     ),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Op {
     Bind,
     Connect,
+    Listen,
 }
 
 impl fmt::Display for Op {
@@ -16,6 +17,7 @@ impl fmt::Display for Op {
         f.write_str(match self {
             Self::Bind => "bind",
             Self::Connect => "connect",
+            Self::Listen => "listen",
         })
     }
 }
@@ -57,6 +59,10 @@ pub(crate) struct Truth {
     pub(crate) ret: i32,
     /// `None` where the descriptor is no internet socket
     pub(crate) socket: Option<Socket>,
+    /// The socket was connecting already
+    pub(crate) repeat: bool,
+    /// Of a bind to a port: whether that needs a privilege
+    pub(crate) privileged: Option<bool>,
     /// Unix time, nanoseconds
     pub(crate) began: i64,
     pub(crate) ended: i64,

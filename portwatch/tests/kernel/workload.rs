@@ -16,6 +16,7 @@ mod connect;
 mod load;
 mod other;
 mod recorder;
+mod socket;
 
 use recorder::Recorder;
 
@@ -75,6 +76,8 @@ fn run(mut args: impl Iterator<Item = OsString>) -> Result<()> {
         "foreign_family" => bind::foreign_family(&recorder),
         "reused_descriptor" => bind::reused_descriptor(&recorder),
         "connects" => connect::every_outcome(&recorder),
+        "listen" => connect::listen_unbound(&recorder),
+        "pending" => connect::pending(&recorder),
         "connect_errors" => connect::errors(&recorder),
         "blocked_connects" => connect::blocked(&recorder),
         "other_families" => other::families(&recorder),

@@ -1,6 +1,6 @@
 //! `connect()`, decided at once, later, or never.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{
     super::{driver::Pace, source::Source},
@@ -18,4 +18,37 @@ pub(super) fn every_error_of_connect(source: Source) -> Result<()> {
 /// More at once than a return probe has instances for: `max(10, 2 * CPUs)`, kernel/kprobes.c.
 pub(super) fn sixty_blocked_connects(source: Source) -> Result<()> {
     exactly(source, "blocked_connects", Pace::Burst).map(drop)
+}
+
+/// What is followed to its end only by the source that sees the socket.
+pub(super) fn pending_connect_gets_its_outcome(source: Source) -> Result<()> {
+    let (done, stream) = exactly(source, "pending", Pace::Stepwise)?;
+    let pending = stream
+        .of(done.pid)
+        .filter(|attempt| attempt.outcome == "pending");
+    let told: Vec<Option<End<'_>>> = pending
+        .map(|attempt| stream.outcome_of(attempt))
+        .map(|end| end.map(|end| (end.outcome.as_str(), end.ret)))
+        .collect();
+    let expected: [Option<End<'_>>; 3] = match source {
+        Source::Fexit => [
+            Some(("ok", Some(0))),
+            Some(("failed", Some(-libc::ECONNREFUSED))),
+            Some(("abandoned", None)),
+        ],
+        Source::Kprobe | Source::Tracepoint => [None; 3],
+    };
+    ensure!(
+        told == expected,
+        "told were {told:?}, expected {expected:?}"
+    );
+    Ok(())
+}
+
+/// An outcome, and what it says the connect returned.
+type End<'a> = (&'a str, Option<i32>);
+
+/// It takes a port, as a bind does; only one source has a hook for it.
+pub(super) fn listen_on_an_unbound_socket(source: Source) -> Result<()> {
+    exactly(source, "listen", Pace::Burst).map(drop)
 }

@@ -8,8 +8,9 @@ use super::{
     super::{
         driver::{Pace, Workload},
         portwatch,
+        record::Attempt,
         source::Source,
-        stream::{Attempt, Stream},
+        stream::Stream,
         sys,
         truth::Op,
         workload::{CLOSED, TAKEN, USER},

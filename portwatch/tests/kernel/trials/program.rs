@@ -13,8 +13,9 @@ use super::{
     super::{
         portwatch::{self, Portwatch},
         process::{Process, next_line},
+        record::Attempt,
         source::Source,
-        stream::{Attempt, Stream},
+        stream::Stream,
         sys,
         truth::Op,
     },

@@ -16,7 +16,8 @@ use super::super::{
 };
 use super::{
     USER,
-    recorder::{Address, Descriptor, LOOPBACK, Recorder, Socket},
+    recorder::{Address, Descriptor, LOOPBACK, Recorder},
+    socket::Socket,
 };
 
 const INET: AddressFamily = AddressFamily::INET;

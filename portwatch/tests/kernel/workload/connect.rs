@@ -16,7 +16,8 @@ use rustix::{
 use super::super::{sys, truth::Op};
 use super::{
     BLOCKED,
-    recorder::{Address, Descriptor, LOOPBACK, Recorder, Socket},
+    recorder::{Address, Descriptor, LOOPBACK, Recorder},
+    socket::Socket,
 };
 
 const UNSPEC: Address = Address::Family(0);
@@ -28,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Connects that are granted, refused, or not decided at once.
 pub(super) fn every_outcome(recorder: &Recorder) -> Result<()> {
     sys::enter_own_netns()?;
-    let (_listener, address) = listener(8)?;
+    let (_listener, address) = listener(recorder, 8)?;
     to_a_listener(recorder, address)?;
     let closed = SocketAddr::new(LOOPBACK, 7002);
     recorder.connect(
@@ -59,8 +60,7 @@ fn to_a_listener(recorder: &Recorder, address: SocketAddr) -> Result<()> {
 }
 
 fn without_waiting(recorder: &Recorder, address: SocketAddr) -> Result<()> {
-    let client = Socket::tcp4()?;
-    fcntl_setfl(&client, fcntl_getfl(&client)? | OFlags::NONBLOCK)?;
+    let client = hasty()?;
     recorder.connect("without waiting", &client, address, -libc::EINPROGRESS)
 }
 
@@ -86,6 +86,29 @@ fn by_datagram(recorder: &Recorder, address: SocketAddr) -> Result<()> {
         0,
     )?;
     recorder.connect("datagrams go there again", &client, address, 0)
+}
+
+/// A `listen()` that binds its socket, as `bind()` would.
+pub(super) fn listen_unbound(recorder: &Recorder) -> Result<()> {
+    recorder.listen("without a bind before", &Socket::tcp4()?)
+}
+
+/// Connects whose end comes after the call: granted, refused, given up.
+pub(super) fn pending(recorder: &Recorder) -> Result<()> {
+    sys::enter_own_netns()?;
+    let (_listener, address) = listener(recorder, 8)?;
+    let (granted, refused, abandoned) = (hasty()?, hasty()?, hasty()?);
+    recorder.connect("will be granted", &granted, address, -libc::EINPROGRESS)?;
+    let closed = SocketAddr::new(LOOPBACK, 7002);
+    recorder.connect("will be refused", &refused, closed, -libc::EINPROGRESS)?;
+    let full = FullListener::new(recorder)?;
+    recorder.connect(
+        "will be given up",
+        &abandoned,
+        full.address,
+        -libc::EINPROGRESS,
+    )?;
+    recorder.connect("still pending", &abandoned, full.address, -libc::EALREADY)
 }
 
 /// Connects that cannot begin.
@@ -157,7 +180,7 @@ struct FullListener {
 
 impl FullListener {
     fn new(recorder: &Recorder) -> Result<Self> {
-        let (listener, address) = listener(0)?;
+        let (listener, address) = listener(recorder, 0)?;
         let filler = Socket::tcp4()?;
         recorder.connect("fills the listener", &filler, address, 0)?;
         sys::wait_for_connection(listener.raw_fd())?;
@@ -169,12 +192,20 @@ impl FullListener {
     }
 }
 
-/// A listener on a port of the kernel's choice: `listen()` binds by itself, without an attempt.
-fn listener(backlog: i32) -> Result<(Socket, SocketAddr)> {
+/// A listener on a port of the kernel's choice.
+fn listener(recorder: &Recorder, backlog: i32) -> Result<(Socket, SocketAddr)> {
     let listener = Socket::tcp4()?;
+    recorder.bind("to listen", &listener, SocketAddr::new(LOOPBACK, 0), 0)?;
     listen(&listener, backlog).context("listen")?;
     let port = listener.local()?.port();
     Ok((listener, SocketAddr::new(LOOPBACK, port)))
+}
+
+/// A TCP socket that does not wait.
+fn hasty() -> Result<Socket> {
+    let socket = Socket::tcp4()?;
+    fcntl_setfl(&socket, fcntl_getfl(&socket)? | OFlags::NONBLOCK)?;
+    Ok(socket)
 }
 
 /// A TCP socket that waits only so long.

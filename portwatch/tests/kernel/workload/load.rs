@@ -8,7 +8,8 @@ use rustix::net::{AddressFamily, SocketType, socket};
 use super::super::{sys, truth::Op};
 use super::{
     CLOSED, STORM_EACH, STORM_THREADS, TAKEN, USER,
-    recorder::{LOOPBACK, Recorder, Socket},
+    recorder::{LOOPBACK, Recorder},
+    socket::Socket,
 };
 
 /// Some binds in a row, each of a descriptor of its own.

@@ -11,7 +11,10 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::net::{AddressFamily, SocketType, socket};
 
 use super::super::{sys, truth::Op};
-use super::recorder::{LOOPBACK, Recorder, Socket};
+use super::{
+    recorder::{LOOPBACK, Recorder},
+    socket::Socket,
+};
 
 /// Attempts that are none of the internet, and at last one that is.
 pub(super) fn families(recorder: &Recorder) -> Result<()> {

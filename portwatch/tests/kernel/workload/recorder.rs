@@ -3,30 +3,22 @@
 use std::{
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
+    os::fd::RawFd,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::{
-    net::{AddressFamily, Protocol, SocketType, ipproto, sockopt},
-    process,
-};
+use rustix::process;
 
 use super::super::{
     driver::Pace,
     sys,
     truth::{self, Caller, Line, Op, Truth},
 };
+use super::socket::Socket;
 
 pub(super) struct Recorder {
     pace: Pace,
-}
-
-/// A socket, and portwatch's word for its protocol.
-pub(super) struct Socket {
-    fd: OwnedFd,
-    proto: &'static str,
 }
 
 /// What is passed as the address.
@@ -39,6 +31,8 @@ pub(super) enum Address {
     Family(u16),
     /// A pointer to nothing readable
     Nowhere(usize),
+    /// Of a `listen()`, which has none
+    Backlog(usize),
 }
 
 /// The descriptor that is passed.
@@ -50,96 +44,6 @@ pub(super) enum Descriptor<'a> {
 }
 
 pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-impl Socket {
-    pub(super) fn open(
-        family: AddressFamily,
-        kind: SocketType,
-        protocol: Option<Protocol>,
-        proto: &'static str,
-    ) -> io::Result<Self> {
-        let fd = rustix::net::socket(family, kind, protocol)?;
-        Ok(Self { fd, proto })
-    }
-
-    pub(super) fn tcp4() -> io::Result<Self> {
-        Self::open(
-            AddressFamily::INET,
-            SocketType::STREAM,
-            Some(ipproto::TCP),
-            "tcp",
-        )
-    }
-
-    pub(super) fn tcp6() -> io::Result<Self> {
-        Self::open(
-            AddressFamily::INET6,
-            SocketType::STREAM,
-            Some(ipproto::TCP),
-            "tcp",
-        )
-    }
-
-    pub(super) fn udp4() -> io::Result<Self> {
-        Self::open(
-            AddressFamily::INET,
-            SocketType::DGRAM,
-            Some(ipproto::UDP),
-            "udp",
-        )
-    }
-
-    /// A TCP socket of the family of that address.
-    pub(super) fn tcp(address: SocketAddr) -> io::Result<Self> {
-        if address.is_ipv4() {
-            Self::tcp4()
-        } else {
-            Self::tcp6()
-        }
-    }
-
-    pub(super) fn raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-
-    pub(super) fn local(&self) -> Result<SocketAddr> {
-        Ok(SocketAddr::try_from(rustix::net::getsockname(&self.fd)?)?)
-    }
-
-    fn truth(&self, reached: bool) -> Result<truth::Socket> {
-        let local = self.local()?;
-        Ok(truth::Socket {
-            proto: self.proto.to_owned(),
-            local_addr: local.ip(),
-            local_port: (self.proto != "raw").then_some(local.port()),
-            netns: sys::netns()?,
-            options: self.options(local)?,
-            reached,
-        })
-    }
-
-    fn options(&self, local: SocketAddr) -> Result<Vec<String>> {
-        let nonblock = rustix::fs::fcntl_getfl(&self.fd)?.contains(rustix::fs::OFlags::NONBLOCK);
-        let v6only = local.is_ipv6() && sockopt::ipv6_v6only(&self.fd)?;
-        let options = [
-            (sockopt::socket_reuseaddr(&self.fd)?, "reuseaddr"),
-            (sockopt::socket_reuseport(&self.fd)?, "reuseport"),
-            (v6only, "v6only"),
-            (nonblock, "nonblock"),
-        ];
-        Ok(options
-            .into_iter()
-            .filter(|(set, _)| *set)
-            .map(|(_, name)| name.to_owned())
-            .collect())
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
 
 impl Recorder {
     /// Says that it is ready, and waits for leave.
@@ -181,6 +85,17 @@ impl Recorder {
         )
     }
 
+    /// A `listen()` on a socket that has no port, and so gets one.
+    pub(super) fn listen(&self, case: &str, socket: &Socket) -> Result<()> {
+        self.attempt(
+            case,
+            Op::Listen,
+            Descriptor::Socket(socket),
+            Address::Backlog(8),
+            0,
+        )
+    }
+
     /// Makes one attempt and writes it down; an error if it did not end as the case needs it to.
     pub(super) fn attempt(
         &self,
@@ -209,6 +124,8 @@ impl Recorder {
             fd: descriptor.fd(),
             ret,
             socket: descriptor.truth(address)?,
+            repeat: op == Op::Connect && ret == -libc::EALREADY,
+            privileged: privileged(op, address)?,
             began,
             ended,
             settled: self.pace == Pace::Stepwise,
@@ -284,6 +201,15 @@ fn caller() -> Result<Caller> {
     })
 }
 
+fn privileged(op: Op, address: Address) -> Result<Option<bool>> {
+    let port = address.readable().map(|ip| ip.port());
+    let Some(port) = port.filter(|&port| op == Op::Bind && port != 0) else {
+        return Ok(None);
+    };
+    let start = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")?;
+    Ok(Some(port < start.trim().parse()?))
+}
+
 fn now() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -321,6 +247,7 @@ impl Address {
                 pass_bytes(op, fd, &padded(&family.to_ne_bytes()), Some(sys::IPV4_LEN))
             }
             Self::Nowhere(pointer) => sys::attempt(op, fd, pointer, sys::IPV4_LEN),
+            Self::Backlog(backlog) => sys::attempt(op, fd, backlog, 0),
         }
     }
 
@@ -329,7 +256,7 @@ impl Address {
         let name = match self {
             Self::Family(0) => "unspec",
             Self::Family(_) => "other",
-            Self::Ip(_) | Self::Sized(..) | Self::Nowhere(_) => match self.readable()? {
+            _ => match self.readable()? {
                 SocketAddr::V4(_) => "ipv4",
                 SocketAddr::V6(_) => "ipv6",
             },
@@ -339,8 +266,8 @@ impl Address {
 
     fn other_family(self) -> Option<u16> {
         match self {
-            Self::Family(0) | Self::Ip(_) | Self::Sized(..) | Self::Nowhere(_) => None,
-            Self::Family(number) => Some(number),
+            Self::Family(number @ 1..) => Some(number),
+            _ => None,
         }
     }
 
@@ -352,14 +279,14 @@ impl Address {
             Self::Ip(ip) => Some(ip),
             Self::Sized(ip @ SocketAddr::V4(_), len) if !(0..8).contains(&len) => Some(ip),
             Self::Sized(ip @ SocketAddr::V6(_), len) if !(0..24).contains(&len) => Some(ip),
-            Self::Sized(..) | Self::Family(_) | Self::Nowhere(_) => None,
+            _ => None,
         }
     }
 
     /// Whether the kernel takes a copy of it, and so comes to ask the protocol.
     fn reaches_protocol(self) -> bool {
         match self {
-            Self::Ip(_) | Self::Family(_) => true,
+            Self::Ip(_) | Self::Family(_) | Self::Backlog(_) => true,
             Self::Sized(_, len) => (0..=128).contains(&len),
             Self::Nowhere(_) => false,
         }

@@ -1,0 +1,280 @@
+//! The lines of the stream, one type for each kind: docs/EVENTS.md, and no field else.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use anyhow::{Result, ensure};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::truth::Op;
+
+/// A time as it must be written: UTC, with nanoseconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Time(pub Timestamp);
+
+impl TryFrom<String> for Time {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        let time: Timestamp = text.parse()?;
+        ensure!(
+            format!("{time:.9}") == text,
+            "{text} is not UTC with nanoseconds"
+        );
+        Ok(Self(time))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+pub(crate) struct Start {
+    v: u64,
+    kind: String,
+    time: Time,
+    pub(crate) backend: String,
+    pub(crate) hooks: Vec<String>,
+    missing: Vec<Missing>,
+    degradations: Vec<Degradation>,
+    kernel: String,
+    filters: Vec<String>,
+    pub(crate) pid: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+struct Missing {
+    hook: String,
+    why: String,
+    unseen: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+struct Degradation {
+    what: String,
+    why: String,
+    remedy: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+pub(crate) struct Attempt {
+    v: u64,
+    kind: String,
+    pub(crate) seq: u64,
+    pub(crate) time: Time,
+    pub(crate) op: Op,
+    pub(crate) via: Option<String>,
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    pub(crate) ppid: Option<u32>,
+    pub(crate) comm: String,
+    pub(crate) uid: u32,
+    pub(crate) euid: Option<u32>,
+    pub(crate) gid: u32,
+    pub(crate) user: Option<String>,
+    pub(crate) family: Option<String>,
+    pub(crate) family_number: Option<u16>,
+    pub(crate) proto: Option<String>,
+    pub(crate) addr: Option<IpAddr>,
+    pub(crate) port: Option<u16>,
+    pub(crate) scope_id: Option<u32>,
+    pub(crate) local_addr: Option<IpAddr>,
+    pub(crate) local_port: Option<u16>,
+    pub(crate) fd: Option<i32>,
+    pub(crate) ret: Option<i32>,
+    pub(crate) errno: Option<String>,
+    pub(crate) outcome: String,
+    pub(crate) latency_ns: Option<u64>,
+    pub(crate) netns: Option<u64>,
+    cgroup_id: Option<u64>,
+    ifindex: Option<u32>,
+    pub(crate) options: Option<Vec<String>>,
+    effective_addr: Option<IpAddr>,
+    effective_port: Option<u16>,
+    pub(crate) privileged: Option<bool>,
+    #[serde(default)]
+    pub(crate) repeat: bool,
+    #[serde(default)]
+    seccomp: bool,
+    stages: Option<Stages>,
+    before: Option<Before>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+struct Stages {
+    lsm: Option<i32>,
+    cgroup: Option<i32>,
+    operation: Option<i32>,
+    get_port: Option<i32>,
+    connect: Option<i32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+struct Before {
+    state: Option<u8>,
+    socket_state: Option<u8>,
+    port: Option<u16>,
+    unprivileged_port_start: Option<u32>,
+    net_user_ns: Option<u32>,
+    user_ns: Option<u32>,
+    cap_effective: Option<String>,
+}
+
+/// How a connect ended that was pending.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+pub(crate) struct Ending {
+    v: u64,
+    kind: String,
+    /// Of the attempt
+    pub(crate) seq: u64,
+    time: Time,
+    pub(crate) ret: Option<i32>,
+    errno: Option<String>,
+    pub(crate) outcome: String,
+    latency_ns: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+pub(crate) struct Lost {
+    v: u64,
+    kind: String,
+    time: Time,
+    pub(crate) count: u64,
+    pub(crate) reason: String,
+    r#where: String,
+}
+
+pub(crate) type Counts = BTreeMap<String, u64>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+pub(crate) struct Summary {
+    v: u64,
+    kind: String,
+    time: Time,
+    run_time_ns: u64,
+    pub(crate) attempts: BTreeMap<String, Counts>,
+    pub(crate) repeats: u64,
+    pub(crate) errnos: Counts,
+    pub(crate) lost: u64,
+    pub(crate) losses: Counts,
+}
+
+impl Attempt {
+    /// What must be true of every attempt by itself.
+    pub(crate) fn check(&self) -> Result<()> {
+        let outcome = match self.ret {
+            Some(0) => "ok",
+            Some(ret) if ret == -libc::EINPROGRESS => "pending",
+            Some(_) => "failed",
+            None => "pending",
+        };
+        ensure!(
+            self.outcome == outcome,
+            "outcome {:?} with ret {:?}",
+            self.outcome,
+            self.ret
+        );
+        let failed = self.ret.is_some_and(|ret| ret != 0);
+        ensure!(
+            self.errno.is_some() == failed,
+            "errno {:?} with ret {:?}",
+            self.errno,
+            self.ret
+        );
+        ensure!(self.ret.is_none_or(|ret| ret <= 0), "ret {:?}", self.ret);
+        ensure!(
+            self.family_number.is_some() == (self.family.as_deref() == Some("other")),
+            "family_number {:?} with family {:?}",
+            self.family_number,
+            self.family
+        );
+        Ok(())
+    }
+}
+
+impl Ending {
+    /// Whether it can be the end of that attempt.
+    pub(crate) fn check(&self, attempt: &Attempt) -> Result<()> {
+        let was_open = attempt.outcome == "pending" || matches!(attempt.ret, Some(-4 | -512));
+        ensure!(
+            was_open && attempt.op == Op::Connect && !attempt.repeat,
+            "attempt {} had its outcome already",
+            self.seq
+        );
+        let outcome = match self.ret {
+            Some(0) => "ok",
+            Some(_) => "failed",
+            None => "abandoned",
+        };
+        let failed = self.ret.is_some_and(|ret| ret != 0);
+        ensure!(
+            self.outcome == outcome && self.errno.is_some() == failed,
+            "outcome {:?} and errno {:?} with ret {:?}",
+            self.outcome,
+            self.errno,
+            self.ret
+        );
+        Ok(())
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            op,
+            addr,
+            port,
+            ret,
+            fd,
+            tid,
+            ..
+        } = self;
+        write!(
+            f,
+            "{op} fd {fd:?} to {addr:?} port {port:?} by {tid} returned {ret:?}"
+        )
+    }
+}
