@@ -10,12 +10,19 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use aya_build::{Package, Toolchain};
-use object::{Object as _, ObjectSection as _};
+use object::{
+    Object as _, ObjectSection as _,
+    build::elf::{Builder, SectionData},
+};
 
 /// The toolchain that `cargo xtask setup` links where rustup has no `rust-src` to give:
 /// the distribution's own compiler, which ships a ready `core` for the BPF target.
 const DISTRIBUTION: &str = "bpf-debian";
 const NIGHTLY: &str = "nightly";
+/// What `cargo xtask setup` installs where there is no other way.
+const PINNED_NIGHTLY: &str = "nightly-2026-05-20";
+/// The LLVM of bpf-linker 0.10.
+const LINKERS_LLVM: u32 = 22;
 const REMEDY: &str = "run `cargo xtask setup` once: it says what it installs";
 
 fn main() -> anyhow::Result<()> {
@@ -49,7 +56,31 @@ fn main() -> anyhow::Result<()> {
         .with_context(|| format!("the eBPF programs do not build with the toolchain `{toolchain}`; if it is broken, {REMEDY}"))?;
     let object =
         PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?).join(package_name);
-    mend_union_names(&object)
+    let data = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
+    let data = mend_union_names(without_dwarf(&data)?)?;
+    fs::write(&object, data).with_context(|| format!("cannot write {}", object.display()))
+}
+
+/// Leaves out the debugging information, which only served to make the BTF and would be two
+/// thirds of what the binary carries and reads at every start.
+fn without_dwarf(data: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut builder = Builder::read(data).context("the eBPF object is no ELF file")?;
+    for section in &mut builder.sections {
+        let name = section.name.to_string();
+        section.delete = name.starts_with(".debug_") || name.starts_with(".rel.debug_");
+    }
+    builder.delete_orphans();
+    // LLVM keeps all names in one table; the writer wants one for the sections' alone.
+    let names = builder.sections.add();
+    names.name = ".shstrtab".into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder
+        .write(&mut stripped)
+        .context("cannot strip the eBPF object")?;
+    Ok(stripped)
 }
 
 /// Makes the names of unions in the object's BTF acceptable to the kernel.
@@ -57,8 +88,7 @@ fn main() -> anyhow::Result<()> {
 /// bpf-linker 0.10 rewrites the names of generic structs (`Option<u8>`) to C identifiers and
 /// leaves those of unions (`MaybeUninit<u8>`, which every `aya_ebpf::Global` is); the kernel
 /// then refuses the whole of the type information.
-fn mend_union_names(object: &Path) -> anyhow::Result<()> {
-    let mut data = fs::read(object).with_context(|| format!("cannot read {}", object.display()))?;
+fn mend_union_names(mut data: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let file = object::File::parse(&*data).context("the eBPF object is no ELF file")?;
     let (from, size) = file
         .section_by_name(".BTF")
@@ -75,7 +105,7 @@ fn mend_union_names(object: &Path) -> anyhow::Result<()> {
             }
         }
     }
-    fs::write(object, data).with_context(|| format!("cannot write {}", object.display()))
+    Ok(data)
 }
 
 /// Where the names of unions begin (Documentation/bpf/btf.rst).
@@ -102,10 +132,6 @@ fn btf_union_names(btf: &[u8]) -> Option<Vec<usize>> {
     Some(names)
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "this is how a build script talks to cargo"
-)]
 fn rerun_if_changed(path: &Path) {
     println!("cargo:rerun-if-changed={}", path.display());
 }
@@ -118,25 +144,52 @@ fn set_env(name: &str, value: &str) {
 
 /// The first toolchain that can compile for the BPF target.
 fn find_toolchain() -> Option<&'static str> {
-    if sysroot(NIGHTLY).is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").is_dir())
-    {
-        return Some(NIGHTLY);
-    }
-    sysroot(DISTRIBUTION)
-        .filter(|root| root.join("lib/rustlib/bpfel-unknown-none").is_dir())
-        .map(|_| DISTRIBUTION)
+    [NIGHTLY, DISTRIBUTION, PINNED_NIGHTLY]
+        .into_iter()
+        .find(|toolchain| {
+            sysroot(toolchain).is_some_and(|root| has_core(toolchain, &root))
+                && speaks_linkers_llvm(toolchain)
+        })
+}
+
+/// bpf-linker reads the bitcode of its own LLVM and of older ones.
+fn speaks_linkers_llvm(toolchain: &str) -> bool {
+    rustc(toolchain, &["-vV"])
+        .and_then(|version| {
+            let llvm = version
+                .lines()
+                .find_map(|line| line.strip_prefix("LLVM version: "))?;
+            llvm.split('.').next()?.parse::<u32>().ok()
+        })
+        .is_some_and(|llvm| llvm <= LINKERS_LLVM)
+}
+
+/// A nightly compiles `core` from its source; the distribution ships it compiled.
+fn has_core(toolchain: &str, sysroot: &Path) -> bool {
+    let rustlib = sysroot.join("lib/rustlib");
+    let core = if toolchain == DISTRIBUTION {
+        rustlib.join("bpfel-unknown-none")
+    } else {
+        rustlib.join("src/rust/library/core")
+    };
+    core.is_dir()
 }
 
 fn sysroot(toolchain: &str) -> Option<PathBuf> {
+    rustc(toolchain, &["--print", "sysroot"]).map(|path| PathBuf::from(path.trim_end()))
+}
+
+/// What a toolchain's compiler says; `None` where there is no such toolchain.
+fn rustc(toolchain: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new("rustup")
-        .args(["run", toolchain, "rustc", "--print", "sysroot"])
+        .args(["run", toolchain, "rustc"])
+        .args(arguments)
+        // Looking must not install anything.
+        .env("RUSTUP_AUTO_INSTALL", "0")
         .output()
         .ok()?;
-    let path = String::from_utf8(output.stdout).ok()?;
-    output
-        .status
-        .success()
-        .then(|| PathBuf::from(path.trim_end()))
+    let said = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then_some(said)
 }
 
 fn check_linker() -> anyhow::Result<()> {

@@ -20,6 +20,8 @@ const ENOTSOCK: i32 = -88;
 // Those that a want of capabilities may have caused.
 const EPERM: i32 = -1;
 const EACCES: i32 = -13;
+/// What an internet socket says to an address of another family.
+const EAFNOSUPPORT: i32 = -97;
 const AF_UNSPEC: u16 = 0;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -37,7 +39,10 @@ pub(crate) struct Inflight {
     pub(crate) end_sk: u64,
     /// Protocol hooks that were entered and have not returned
     pub(crate) depth: u32,
+    /// Not 0: TCP has sent its SYN
+    pub(crate) syn_sent: u32,
     pub(crate) owner: Owner,
+    pub(crate) unused: u32,
 }
 
 /// Which hook closes the record.
@@ -54,8 +59,7 @@ pub(crate) enum Owner {
 pub(crate) struct Pending {
     pub(crate) start_ns: u64,
     pub(crate) tid: u32,
-    /// Not 0: the caller does not wait for the end, so that only the outcome tells it
-    pub(crate) nonblock: u32,
+    pub(crate) unused: u32,
 }
 
 /// What a protocol hook is called with.
@@ -78,6 +82,8 @@ static BLANK: Inflight = Inflight {
     sk: 0,
     end_sk: 0,
     depth: 0,
+    syn_sent: 0,
+    unused: 0,
     owner: Owner::Syscall,
 };
 
@@ -259,10 +265,14 @@ fn is_internet(attempt: &Attempt) -> bool {
     if attempt.known & known::SOCKET != 0 {
         return matches!(attempt.family, AF_INET | AF_INET6);
     }
-    let readable = attempt.known & known::SOCKADDR != 0 && attempt.sockaddr_len >= 2;
+    let len = attempt.sockaddr_len;
+    // A negative length is refused, but the address it came with was read.
+    let readable = attempt.known & known::SOCKADDR != 0 && (len < 0 || len >= 2);
     match u16::from_ne_bytes([attempt.sockaddr[0], attempt.sockaddr[1]]) {
         AF_INET | AF_INET6 if readable => true,
-        family if readable && family != AF_UNSPEC => false,
+        family if readable && family != AF_UNSPEC => {
+            setting!(protocol_hooks) == 0 && attempt.ret == EAFNOSUPPORT
+        }
         _ => setting!(protocol_hooks) == 0 || matches!(attempt.ret, EBADF | EFAULT | ENOTSOCK),
     }
 }

@@ -3,7 +3,7 @@
 //! The outermost hook that sees a call opens its record and owns it; hooks further in only
 //! add to it. A kprobe's arguments are plain numbers, so kernel memory is read through helpers.
 
-use portwatch_common::event::via;
+use portwatch_common::event::{known, op, via};
 
 use crate::{
     attempt::{self, Inflight, Owner, ProtocolCall},
@@ -11,6 +11,8 @@ use crate::{
     memory::Probed,
     socket, task,
 };
+
+const EINPROGRESS: i32 = -115;
 
 /// A bind or connect system call begins.
 #[inline(always)]
@@ -39,6 +41,10 @@ pub(crate) fn exit_syscall(op: u8, ret: i32) {
         // Memory that was not resident at entry is now: the kernel has read it itself.
         let user_addr = inflight.user_addr;
         attempt::copy_user_address(&mut inflight.attempt, user_addr);
+        if inflight.syn_sent != 0 && ret != 0 && ret != EINPROGRESS {
+            // The end that the SYN left from is taken back, and nobody looks at what is left.
+            inflight.attempt.known &= !known::LOCAL;
+        }
         close(inflight, ret);
     }
 }
@@ -47,18 +53,44 @@ pub(crate) fn exit_syscall(op: u8, ret: i32) {
 #[inline(always)]
 pub(crate) fn enter_protocol(call: &ProtocolCall) {
     match Inflight::current() {
-        Some(inflight) if inflight.attempt.op == call.op => nest(inflight, call),
-        Some(_) => {}
+        Some(inflight) if encloses(inflight, call) => nest(inflight, call),
+        Some(stale) => {
+            // Its return was never seen: the result stays unknown, the attempt is not lost.
+            stale.submit::<Probed>();
+            open_protocol(call);
+        }
         None => open_protocol(call),
+    }
+}
+
+/// Whether a call that begins is part of the one on record. Of a connect that came by no system
+/// call the return may not have been seen (`inet_stream_connect` has no return probe), and no
+/// connect of that kind lies within another.
+#[inline(always)]
+fn encloses(inflight: &Inflight, call: &ProtocolCall) -> bool {
+    match inflight.owner {
+        Owner::Syscall => true,
+        Owner::Protocol => inflight.attempt.op == call.op && call.op == op::BIND,
     }
 }
 
 #[inline(always)]
 fn nest(inflight: &mut Inflight, call: &ProtocolCall) {
+    if inflight.attempt.op != call.op {
+        return;
+    }
     inflight.depth += 1;
     if inflight.sk == 0 {
         inflight.note_call::<Probed>(call);
+        note_end(inflight);
     }
+}
+
+/// The local end as it is: one that was there before stays where a call changes nothing.
+#[inline(always)]
+fn note_end(inflight: &mut Inflight) {
+    let sk = inflight.end_sk;
+    socket::local_end::<Probed>(&mut inflight.attempt, sk);
 }
 
 #[inline(always)]
@@ -70,6 +102,7 @@ fn open_protocol(call: &ProtocolCall) {
     if let Some(inflight) = Inflight::create(call.op, via, Owner::Protocol) {
         inflight.depth = 1;
         inflight.note_call::<Probed>(call);
+        note_end(inflight);
     }
 }
 
@@ -86,6 +119,7 @@ pub(crate) fn exit_protocol(op: u8, ret: i32) {
     if inflight.depth == 0 {
         let sk = inflight.sk;
         socket::local_end::<Probed>(&mut inflight.attempt, sk);
+        socket::describe::<Probed>(&mut inflight.attempt, sk);
         if inflight.owner == Owner::Protocol {
             close(inflight, ret);
         }
@@ -109,8 +143,10 @@ pub(crate) fn exit_tcp_connect(ret: i32) {
     let Some(inflight) = Inflight::current() else {
         return;
     };
-    let sk = inflight.end_sk;
-    socket::local_end::<Probed>(&mut inflight.attempt, sk);
+    note_end(inflight);
+    if ret == 0 {
+        inflight.syn_sent = 1;
+    }
     match inflight.owner {
         Owner::Syscall => {}
         Owner::Protocol if ret != 0 => close(inflight, ret),

@@ -6,9 +6,9 @@
 //! its verdict until the system call returns. A connect has a record from its entry, since it
 //! takes time and may outlive the call.
 
-use aya_ebpf::bindings::{BPF_ANY, BPF_RB_NO_WAKEUP};
+use aya_ebpf::bindings::BPF_ANY;
 use portwatch_common::{
-    event::{Attempt, KIND_OUTCOME, Outcome, SOCKADDR_LEN, known, op, options, stage, via},
+    event::{Attempt, KIND_OUTCOME, Outcome, SOCKADDR_LEN, known, op, stage, via},
     settings::loss,
 };
 
@@ -294,13 +294,6 @@ pub(crate) fn connect_returns(socket: u64, ret: i32) {
     if attempt.known & known::LOCAL == 0 {
         socket::local_end::<Typed>(attempt, sk);
     }
-    if ret != 0
-        && let Some(pending) = PENDING.get_ptr_mut(inflight.end_sk)
-    {
-        // Interrupted, or not to be waited for: from now on only the outcome tells the end.
-        // SAFETY: a value of a preallocated map stays mapped; at worst this is another's.
-        unsafe { (*pending).nonblock = 1 };
-    }
     if inflight.owner == Owner::Protocol {
         inflight.close::<Typed>(ret);
         Inflight::remove();
@@ -418,7 +411,7 @@ fn await_outcome(inflight: &Inflight, sk: u64) {
     let pending = Pending {
         start_ns: inflight.attempt.start_ns,
         tid: task::key() as u32,
-        nonblock: (inflight.attempt.options & options::NONBLOCK).into(),
+        unused: 0,
     };
     if PENDING.insert(sk, pending, BPF_ANY.into()).is_err() {
         count_loss(loss::PENDING_FULL);
@@ -444,13 +437,7 @@ pub(crate) fn state_changes(sk: u64, from: u32, to: u32) {
         tid: pending.tid,
         state: to,
     };
-    // Of a call that waits the return is about to tell the same: no need to wake anybody.
-    let flags = if pending.nonblock == 0 {
-        BPF_RB_NO_WAKEUP
-    } else {
-        0
-    };
-    if EVENTS.output::<Outcome>(&outcome, flags.into()).is_err() {
+    if EVENTS.output::<Outcome>(&outcome, 0).is_err() {
         count_loss(loss::RING_FULL);
     }
     // Two changes of one socket do not overlap; it is there.

@@ -89,6 +89,10 @@ pub struct Watch {
     #[arg(long, conflicts_with = "output", help_heading = "Output")]
     pub json: bool,
 
+    /// Add the arguments of each process to the JSON. They can hold secrets
+    #[arg(long, help_heading = "Output")]
+    pub cmdline: bool,
+
     /// When to use colours; NO_COLOR is honoured
     #[arg(
         long,

@@ -17,6 +17,8 @@ pub struct Config {
     pub kernel_threads: bool,
     pub seccomp: bool,
     pub format: cli::Format,
+    /// Whether the arguments of processes are wanted
+    pub cmdline: bool,
     pub colour: bool,
     pub header: bool,
     pub quiet: bool,
@@ -56,6 +58,7 @@ impl Config {
             } else {
                 watch.output
             },
+            cmdline: watch.cmdline,
             colour: colour(watch.color),
             header: !watch.no_header,
             quiet: watch.quiet,

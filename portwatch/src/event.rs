@@ -3,12 +3,18 @@
 //! Plain values without I/O. Printers turn them into text or JSON (docs/EVENTS.md has the
 //! fields); a field that is not known is `None`, never a guess.
 
+mod origin;
+#[cfg(test)]
+pub(crate) mod sample;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
+pub use self::origin::{Cgroup, Container, IfName, Process, Runtime};
 use crate::errno::Errno;
 
 /// One item of the stream, before it has a sequence number.
@@ -41,6 +47,8 @@ pub struct Attempt {
     /// When the thread group began, nanoseconds since boot (`CLOCK_BOOTTIME`)
     pub process_start: Option<u64>,
     pub comm: Comm,
+    /// What the process runs
+    pub process: Option<Arc<Process>>,
     /// Real and effective ids, host numbering
     pub uid: u32,
     pub euid: Option<u32>,
@@ -63,8 +71,10 @@ pub struct Attempt {
     pub netns: Option<u32>,
     /// cgroup v2 id of the caller
     pub cgroup_id: u64,
+    pub cgroup: Option<Arc<Cgroup>>,
     /// `SO_BINDTODEVICE`
     pub ifindex: Option<u32>,
+    pub ifname: Option<IfName>,
     pub options: Option<Options>,
     /// Of a bind: whether the port is one that needs a privilege in the socket's network namespace
     pub privileged: Option<bool>,
@@ -315,7 +325,7 @@ impl Options {
 /// A thread's command name: up to 15 bytes that the process itself chose, of any value but NUL.
 ///
 /// It has no `Display`: whoever shows it decides how to make it harmless.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Comm([u8; 16]);
 
 impl Comm {
@@ -440,7 +450,7 @@ pub struct Summary {
     pub attempts: BTreeMap<(Op, Outcome), u64>,
     /// Calls written that were no new attempts
     pub repeats: u64,
-    /// Failed attempts written, by error
+    /// Attempts written, by error
     pub errnos: BTreeMap<Errno, u64>,
     /// Attempts lost, by reason
     pub lost: BTreeMap<LossReason, u64>,

@@ -43,48 +43,9 @@ fn port_of(attempt: &Attempt) -> Option<u16> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::event::{AttemptId, Before, Comm, Local, Op, Requested, Stages, Time};
-
-    /// A failed bind of no particular interest.
-    pub(crate) fn attempt() -> Attempt {
-        Attempt {
-            id: AttemptId::default(),
-            time: Time(0),
-            op: Op::Bind,
-            via: None,
-            tgid: 10,
-            tid: 11,
-            ppid: None,
-            process_start: None,
-            comm: Comm::new([0; 16]),
-            uid: 1000,
-            euid: Some(0),
-            gid: 1000,
-            family: None,
-            proto: None,
-            requested: Some(Requested {
-                ip: [127, 0, 0, 1].into(),
-                port: 80,
-                scope_id: 0,
-            }),
-            local: None,
-            fd: None,
-            ret: Some(-13),
-            latency: None,
-            netns: None,
-            cgroup_id: 0,
-            ifindex: None,
-            options: None,
-            effective: None,
-            privileged: None,
-            repeat: false,
-            seccomp: false,
-            stages: Stages::default(),
-            before: Before::default(),
-        }
-    }
+    use crate::event::{Local, Requested, sample::attempt};
 
     #[test]
     fn an_empty_filter_lets_everything_pass() {

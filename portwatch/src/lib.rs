@@ -3,12 +3,16 @@
 //! docs/ARCHITECTURE.md shows how the modules lie on one another; each imports only downwards.
 #![deny(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+pub mod cgroup;
 pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod errno;
 pub mod event;
 pub mod filter;
+#[cfg(target_os = "linux")]
+pub mod interface;
 #[cfg(target_os = "linux")]
 pub mod outcomes;
 pub mod output;

@@ -72,10 +72,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        event::{End, Time},
-        filter::tests::attempt,
-    };
+    use crate::event::{End, Time, sample::attempt};
 
     fn connect(start_ns: u64, ret: i32) -> Attempt {
         let id = AttemptId { start_ns, tid: 1 };

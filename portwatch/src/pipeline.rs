@@ -1,6 +1,7 @@
 //! From a source to the output: look up, filter, count, print, and end cleanly.
 
 use std::{
+    collections::VecDeque,
     io,
     ops::ControlFlow,
     os::fd::OwnedFd,
@@ -14,11 +15,15 @@ use tokio::{
 };
 
 use crate::{
+    cgroup::Cgroups,
+    cli,
     config::Config,
-    event::{Attempt, Event, Lost, Start, Summary, Time},
+    event::{Attempt, Event, Family, Lost, Start, Summary, Time},
+    interface::Interfaces,
     outcomes::Outcomes,
     output::{self, Printer},
-    process, ready,
+    process::{self, Processes},
+    ready,
     sink::Sink,
     sockets::{self, Look},
     source::{Kind, Opened, decode::Record, ebpf::Source},
@@ -122,6 +127,9 @@ struct Stream<'a> {
     config: &'a Config,
     printer: Printer,
     users: Users,
+    processes: Processes,
+    cgroups: Cgroups,
+    interfaces: Interfaces,
     /// The source knows only half of the process: the rest is looked up
     look_up: bool,
     begun: Time,
@@ -131,6 +139,8 @@ struct Stream<'a> {
     seq: u64,
     summary: Summary,
     outcomes: Outcomes,
+    /// Read from the ring and not yet looked at
+    records: VecDeque<Record>,
     /// Whole lines that are not yet with the sink
     lines: Vec<u8>,
     ring_is_empty: bool,
@@ -139,8 +149,13 @@ struct Stream<'a> {
     window: Option<Signal>,
 }
 
-/// Bytes of lines after which a long drain pauses to pass them on.
-const BATCH: usize = 64 * 1024;
+/// Records that are taken from the ring at once: enough for few hand-overs, few enough for little memory.
+const RECORDS: usize = 128;
+
+/// Whether a record is about the same descriptor of the same process.
+fn is_about(record: &Record, attempt: &Attempt) -> bool {
+    matches!(record, Record::Attempt(other) if other.tgid == attempt.tgid && other.fd == attempt.fd)
+}
 
 impl<'a> Stream<'a> {
     fn new(config: &'a Config, kind: Kind, users: Users) -> Self {
@@ -148,12 +163,16 @@ impl<'a> Stream<'a> {
             config,
             printer: Printer::new(config),
             users,
+            processes: Processes::new(config.cmdline),
+            cgroups: Cgroups::new(),
+            interfaces: Interfaces::new(),
             look_up: kind == Kind::Tracepoint,
             begun: now(),
             end: None,
             seq: 0,
             summary: Summary::default(),
             outcomes: Outcomes::default(),
+            records: VecDeque::with_capacity(RECORDS),
             lines: Vec::new(),
             ring_is_empty: false,
             over: false,
@@ -164,19 +183,14 @@ impl<'a> Stream<'a> {
     /// Reads from the ring until it is empty, the sink is full, or enough was written.
     fn read(&mut self, source: &mut Source, sink: &Sink) -> anyhow::Result<ControlFlow<()>> {
         loop {
-            let mut failure = None;
-            let drained = source.drain(|record| match self.take(record) {
-                Ok(flow) => flow,
-                Err(error) => {
-                    failure = Some(error);
-                    ControlFlow::Break(())
+            self.ring_is_empty = source.fill(&mut self.records, RECORDS);
+            while let Some(record) = self.records.pop_front() {
+                self.take(record, source)?;
+                if self.over {
+                    break;
                 }
-            });
-            if let Some(error) = failure {
-                return Err(error);
             }
-            self.ring_is_empty = !drained.stopped;
-            if drained.losses {
+            if source.has_losses() {
                 self.write_losses(source)?;
             }
             sink.put(&mut self.lines);
@@ -194,35 +208,29 @@ impl<'a> Stream<'a> {
         self.config.count.is_some_and(|count| self.seq >= count)
     }
 
-    fn take(&mut self, record: Record) -> anyhow::Result<ControlFlow<()>> {
+    fn take(&mut self, record: Record, source: &mut Source) -> anyhow::Result<()> {
         match record {
-            Record::Attempt(attempt) => self.take_attempt(attempt)?,
-            Record::Ended(ended) => {
-                if let Some(outcome) = self.outcomes.end(ended) {
-                    self.write(&Event::Outcome(outcome))?;
-                }
-            }
-            Record::Notice => {}
+            Record::Attempt(attempt) => self.take_attempt(attempt, source),
+            Record::Ended(ended) => match self.outcomes.end(ended) {
+                Some(outcome) => self.write(&Event::Outcome(outcome)),
+                None => Ok(()),
+            },
+            Record::Notice => Ok(()),
         }
-        let pause = self.over || self.lines.len() >= BATCH;
-        Ok(if pause {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
     }
 
-    fn take_attempt(&mut self, mut attempt: Attempt) -> anyhow::Result<()> {
+    fn take_attempt(&mut self, mut attempt: Attempt, source: &mut Source) -> anyhow::Result<()> {
         if self.end.is_some_and(|end| attempt.time > end) {
             self.over = true;
             return Ok(());
         }
         let ours = attempt.time >= self.begun
-            && self.look_up(&mut attempt)
+            && self.look_up(&mut attempt, source)
             && self.config.filter.passes(&attempt);
         if !ours {
             return Ok(());
         }
+        self.enrich(&mut attempt);
         self.count(&attempt);
         let outcome = self.outcomes.follow(self.seq, &attempt);
         self.write(&Event::Attempt(attempt))?;
@@ -234,12 +242,37 @@ impl<'a> Stream<'a> {
     }
 
     /// Adds what the source could not know; false where that shows the attempt to be none of ours.
-    fn look_up(&self, attempt: &mut Attempt) -> bool {
+    fn look_up(&mut self, attempt: &mut Attempt, source: &mut Source) -> bool {
         if self.look_up {
             process::describe(attempt);
         }
         // Also of protocols whose functions no hook is on.
-        attempt.proto.is_some() || sockets::describe(attempt) != Look::NotInternet
+        if attempt.proto.is_some() {
+            return true;
+        }
+        match sockets::look(attempt) {
+            Look::NotInternet => return false,
+            // An address of another family is of interest only on an internet socket.
+            Look::Unknown => return !matches!(attempt.family, Some(Family::Other(_))),
+            Look::Proven(seen) => seen.describe(attempt),
+            Look::Likely(seen) => {
+                // Whatever has come of the descriptor since is in the ring by now.
+                self.ring_is_empty = source.fill(&mut self.records, RECORDS * 2);
+                if !self.records.iter().any(|record| is_about(record, attempt)) {
+                    seen.describe(attempt);
+                }
+            }
+        }
+        true
+    }
+
+    /// Adds what stands behind the caller, for output that shows it.
+    fn enrich(&mut self, attempt: &mut Attempt) {
+        if self.config.format == cli::Format::Json {
+            self.processes.describe(attempt);
+            self.cgroups.describe(attempt);
+            self.interfaces.describe(attempt);
+        }
     }
 
     fn count(&mut self, attempt: &Attempt) {

@@ -24,18 +24,20 @@ use crate::event::{Attempt, Family, Local, Op, Options, Outcome, Proto, Requeste
 const EINVAL: u16 = 22;
 
 /// What a look at the descriptor says about an attempt.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Look {
-    /// Added what was missing
-    Described,
+    /// The socket has the address that the attempt gave it
+    Proven(Seen),
+    /// It may be the socket of the attempt, if the descriptor has not been used anew since
+    Likely(Seen),
     /// The descriptor is no internet socket: this attempt is not one of ours
     NotInternet,
-    /// Gone, closed, or no longer the socket of the attempt
+    /// Gone, closed, or not the socket of the attempt
     Unknown,
 }
 
-/// Adds protocol, local end, network namespace and options to an attempt that lacks them.
-pub fn describe(attempt: &mut Attempt) -> Look {
+/// Looks at the socket behind the attempt's descriptor.
+pub fn look(attempt: &Attempt) -> Look {
     let Some(socket) = attempt.fd.and_then(|fd| borrow(attempt.tgid, fd)) else {
         return Look::Unknown;
     };
@@ -46,18 +48,10 @@ pub fn describe(attempt: &mut Attempt) -> Look {
     if domain != AddressFamily::INET && domain != AddressFamily::INET6 {
         return not_internet(attempt);
     }
-    let Some(seen) = Seen::of(&socket) else {
-        return Look::Unknown;
-    };
-    if !seen.fits(attempt) {
-        return Look::Unknown;
+    match Seen::of(&socket) {
+        Some(seen) => seen.compare(attempt),
+        None => Look::Unknown,
     }
-    attempt.proto = Some(seen.proto);
-    attempt.local = Some(seen.local);
-    attempt.options = Some(seen.options);
-    attempt.netns = network_namespace(&socket);
-    attempt.ifindex = None;
-    Look::Described
 }
 
 /// An address of the internet that was tried on another kind of socket is still an attempt;
@@ -76,14 +70,32 @@ fn borrow(tgid: u32, fd: i32) -> Option<OwnedFd> {
     pidfd_getfd(process, fd, PidfdGetfdFlags::empty()).ok()
 }
 
-struct Seen {
+/// A socket as it is now.
+#[derive(Debug)]
+pub struct Seen {
     proto: Proto,
     local: Local,
     peer: Option<(IpAddr, u16)>,
     options: Options,
+    netns: Option<u32>,
 }
 
 impl Seen {
+    /// Adds protocol, local end, network namespace and options to an attempt that lacks them.
+    pub fn describe(self, attempt: &mut Attempt) {
+        let Self {
+            proto,
+            local,
+            peer: _,
+            options,
+            netns,
+        } = self;
+        attempt.proto = Some(proto);
+        attempt.local = Some(local);
+        attempt.options = Some(options);
+        attempt.netns = netns;
+    }
+
     fn of(socket: &OwnedFd) -> Option<Self> {
         let socket_type = sockopt::socket_type(socket).ok()?;
         let protocol = sockopt::socket_protocol(socket).ok()?;
@@ -97,45 +109,54 @@ impl Seen {
             },
             peer: getpeername(socket).ok().flatten().and_then(internet),
             options: options(socket),
+            netns: network_namespace(socket),
         })
     }
 
-    /// Whether this can be the socket of the attempt, as the call left it.
-    fn fits(&self, attempt: &Attempt) -> bool {
+    /// Whether this is the socket of the attempt, as the call left it.
+    fn compare(self, attempt: &Attempt) -> Look {
         let Some(asked) = attempt.requested else {
-            return true;
+            return Look::Likely(self);
         };
-        if asked.ip.is_ipv4() != self.local.ip.is_ipv4() && attempt.outcome() == Outcome::Ok {
-            return false;
-        }
-        match attempt.op {
-            Op::Bind | Op::Listen => self.was_bound(attempt, asked),
-            Op::Connect => self.was_connected(attempt, asked),
+        let verdict = match (attempt.op, attempt.outcome()) {
+            (Op::Bind | Op::Listen, Outcome::Ok) => self.was_bound(asked),
+            (Op::Bind | Op::Listen, _) => self.was_not_bound(attempt),
+            (Op::Connect, outcome) => self.was_connected(asked, outcome),
+        };
+        match verdict {
+            Some(true) => Look::Proven(self),
+            Some(false) => Look::Unknown,
+            None => Look::Likely(self),
         }
     }
 
-    /// A bind that succeeded left the address; one that failed left none, unless there was one before.
-    fn was_bound(&self, attempt: &Attempt, asked: Requested) -> bool {
-        let bound = self.local.port.is_some_and(|port| port != 0);
-        if attempt.outcome() != Outcome::Ok {
-            return !bound
-                || attempt
-                    .errno()
-                    .is_some_and(|errno| errno.number() == EINVAL);
+    /// A bind that succeeded left the address; of port 0 nobody knows which port it became.
+    fn was_bound(&self, asked: Requested) -> Option<bool> {
+        match self.local.port {
+            _ if self.local.ip != asked.ip => Some(false),
+            Some(0) => Some(false),
+            Some(port) if asked.port != 0 => Some(port == asked.port),
+            _ => None,
         }
-        let port_fits = self
-            .local
-            .port
-            .is_none_or(|port| asked.port == 0 || port == asked.port);
-        asked.ip == self.local.ip && port_fits
+    }
+
+    /// A bind that failed left no address, unless there was one before.
+    fn was_not_bound(&self, attempt: &Attempt) -> Option<bool> {
+        let bound = self.local.port.is_some_and(|port| port != 0);
+        let before = attempt
+            .errno()
+            .is_some_and(|errno| errno.number() == EINVAL);
+        if bound && !before { Some(false) } else { None }
     }
 
     /// A connect that succeeded left a peer. Its address may be another than was asked for
     /// (the wildcard address means this host), its port may not.
-    fn was_connected(&self, attempt: &Attempt, asked: Requested) -> bool {
+    fn was_connected(&self, asked: Requested, outcome: Outcome) -> Option<bool> {
         match self.peer {
-            Some((_, port)) => port == asked.port || self.proto == Proto::Raw,
-            None => attempt.outcome() != Outcome::Ok,
+            Some(_) if self.proto == Proto::Raw => None,
+            Some((_, port)) => Some(port == asked.port),
+            None if outcome == Outcome::Ok => Some(false),
+            None => None,
         }
     }
 }

@@ -12,7 +12,7 @@ pub mod ebpf;
 #[cfg(target_os = "linux")]
 mod offsets;
 #[cfg(target_os = "linux")]
-mod tracefs;
+pub mod tracefs;
 
 use crate::event::{Degradation, MissingHook};
 
@@ -46,50 +46,58 @@ impl Kind {
     }
 
     /// What this source cannot see even when all its hooks are attached, and why.
-    const fn blind_spots(self) -> &'static [(&'static str, &'static str)] {
+    fn blind_spots(self, request: &Request) -> Vec<BlindSpot> {
         match self {
-            Self::Fexit => &[],
-            Self::Kprobe => &[
-                SECCOMP,
-                (
-                    "security modules' and cgroup programs' verdicts, rewritten addresses, TCP fast open and listen() are not told apart or not seen",
-                    "this source hooks only what a kprobe is safe on",
-                ),
-                (
-                    "how a pending connect ended is not told",
-                    "this source does not follow the socket",
-                ),
-                (
-                    "how a connect by io_uring or from inside the kernel ended may be missing",
-                    "a return probe on a function that waits would lose calls",
-                ),
-                (
-                    "of SCTP sockets only the requested address is seen",
-                    "the functions of that protocol are not hooked",
-                ),
-            ],
-            Self::Tracepoint => &[
-                SECCOMP,
-                (
-                    "how a pending connect ended is not told",
-                    "this source does not see the socket",
-                ),
-                (
-                    "attempts of 32-bit programs, by io_uring and from inside the kernel are not seen",
-                    "the kernel's system call tracepoints leave them out",
-                ),
-                (
-                    "protocol, local address, network namespace, parent and effective user may be missing",
-                    "they are looked up after the call, when the process or the socket may be gone",
-                ),
-            ],
+            Self::Fexit if request.seccomp => vec![SCTP],
+            Self::Fexit => vec![SECCOMP_UNASKED, SCTP],
+            Self::Kprobe => vec![SECCOMP, VERDICTS, OUTCOMES, UNRETURNED, SCTP],
+            Self::Tracepoint => vec![SECCOMP, OUTCOMES, OTHER_CALLERS, LOOKED_UP],
         }
     }
 }
 
-const SECCOMP: (&str, &str) = (
+/// What is not seen, why, and what to do about it.
+type BlindSpot = (&'static str, &'static str, Option<&'static str>);
+
+const SECCOMP: BlindSpot = (
     "attempts that seccomp denies are not seen",
     "they end before any hook of this source",
+    None,
+);
+const SECCOMP_UNASKED: BlindSpot = (
+    "attempts that seccomp denies are not seen",
+    "the hook for them slows every system call on this host, so it must be asked for",
+    Some("--seccomp"),
+);
+const SCTP: BlindSpot = (
+    "of connects by SCTP the protocol and the local address may be missing, sctp_bindx and sctp_connectx are not seen",
+    "the functions of that module are not hooked; sockets are looked up after the call",
+    None,
+);
+const VERDICTS: BlindSpot = (
+    "verdicts of security modules and cgroup programs, rewritten addresses, TCP fast open and listen() are not seen",
+    "this source hooks only what a kprobe is safe on",
+    None,
+);
+const OUTCOMES: BlindSpot = (
+    "how a pending connect ended is not told",
+    "this source does not follow the socket",
+    None,
+);
+const UNRETURNED: BlindSpot = (
+    "how a connect by io_uring or from inside the kernel ended may be missing",
+    "a return probe on a function that waits would lose calls",
+    None,
+);
+const OTHER_CALLERS: BlindSpot = (
+    "attempts of 32-bit programs, by io_uring and from inside the kernel are not seen",
+    "the kernel's system call tracepoints leave them out",
+    None,
+);
+const LOOKED_UP: BlindSpot = (
+    "protocol, local address, network namespace, parent and effective user may be missing",
+    "they are looked up after the call, when the process or the socket may be gone",
+    None,
 );
 
 /// What to trace.
@@ -148,17 +156,20 @@ pub fn open(request: &Request) -> Result<Opened, NoSource> {
         Choice::Auto => Kind::ALL.to_vec(),
         Choice::Only(kind) => vec![kind],
     };
+    let mut loader = ebpf::Loader::new();
     let mut tried = Vec::new();
     let mut refused = false;
     for kind in kinds {
-        match ebpf::Source::open(kind, request) {
+        match ebpf::Source::open(&mut loader, kind, request) {
             Ok((source, attached)) => {
+                drop(loader);
+                ebpf::give_memory_back();
                 return Ok(Opened {
                     source,
                     kind,
                     hooks: attached.hooks,
                     missing: attached.missing,
-                    degradations: degradations(kind, &tried),
+                    degradations: degradations(kind, request, &tried),
                 });
             }
             Err(error) => {
@@ -179,16 +190,17 @@ fn is_refusal(error: &anyhow::Error) -> bool {
 }
 
 /// What is weaker than it could be: better sources that did not load, and the blind spots of the one that did.
-fn degradations(kind: Kind, tried: &[(Kind, String)]) -> Vec<Degradation> {
+fn degradations(kind: Kind, request: &Request, tried: &[(Kind, String)]) -> Vec<Degradation> {
     let refused = tried.iter().map(|(better, why)| Degradation {
         what: format!("source {} is not available", better.name()),
         why: why.clone(),
         remedy: Some("`portwatch doctor` names what is missing and how to get it".to_owned()),
     });
-    let blind = kind.blind_spots().iter().map(|&(what, why)| Degradation {
+    let blind = kind.blind_spots(request).into_iter();
+    let blind = blind.map(|(what, why, remedy)| Degradation {
         what: what.to_owned(),
         why: why.to_owned(),
-        remedy: None,
+        remedy: remedy.map(ToOwned::to_owned),
     });
     refused.chain(blind).collect()
 }
@@ -216,9 +228,11 @@ mod tests {
 
     #[test]
     fn a_fallback_says_why_the_better_source_does_not_run() {
-        let all = degradations(Kind::Tracepoint, &[(Kind::Kprobe, "no kprobes".to_owned())]);
+        let request = Request::default();
+        let tried = [(Kind::Kprobe, "no kprobes".to_owned())];
+        let all = degradations(Kind::Tracepoint, &request, &tried);
         assert_eq!(all[0].what, "source kprobe is not available");
         assert_eq!(all[0].why, "no kprobes");
-        assert_eq!(all.len(), 1 + Kind::Tracepoint.blind_spots().len());
+        assert_eq!(all.len(), 1 + Kind::Tracepoint.blind_spots(&request).len());
     }
 }

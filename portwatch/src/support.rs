@@ -22,7 +22,7 @@ mod tracefs;
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::{MissingPrivileges, privileges, probe, refused};
 #[cfg(target_os = "linux")]
-pub use linux::{privileges, probe, refused, tracefs};
+pub use linux::{privileges, probe, refused};
 #[cfg(target_os = "linux")]
 pub use privilege::MissingPrivileges;
 
@@ -126,11 +126,7 @@ pub fn sources(support: &Support) -> Vec<SourceSupport> {
 
 impl Requirements {
     fn on(&self, support: &Support) -> SourceSupport {
-        let Self {
-            name,
-            checks,
-            sees,
-        } = *self;
+        let Self { name, checks, sees } = *self;
         let check = |id: &&str| support.checks.iter().find(|check| check.id == *id);
         let blockers: Vec<_> = ["system"]
             .iter()
@@ -143,20 +139,21 @@ impl Requirements {
         SourceSupport {
             name,
             usable,
-            why: if usable { sees.to_owned() } else { blockers.join("; ") },
+            why: if usable {
+                sees.to_owned()
+            } else {
+                blockers.join("; ")
+            },
         }
     }
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::path::PathBuf;
-
     use super::{
         MissingPrivileges, Support, check,
         command::Command,
         facts::{Facts, Grants},
-        tracefs::Tracefs,
     };
 
     /// Looks at everything. Takes some milliseconds and, with the capabilities for it, loads and
@@ -185,12 +182,6 @@ mod linux {
     /// `None` where it cannot have been a capability.
     pub fn refused() -> Option<MissingPrivileges> {
         MissingPrivileges::likely(&Grants::read(), Command::running())
-    }
-
-    /// Where tracefs is mounted with its `events/` to be seen, of the two places in which
-    /// programs look for it.
-    pub fn tracefs() -> Option<PathBuf> {
-        Tracefs::find().visible()
     }
 }
 

@@ -25,7 +25,7 @@ use tally::{Counts, Tally};
 
 /// What portwatch must be able to trace with in the VMs, whose kernels allow everything. On this
 /// machine the tests ask `portwatch doctor` instead.
-const VM_SOURCES: &str = "kprobe,tracepoint";
+const VM_SOURCES: &str = "fexit,kprobe,tracepoint";
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     io::{self, Write},
     net::IpAddr,
+    path::Path,
 };
 
 use serde::{Serialize, Serializer};
@@ -115,6 +116,10 @@ struct Attempt<'a> {
     tid: u32,
     ppid: Option<u32>,
     comm: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exe: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmdline: Option<&'a [String]>,
     uid: u32,
     euid: Option<u32>,
     gid: u32,
@@ -143,7 +148,15 @@ struct Attempt<'a> {
     netns: Option<u32>,
     cgroup_id: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<Container<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ifindex: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ifname: Option<Cow<'a, str>>,
     #[serde(serialize_with = "options")]
     options: Option<event::Options>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,6 +177,23 @@ struct Attempt<'a> {
 )]
 const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[derive(Serialize)]
+struct Container<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime: Option<&'static str>,
+    id: &'a str,
+}
+
+impl<'a> Container<'a> {
+    fn of(container: &'a event::Container) -> Self {
+        let event::Container { runtime, id } = container;
+        Self {
+            runtime: runtime.map(event::Runtime::name),
+            id,
+        }
+    }
 }
 
 /// Written for attempts that did not succeed: what each station returned, as far as it was seen.
@@ -252,6 +282,8 @@ fn hex<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Er
 impl<'a> Attempt<'a> {
     fn of(attempt: &'a event::Attempt, seq: u64, users: &'a mut Users) -> Self {
         let requested = attempt.requested;
+        let process = attempt.process.as_deref();
+        let cgroup = attempt.cgroup.as_deref();
         Self {
             v: VERSION,
             kind: "attempt",
@@ -263,6 +295,10 @@ impl<'a> Attempt<'a> {
             tid: attempt.tid,
             ppid: attempt.ppid,
             comm: String::from_utf8_lossy(attempt.comm.as_bytes()),
+            exe: process
+                .and_then(|process| process.exe.as_deref())
+                .map(Path::to_string_lossy),
+            cmdline: process.and_then(|process| process.cmdline.as_deref()),
             uid: attempt.uid,
             euid: attempt.euid,
             gid: attempt.gid,
@@ -286,7 +322,16 @@ impl<'a> Attempt<'a> {
                 .and_then(|time| u64::try_from(time.as_nanos()).ok()),
             netns: attempt.netns,
             cgroup_id: attempt.cgroup_id,
+            cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
+            container: cgroup
+                .and_then(|cgroup| cgroup.container.as_ref())
+                .map(Container::of),
+            unit: cgroup.and_then(|cgroup| cgroup.unit.as_deref()),
             ifindex: attempt.ifindex,
+            ifname: attempt
+                .ifname
+                .as_ref()
+                .map(|name| String::from_utf8_lossy(name.as_bytes())),
             options: attempt.options,
             privileged: attempt.privileged,
             repeat: attempt.repeat,
@@ -472,3 +517,6 @@ fn options<S: Serializer>(
         None => serializer.serialize_none(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         ppid: has(known::TASK).then_some(record.ppid),
         process_start: Some(record.process_start_ns).filter(|&start| start != 0),
         comm: Comm::new(record.comm),
+        process: None,
         uid: record.uid,
         euid: has(known::TASK).then_some(record.euid),
         gid: record.gid,
@@ -116,7 +117,9 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         latency: has(known::LATENCY).then(|| Duration::from_nanos(record.latency_ns)),
         netns: has(known::SOCKET).then_some(record.netns),
         cgroup_id: record.cgroup_id,
+        cgroup: None,
         ifindex: (has(known::SOCKET) && record.ifindex != 0).then_some(record.ifindex),
+        ifname: None,
         effective: has(known::EFFECTIVE)
             .then(|| requested(&record.effective))
             .flatten()

@@ -5,6 +5,8 @@ mod hooks;
 mod load;
 pub mod probe;
 
+use std::collections::VecDeque;
+
 use anyhow::Context as _;
 use aya::{
     Ebpf,
@@ -13,6 +15,7 @@ use aya::{
 use portwatch_common::settings::{self, loss};
 use tokio::io::{Interest, unix::AsyncFd};
 
+pub use self::load::{Loader, give_memory_back};
 use super::{
     Kind, Request,
     decode::{self, ClockOffset, Record},
@@ -22,12 +25,20 @@ use crate::{
     ready,
 };
 
+/// Bytes read after which the counters are looked at: for a ring to have been full, more than
+/// this must have been read since it was not.
+const BURST: usize = settings::EVENTS_BYTES as usize / 2;
+
 /// A loaded and attached set of programs. Dropping it detaches them.
 pub struct Source {
     ring: AsyncFd<RingBuf<MapData>>,
     losses: PerCpuArray<MapData, u64>,
     /// What was already reported, by counter and CPU
     reported: [Vec<u64>; loss::COUNT as usize],
+    /// The counters may have moved since they were read
+    unread_losses: bool,
+    /// Bytes that may still be read before the counters are looked at again
+    burst_left: usize,
     diagnostics: Option<AsyncFd<aya_log::EbpfLogger<&'static dyn log::Log>>>,
     /// Kept for its links: they detach when it goes
     _programs: Ebpf,
@@ -37,17 +48,6 @@ pub struct Source {
 pub struct Attached {
     pub hooks: Vec<String>,
     pub missing: Vec<MissingHook>,
-}
-
-/// What a drain found.
-#[derive(Debug, Default)]
-pub struct Drained {
-    /// Bytes of ring that were read
-    pub bytes: usize,
-    /// The counters have moved, or may have
-    pub losses: bool,
-    /// The visitor asked to stop
-    pub stopped: bool,
 }
 
 /// Attempts lost since the last look.
@@ -60,8 +60,12 @@ pub struct LossCount {
 
 impl Source {
     /// Loads and attaches the programs of `kind`. Must run inside a tokio runtime.
-    pub fn open(kind: Kind, request: &Request) -> anyhow::Result<(Self, Attached)> {
-        let (programs, attached) = load::attached(kind, request)?;
+    pub fn open(
+        loader: &mut Loader,
+        kind: Kind,
+        request: &Request,
+    ) -> anyhow::Result<(Self, Attached)> {
+        let (programs, attached) = loader.attach(kind, request)?;
         Ok((Self::over(programs, request)?, attached))
     }
 
@@ -80,6 +84,8 @@ impl Source {
                 .context("cannot wait for the ring buffer")?,
             losses,
             reported: Default::default(),
+            unread_losses: false,
+            burst_left: BURST,
             diagnostics,
             _programs: programs,
         })
@@ -106,31 +112,36 @@ impl Source {
         }
     }
 
-    /// Hands what is in the ring to `visit`, until the ring is empty or `visit` says stop.
-    pub fn drain(&mut self, mut visit: impl FnMut(Record) -> std::ops::ControlFlow<()>) -> Drained {
+    /// Moves what is in the ring to the end of `records`, until the ring is empty or there are
+    /// `most` of them. Gives whether the ring was emptied.
+    pub fn fill(&mut self, records: &mut VecDeque<Record>, most: usize) -> bool {
         let clock = clock_offset();
-        let mut drained = Drained::default();
-        while let Some(item) = self.ring.get_mut().next() {
-            drained.bytes += item.len();
+        while records.len() < most {
+            let Some(item) = self.ring.get_mut().next() else {
+                return true;
+            };
+            // A ring that was ever full holds more than this at once, whatever is read meanwhile.
+            self.unread_losses |= item.len() >= self.burst_left;
+            self.burst_left = self.burst_left.saturating_sub(item.len());
             match decode::decode(&item, clock) {
-                Ok(Record::Notice) => drained.losses = true,
-                Ok(record) => {
-                    if visit(record).is_break() {
-                        drained.stopped = true;
-                        break;
-                    }
-                }
+                Ok(Record::Notice) => self.unread_losses = true,
+                Ok(record) => records.push_back(record),
                 Err(error) => log::error!("{error}"),
             }
         }
-        // A ring that was ever full had more than this to read, whatever it holds now.
-        drained.losses |= drained.bytes > settings::EVENTS_BYTES as usize / 2;
-        drained
+        false
+    }
+
+    /// Whether something was lost that [`Self::losses`] has not told, or may have been.
+    pub const fn has_losses(&self) -> bool {
+        self.unread_losses
     }
 
     /// What was lost since the last call.
     pub fn losses(&mut self) -> anyhow::Result<Vec<LossCount>> {
         let mut news = Vec::new();
+        self.unread_losses = false;
+        self.burst_left = BURST;
         for (reported, (counter, reason)) in self.reported.iter_mut().zip([
             (loss::RING_FULL, LossReason::RingFull),
             (loss::INFLIGHT_FULL, LossReason::InflightFull),

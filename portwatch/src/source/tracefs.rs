@@ -1,12 +1,15 @@
 //! tracefs, which names the tracepoints: found, or mounted for this process alone.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use rustix::{
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
     thread::{UnshareFlags, unshare_unsafe},
 };
 
-use crate::support;
+/// Where it may be seen: by itself, or under debugfs, where kernel/trace/trace.c mounts it.
+pub const PLACES: [&str; 2] = [MOUNT_POINT, "/sys/kernel/debug/tracing"];
 
 /// Where the kernel offers a mount point for it (kernel/trace/trace.c, `tracing_init_dentry`).
 const MOUNT_POINT: &str = "/sys/kernel/tracing";
@@ -16,10 +19,13 @@ const MOUNT_POINT: &str = "/sys/kernel/tracing";
 /// Where it is not mounted, it is mounted in a mount namespace of portwatch's own, so that
 /// nothing changes for anybody else. To be called while the process has one thread.
 pub(super) fn make_visible() -> anyhow::Result<()> {
-    if support::tracefs().is_some() {
+    if PLACES
+        .iter()
+        .any(|place| Path::new(place).join("events").exists())
+    {
         return Ok(());
     }
-    mount_privately().context(
+    mount_privately().map_err(std::io::Error::from).context(
         "tracefs is not mounted and cannot be mounted for portwatch alone; \
          mount it with `sudo mount -t tracefs nodev /sys/kernel/tracing`",
     )

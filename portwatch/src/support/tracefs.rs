@@ -5,9 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where the kernel makes a place for it (fs/tracefs/inode.c; kernel/trace/trace.c mounts it
-/// under debugfs by itself).
-const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+use crate::source::tracefs::PLACES;
 
 /// The tracepoints that the sources attach to; each needs the number in its `id`.
 const EVENTS: [&str; 4] = [
@@ -66,15 +64,6 @@ impl Tracefs {
             0 => Self::Ready(directory),
             _ if mounted || directory.join("events").exists() => Self::Lacking(directory, lacking),
             _ => Self::Unmounted,
-        }
-    }
-
-    /// Where `events/` can be seen.
-    pub(crate) fn visible(self) -> Option<PathBuf> {
-        match self {
-            Self::Ready(directory) => Some(directory),
-            Self::Lacking(directory, _) => directory.join("events").exists().then_some(directory),
-            Self::Hidden(_) | Self::Unmounted => None,
         }
     }
 }
@@ -143,12 +132,10 @@ mod tests {
             found,
             Tracefs::Lacking(directory.path().to_owned(), missing)
         );
-        assert_eq!(found.visible(), Some(directory.path().to_owned()));
     }
 
     #[test]
     fn an_empty_directory_is_an_unmounted_tracefs() {
         assert_eq!(look(&with_events(&[])), Tracefs::Unmounted);
-        assert_eq!(Tracefs::Unmounted.visible(), None);
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,9 +13,10 @@ use portwatch::{
     cli::Cli,
     errno::Errno,
     event::{
-        Attempt, AttemptId, Before, Comm, Credentials, Degradation, End, Ended, Event, Family,
-        Local, LossReason, Lost, MissingHook, Op, Options, Outcome, OutcomeOf, Proto, Requested,
-        SocketBefore, Stages, Start, Summary, Time, Via,
+        Attempt, AttemptId, Before, Cgroup, Comm, Container, Credentials, Degradation, End, Ended,
+        Event, Family, IfName, Local, LossReason, Lost, MissingHook, Op, Options, Outcome,
+        OutcomeOf, Process, Proto, Requested, Runtime, SocketBefore, Stages, Start, Summary, Time,
+        Via,
     },
     output::json,
     source::Kind,
@@ -255,6 +257,15 @@ fn values_of_every_field_are_documented() {
     ];
     let names = vias.map(Via::name).into_iter().chain(options().names());
     let names = names.chain(losses.map(LossReason::name));
+    let runtimes = [
+        Runtime::Docker,
+        Runtime::Containerd,
+        Runtime::CriO,
+        Runtime::Podman,
+        Runtime::Lxc,
+        Runtime::SystemdNspawn,
+    ];
+    let names = names.chain(runtimes.map(Runtime::name));
     for name in names.chain([Op::Bind, Op::Connect, Op::Listen].map(Op::name)) {
         assert!(text.contains(&format!("`\"{name}\"`")), "{name}");
     }
@@ -267,6 +278,7 @@ fn fields_of_nested_objects_are_documented() {
     assert_eq!(keys(&start["missing"][0]), documented("A missing hook"));
     assert_eq!(keys(&start["degradations"][0]), documented("A degradation"));
     let attempt = as_json(&Event::Attempt(attempt()));
+    assert_eq!(keys(&attempt["container"]), documented("A container"));
     assert_eq!(keys(&attempt["stages"]), documented("Stages"));
     assert_eq!(keys(&attempt["before"]), documented("Before"));
 }
@@ -379,6 +391,10 @@ fn attempt() -> Attempt {
         tid: 7,
         ppid: Some(1),
         comm: Comm::new(*b"nc\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+        process: Some(Arc::new(Process {
+            exe: Some("/usr/bin/nc".into()),
+            cmdline: Some(["nc".to_owned()].into()),
+        })),
         uid: 1000,
         euid: Some(1000),
         gid: 1000,
@@ -394,8 +410,21 @@ fn attempt() -> Attempt {
         latency: Some(Duration::from_micros(1)),
         netns: Some(1),
         cgroup_id: 1,
+        cgroup: Some(Arc::new(cgroup())),
         ifindex: Some(1),
+        ifname: IfName::new(b"lo"),
         options: Some(options()),
+    }
+}
+
+fn cgroup() -> Cgroup {
+    Cgroup {
+        path: "/".to_owned(),
+        unit: Some("nc.service".to_owned()),
+        container: Some(Container {
+            runtime: Some(Runtime::Docker),
+            id: "0".repeat(64),
+        }),
     }
 }
 

@@ -86,6 +86,8 @@ pub(crate) struct Attempt {
     pub(crate) tid: u32,
     pub(crate) ppid: Option<u32>,
     pub(crate) comm: String,
+    exe: Option<String>,
+    cmdline: Option<Vec<String>>,
     pub(crate) uid: u32,
     pub(crate) euid: Option<u32>,
     pub(crate) gid: u32,
@@ -105,7 +107,11 @@ pub(crate) struct Attempt {
     pub(crate) latency_ns: Option<u64>,
     pub(crate) netns: Option<u64>,
     cgroup_id: Option<u64>,
+    cgroup: Option<String>,
+    container: Option<Container>,
+    unit: Option<String>,
     ifindex: Option<u32>,
+    ifname: Option<String>,
     pub(crate) options: Option<Vec<String>>,
     effective_addr: Option<IpAddr>,
     effective_port: Option<u16>,
@@ -116,6 +122,17 @@ pub(crate) struct Attempt {
     seccomp: bool,
     stages: Option<Stages>,
     before: Option<Before>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+struct Container {
+    runtime: Option<String>,
+    id: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     (
         "main",
         &[
@@ -29,8 +29,23 @@ const LAYERS: [(&str, &[&str]); 14] = [
     (
         "pipeline",
         &[
-            "sink", "output", "support", "source", "process", "sockets", "config", "filter",
-            "explain", "event", "errno", "addr", "users", "ready",
+            "sink",
+            "output",
+            "support",
+            "source",
+            "cgroup",
+            "process",
+            "interface",
+            "sockets",
+            "config",
+            "cli",
+            "filter",
+            "explain",
+            "event",
+            "errno",
+            "addr",
+            "users",
+            "ready",
         ],
     ),
     (
@@ -49,7 +64,10 @@ const LAYERS: [(&str, &[&str]); 14] = [
     // It reports what the sources can do here; they do not ask it.
     ("support", &["source", "event", "errno", "addr"]),
     ("source", &["filter", "event", "errno", "addr", "ready"]),
+    // Whose cgroup it is, is the question whether the process is still the same.
+    ("cgroup", &["process", "event", "errno", "addr"]),
     ("process", &["event", "errno", "addr"]),
+    ("interface", &["event", "errno", "addr"]),
     ("sockets", &["event", "errno", "addr"]),
     (
         "config",

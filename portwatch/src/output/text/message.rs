@@ -11,6 +11,9 @@ use crate::{
     output::sanitize::escape_prose_into,
 };
 
+/// include/uapi/asm-generic/errno.h
+const EINPROGRESS: u16 = 115;
+
 /// What is being watched, by what means, and what those cannot see: lines for standard error,
 /// each with its line feed.
 pub fn start_message(start: &Start) -> String {
@@ -97,6 +100,8 @@ fn write_summary(text: &mut String, summary: &Summary) -> fmt::Result {
     }
     let mut errnos: Vec<_> = errnos
         .iter()
+        // Counted above as what it is: pending.
+        .filter(|(errno, _)| errno.number() != EINPROGRESS)
         .map(|(errno, count)| (errno, *count))
         .collect();
     // Stable: errors of the same count stay in the order of their numbers.

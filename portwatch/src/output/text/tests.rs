@@ -44,7 +44,7 @@ fn attempt() -> Attempt {
         latency: Some(Duration::from_micros(40)),
         netns: Some(4_026_531_840),
         cgroup_id: 1,
-        ..crate::filter::tests::attempt()
+        ..crate::event::sample::attempt()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use aya::{Btf, Endianness};
 
-use crate::source::btf::{self, KIND_FWD, MAGIC};
+use crate::source::btf::{Function, KIND_FWD, MAGIC};
 
 const VERSION: u8 = 1;
 const HEADER: u32 = 24;
@@ -14,12 +14,11 @@ const HEADER: u32 = 24;
 const TYPE: usize = 12;
 
 /// Type information for `aya`, in which the functions have the places that the kernel gives them.
-pub(super) fn places(kernel: &btf::Btf<'_>) -> anyhow::Result<Btf> {
-    Ok(Btf::parse(&cut_down(kernel)?, Endianness::default())?)
+pub(super) fn places(functions: Vec<Function>) -> anyhow::Result<Btf> {
+    Ok(Btf::parse(&cut_down(functions)?, Endianness::default())?)
 }
 
-fn cut_down(kernel: &btf::Btf<'_>) -> anyhow::Result<Vec<u8>> {
-    let mut functions = kernel.functions().to_vec();
+fn cut_down(mut functions: Vec<Function>) -> anyhow::Result<Vec<u8>> {
     functions.sort_by_key(|function| function.id);
     let last = functions.last().map_or(0, |function| function.id);
     let mut types = Vec::with_capacity(last as usize * TYPE);
@@ -59,6 +58,7 @@ fn blob(types: &[u8], strings: &[u8]) -> anyhow::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::btf;
 
     #[test]
     fn functions_keep_their_places() {
@@ -69,9 +69,9 @@ mod tests {
         };
         let kernel = btf::Btf::parse(&data, &[], NAMES).unwrap();
         assert_eq!(kernel.functions().len(), NAMES.len());
-        let cut = cut_down(&kernel).unwrap();
+        let cut = cut_down(kernel.functions().to_vec()).unwrap();
         let cut = btf::Btf::parse(&cut, &[], NAMES).unwrap();
         assert_eq!(cut.functions(), kernel.functions());
-        assert!(places(&kernel).is_ok());
+        assert!(places(kernel.functions().to_vec()).is_ok());
     }
 }

@@ -28,20 +28,69 @@ const LOG_RING: &str = "AYA_LOGS";
 /// Shown by kernels that take kprobes through perf_event_open() (kernel/events/core.c).
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 
-/// The programs of `kind`, loaded and attached.
-pub(super) fn attached(kind: Kind, request: &Request) -> anyhow::Result<(Ebpf, Attached)> {
-    let hooks = wanted(kind, request);
-    ensure_possible(kind, &hooks)?;
-    let kernel = Kernel::learn(kind, &hooks)?;
-    let settings = Settings {
-        offsets: kernel.offsets,
-        kernel: request.kernel_threads.into(),
-        protocol_hooks: (kind != Kind::Tracepoint).into(),
-        seccomp: (kind == Kind::Fexit && request.seccomp).into(),
-    };
-    let mut programs = load(&settings, request)?;
-    let attached = attach_all(&mut programs, &hooks, kernel.functions.as_ref())?;
-    Ok((programs, attached))
+/// Loads sources, one after the other until one works.
+///
+/// aya reads all of the kernel's type information as it makes its loader, wanted or not, so
+/// there is one for all attempts.
+pub struct Loader(EbpfLoader<'static>);
+
+impl Loader {
+    pub fn new() -> Self {
+        Self(EbpfLoader::new())
+    }
+
+    /// The programs of `kind`, loaded and attached.
+    pub(super) fn attach(
+        &mut self,
+        kind: Kind,
+        request: &Request,
+    ) -> anyhow::Result<(Ebpf, Attached)> {
+        let hooks = wanted(kind, request);
+        ensure_possible(kind, &hooks)?;
+        let kernel = Kernel::learn(kind, &hooks)?;
+        let settings = Settings {
+            offsets: kernel.offsets,
+            kernel: request.kernel_threads.into(),
+            protocol_hooks: (kind != Kind::Tracepoint).into(),
+            seccomp: (kind == Kind::Fexit && request.seccomp).into(),
+        };
+        let mut programs = self.load(settings, request)?;
+        let attached = attach_all(&mut programs, &hooks, kernel.functions.as_ref())?;
+        Ok((programs, attached))
+    }
+
+    fn load(&mut self, settings: Settings, request: &Request) -> anyhow::Result<Ebpf> {
+        let Self(loader) = self;
+        let level = request.diagnostics.map_or(0, |level| level as u8);
+        let passed = if settings.seccomp == 0 {
+            1
+        } else {
+            settings::INFLIGHT_ENTRIES
+        };
+        // They outlive the loader, which keeps references to them: two small values a source.
+        let settings: &'static Settings = Box::leak(Box::new(settings));
+        let level: &'static u8 = Box::leak(Box::new(level));
+        // The programs have no CO-RE relocations: their offsets come with the settings.
+        loader.btf(None);
+        loader.override_global(settings::SETTINGS, settings, true);
+        loader.override_global(aya_log::LEVEL, level, false);
+        loader.map_max_entries(settings::PASSED, passed);
+        if request.diagnostics.is_none() {
+            loader.map_max_entries(LOG_RING, LOG_RING_UNUSED);
+        }
+        loader.load(PROGRAMS).context("the kernel refuses the maps")
+    }
+}
+
+/// Gives back the memory that the type information took: the allocator would keep it for
+/// another such need, which does not come.
+#[expect(unsafe_code, reason = "the C library has no safe name for it")]
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes a number and touches only memory that nobody holds.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 fn wanted(kind: Kind, request: &Request) -> Vec<&'static Hook> {
@@ -87,42 +136,31 @@ impl Kernel {
                 functions: None,
             });
         }
-        let data = std::fs::read(btf::VMLINUX).with_context(|| {
-            format!("this kernel shows no type information in {}", btf::VMLINUX)
-        })?;
         let mut names: Vec<_> = hooks
             .iter()
             .filter_map(|hook| hook.attach.btf_name())
             .collect();
         names.sort_unstable();
         names.dedup();
-        let kernel = btf::Btf::parse(&data, offsets::STRUCTS, &names)
-            .context("the kernel's type information cannot be read")?;
+        let (offsets, functions) = read_types(&names)?;
         Ok(Self {
-            offsets: offsets::resolve(&kernel)?,
+            offsets,
             functions: if names.is_empty() {
                 None
             } else {
-                Some(functions::places(&kernel)?)
+                Some(functions::places(functions)?)
             },
         })
     }
 }
 
-fn load(settings: &Settings, request: &Request) -> anyhow::Result<Ebpf> {
-    let level = request.diagnostics.map_or(0, |level| level as u8);
-    let mut loader = EbpfLoader::new();
-    // The programs have no CO-RE relocations: their offsets come with the settings.
-    loader.btf(None);
-    loader.override_global(settings::SETTINGS, settings, true);
-    loader.override_global(aya_log::LEVEL, &level, false);
-    if request.diagnostics.is_none() {
-        loader.map_max_entries(LOG_RING, LOG_RING_UNUSED);
-    }
-    if settings.seccomp == 0 {
-        loader.map_max_entries(settings::PASSED, 1);
-    }
-    loader.load(PROGRAMS).context("the kernel refuses the maps")
+/// Reads the kernel's type information, megabytes of it, and keeps the few facts of interest.
+fn read_types(names: &[&'static str]) -> anyhow::Result<(Offsets, Vec<btf::Function>)> {
+    let data = std::fs::read(btf::VMLINUX)
+        .with_context(|| format!("this kernel shows no type information in {}", btf::VMLINUX))?;
+    let kernel = btf::Btf::parse(&data, offsets::STRUCTS, names)
+        .context("the kernel's type information cannot be read")?;
+    Ok((offsets::resolve(&kernel)?, kernel.functions().to_vec()))
 }
 
 pub(super) fn take(programs: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps::Map> {

@@ -81,10 +81,15 @@ fn an_open_tracefs_asks_for_nothing() {
 }
 
 #[test]
-fn mounting_tracefs_takes_sys_admin() {
+fn mounting_tracefs_takes_sys_admin_which_the_best_source_does_without() {
     let mut unmounted = grants(&TRACING);
     unmounted.tracefs = Tracefs::Unmounted;
-    assert_eq!(certain(&unmounted), Some(vec!["CAP_SYS_ADMIN"]));
+    assert_eq!(certain(&unmounted), None);
+    let refused = MissingPrivileges::likely(&unmounted, command()).unwrap();
+    assert_eq!(
+        refused.missing().first().map(|missing| missing.name()),
+        Some("CAP_SYS_ADMIN")
+    );
 }
 
 #[test]
