@@ -93,10 +93,9 @@ impl Inflight {
     /// Opens a record for the current thread, in the place of any that was left behind.
     #[inline(always)]
     pub(crate) fn create(op: u8, via: u8, owner: Owner) -> Option<&'static mut Self> {
-        if INFLIGHT
-            .insert(task::key(), &BLANK, BPF_ANY.into())
-            .is_err()
-        {
+        // By reference: a copy would not fit the stack.
+        let blank: &Self = &BLANK;
+        if INFLIGHT.insert(task::key(), blank, BPF_ANY.into()).is_err() {
             count_loss(loss::INFLIGHT_FULL);
             return None;
         }
@@ -164,8 +163,9 @@ pub(crate) fn emit<M: CurrentTask>(write: impl FnOnce(&mut Attempt)) {
     };
     let words = entry.as_mut_ptr().cast::<u64>();
     for word in 0..WORDS {
+        let word = words.wrapping_add(word);
         // SAFETY: the record is that many words long, and aligned as they are.
-        unsafe { words.add(word).write(0) };
+        unsafe { word.write(0) };
     }
     // SAFETY: all of it was written just now.
     let attempt = unsafe { entry.assume_init_mut() };
@@ -267,7 +267,7 @@ fn is_internet(attempt: &Attempt) -> bool {
     }
     let len = attempt.sockaddr_len;
     // A negative length is refused, but the address it came with was read.
-    let readable = attempt.known & known::SOCKADDR != 0 && (len < 0 || len >= 2);
+    let readable = attempt.known & known::SOCKADDR != 0 && !(0..2).contains(&len);
     match u16::from_ne_bytes([attempt.sockaddr[0], attempt.sockaddr[1]]) {
         AF_INET | AF_INET6 if readable => true,
         family if readable && family != AF_UNSPEC => {

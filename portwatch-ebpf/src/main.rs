@@ -6,6 +6,20 @@
 //! read what it is about, by way of [`memory`]; [`maps`] is what userspace sees.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "the verifier follows typed pointers and known values within one function"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "registers are 64 bits wide, what they hold is not; a check would cost a branch"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the macros hand a hook its context by value"
+)]
 
 mod attempt;
 mod bracket;

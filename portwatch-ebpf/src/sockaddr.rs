@@ -39,11 +39,14 @@ pub(crate) fn copy_kernel(to: &mut [u8; SOCKADDR_LEN], from: u64, len: i32) -> b
 #[inline(always)]
 pub(crate) fn may_be_internet(from: u64, len: i32) -> bool {
     let mut start = [0; SOCKADDR_LEN];
-    !copy_user(&mut start, from, if len < 0 || len > 2 { 2 } else { len })
-        || matches!(
-            u16::from_ne_bytes([start[0], start[1]]),
-            AF_UNSPEC | AF_INET | AF_INET6
-        )
+    !copy_user(
+        &mut start,
+        from,
+        if (0..=2).contains(&len) { len } else { 2 },
+    ) || matches!(
+        u16::from_ne_bytes([start[0], start[1]]),
+        AF_UNSPEC | AF_INET | AF_INET6
+    )
 }
 
 const AF_UNSPEC: u16 = 0;

@@ -41,6 +41,7 @@ pub enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(next_help_heading = "Filters (all that are given must hold)")]
 pub struct Watch {
     /// Only these processes; repeat or separate by commas

@@ -9,6 +9,7 @@ use crate::{
 };
 
 /// Everything that watching needs to know.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Clone, Debug)]
 pub struct Config {
     pub filter: Filter,

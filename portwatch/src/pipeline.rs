@@ -387,7 +387,7 @@ impl ReaderGone {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -156,7 +156,7 @@ pub fn open(request: &Request) -> Result<Opened, NoSource> {
         Choice::Auto => Kind::ALL.to_vec(),
         Choice::Only(kind) => vec![kind],
     };
-    let mut loader = ebpf::Loader::new();
+    let mut loader = ebpf::Loader::default();
     let mut tried = Vec::new();
     let mut refused = false;
     for kind in kinds {

@@ -12,8 +12,11 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 
 mod kernel {
+    pub(crate) mod cgroup_bpf;
     pub(crate) mod compare;
+    pub(crate) mod compat;
     pub(crate) mod driver;
+    pub(crate) mod knowledge;
     pub(crate) mod portwatch;
     pub(crate) mod process;
     pub(crate) mod record;
@@ -22,6 +25,7 @@ mod kernel {
     pub(crate) mod sys;
     pub(crate) mod trials;
     pub(crate) mod truth;
+    pub(crate) mod uring;
     pub(crate) mod workload;
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The types here are the format; those in [`crate::event`] may change without it.
 
+mod value;
+
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -10,7 +12,7 @@ use std::{
     path::Path,
 };
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::{
     errno::Errno,
@@ -41,7 +43,7 @@ fn line<W: Write>(out: &mut W, value: &impl Serialize) -> io::Result<()> {
 struct Start<'a> {
     v: u8,
     kind: &'static str,
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "value::rfc3339")]
     time: Time,
     backend: &'static str,
     hooks: &'a [String],
@@ -108,7 +110,7 @@ struct Attempt<'a> {
     v: u8,
     kind: &'static str,
     seq: u64,
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "value::rfc3339")]
     time: Time,
     op: &'static str,
     via: Option<&'static str>,
@@ -127,7 +129,7 @@ struct Attempt<'a> {
     family: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     family_number: Option<u16>,
-    #[serde(serialize_with = "proto")]
+    #[serde(serialize_with = "value::proto")]
     proto: Option<Proto>,
     addr: Option<IpAddr>,
     port: Option<u16>,
@@ -141,7 +143,10 @@ struct Attempt<'a> {
     local_port: Option<u16>,
     fd: Option<i32>,
     ret: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "errno")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "value::errno"
+    )]
     errno: Option<Errno>,
     outcome: &'static str,
     latency_ns: Option<u64>,
@@ -157,26 +162,18 @@ struct Attempt<'a> {
     ifindex: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ifname: Option<Cow<'a, str>>,
-    #[serde(serialize_with = "options")]
+    #[serde(serialize_with = "value::options")]
     options: Option<event::Options>,
     #[serde(skip_serializing_if = "Option::is_none")]
     privileged: Option<bool>,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "value::is_false")]
     repeat: bool,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "value::is_false")]
     seccomp: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stages: Option<Stages>,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<Before>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference to the field"
-)]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 #[derive(Serialize)]
@@ -246,7 +243,7 @@ struct Before {
     net_user_ns: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_ns: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "value::hex")]
     cap_effective: Option<u64>,
 }
 
@@ -268,14 +265,6 @@ impl Before {
             user_ns: credentials.map(|held| held.user_ns),
             cap_effective: credentials.map(|held| held.cap_effective),
         })
-    }
-}
-
-/// As /proc/PID/status has it.
-fn hex<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(&format_args!("{value:016x}")),
-        None => serializer.serialize_none(),
     }
 }
 
@@ -355,10 +344,13 @@ struct OutcomeOf {
     kind: &'static str,
     /// Of the attempt
     seq: u64,
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "value::rfc3339")]
     time: Time,
     ret: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "errno")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "value::errno"
+    )]
     errno: Option<Errno>,
     outcome: &'static str,
     latency_ns: u64,
@@ -399,7 +391,7 @@ impl OutcomeOf {
 struct Lost {
     v: u8,
     kind: &'static str,
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "value::rfc3339")]
     time: Time,
     count: u64,
     reason: &'static str,
@@ -429,7 +421,7 @@ impl Lost {
 struct Summary {
     v: u8,
     kind: &'static str,
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "value::rfc3339")]
     time: Time,
     run_time_ns: u64,
     /// By operation and outcome, zeros included
@@ -480,41 +472,6 @@ impl Summary {
                 .map(|(&reason, &count)| (LossReason::name(reason), count))
                 .collect(),
         }
-    }
-}
-
-fn rfc3339<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
-    match jiff::Timestamp::from_nanosecond(i128::from(time.0)) {
-        Ok(time) => serializer.collect_str(&format_args!("{time:.9}")),
-        Err(_) => serializer.serialize_none(),
-    }
-}
-
-fn proto<S: Serializer>(proto: &Option<Proto>, serializer: S) -> Result<S::Ok, S::Error> {
-    match proto.map(|proto| (proto.name(), proto)) {
-        Some((Some(name), _)) => serializer.serialize_str(name),
-        // A protocol without a name is shown by its number: `proto-99`.
-        Some((None, Proto::Ip(number))) => serializer.collect_str(&format_args!("proto-{number}")),
-        Some((None, Proto::Raw)) | None => serializer.serialize_none(),
-    }
-}
-
-#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-fn errno<S: Serializer>(errno: &Option<Errno>, serializer: S) -> Result<S::Ok, S::Error> {
-    match errno {
-        Some(errno) => serializer.collect_str(errno),
-        None => serializer.serialize_none(),
-    }
-}
-
-#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-fn options<S: Serializer>(
-    options: &Option<event::Options>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match options {
-        Some(options) => serializer.collect_seq(options.names()),
-        None => serializer.serialize_none(),
     }
 }
 

@@ -91,7 +91,7 @@ impl Field {
 struct Type<'a> {
     name: u32,
     info: u32,
-    size_or_type: u32,
+    size_or_id: u32,
     rest: &'a [u8],
 }
 
@@ -186,7 +186,7 @@ impl<'a> Btf<'a> {
         let mut found = Type {
             name: u32_at(self.types, at)?,
             info: u32_at(self.types, at + 4)?,
-            size_or_type: u32_at(self.types, at + 8)?,
+            size_or_id: u32_at(self.types, at + 8)?,
             rest: &[],
         };
         let from = at + TYPE_HEADER;
@@ -297,7 +297,7 @@ impl<'a> Btf<'a> {
             let found = self.by_id(id)?;
             match found.kind() {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
-                    id = found.size_or_type
+                    id = found.size_or_id;
                 }
                 _ => return Some(id),
             }
@@ -310,9 +310,7 @@ impl<'a> Btf<'a> {
         let found = self.by_id(self.resolve(id)?)?;
         match found.kind() {
             KIND_PTR => u32::try_from(size_of::<usize>()).ok(),
-            KIND_INT | KIND_STRUCT | KIND_UNION | KIND_ENUM | KIND_ENUM64 => {
-                Some(found.size_or_type)
-            }
+            KIND_INT | KIND_STRUCT | KIND_UNION | KIND_ENUM | KIND_ENUM64 => Some(found.size_or_id),
             _ => None,
         }
     }
@@ -410,7 +408,7 @@ mod tests {
             &[
                 ("whole", 1, 0),
                 ("low", 1, 4 << 24 | 32),
-                ("high", 1, 1 << 24 | 36),
+                ("high", 1, 1 << 24 | 0x24),
             ],
         ); // 3
         blob.words(&[0, KIND_CONST << 24, 3]); // 4

@@ -6,6 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::{
     driver::Done,
+    knowledge::{Field, Knows, knows, sees},
     record::Attempt,
     source::Source,
     stream::Stream,
@@ -15,81 +16,15 @@ use super::{
 
 /// How far portwatch's clock may be from the workload's, in nanoseconds.
 const CLOCK_SLACK: i64 = 10_000_000;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    Op,
-    Via,
-    Tid,
-    Ppid,
-    Comm,
-    Uid,
-    Euid,
-    Gid,
-    User,
-    Family,
-    FamilyNumber,
-    Proto,
-    Addr,
-    Port,
-    ScopeId,
-    LocalAddr,
-    LocalPort,
-    Fd,
-    Ret,
-    Errno,
-    Netns,
-    Options,
-    Privileged,
-    Repeat,
-    Latency,
-}
-
-#[derive(PartialEq, Eq)]
-enum Knows {
-    /// It is what it was.
-    Always,
-    /// It is what it was, if all stayed as it was until the event was written; else it may be null.
-    WhileItLasts,
-    /// It is what it was, or null.
-    Perhaps,
-}
-
-/// What a source can know, by its nature.
-fn knows(source: Source, field: Field) -> Knows {
-    use Field as F;
-    match source {
-        // What is seen at its return only took a time that nobody knows.
-        Source::Fexit if field == F::Latency => Knows::Perhaps,
-        Source::Kprobe if matches!(field, F::Privileged | F::Repeat) => Knows::Perhaps,
-        Source::Tracepoint => match field {
-            // A system call has only numbers; what they stand for is looked up afterwards.
-            F::Proto
-            | F::LocalAddr
-            | F::LocalPort
-            | F::Netns
-            | F::Options
-            | F::Euid
-            | F::User
-            | F::Ppid => Knows::WhileItLasts,
-            F::Privileged | F::Repeat => Knows::Perhaps,
-            _ => Knows::Always,
-        },
-        Source::Fexit | Source::Kprobe => Knows::Always,
-    }
-}
-
-/// Whether a source has hooks for it at all.
-fn sees(source: Source, op: Op) -> bool {
-    source == Source::Fexit || op != Op::Listen
-}
+/// Interrupted by a signal, before that is made EINTR or a new call (include/linux/errno.h).
+pub(crate) const ERESTARTSYS: i32 = 512;
 
 /// Exactly the attempts of the workload were reported, in their order.
 ///
 /// Between threads there is no order; each thread's attempts are compared by themselves.
 pub(crate) fn same_attempts(source: Source, done: &Done, stream: &Stream) -> Result<()> {
     let mut truths: Vec<&Truth> = done.truths.iter().collect();
-    truths.retain(|truth| sees(source, truth.op));
+    truths.retain(|truth| sees(stream, truth));
     let mut reported: Vec<&Attempt> = stream.of(done.pid).collect();
     truths.sort_by_key(|truth| truth.caller.tid);
     reported.sort_by_key(|attempt| attempt.tid);
@@ -145,11 +80,12 @@ fn made(truth: &Truth) -> String {
         port,
         ret,
         fd,
+        via,
         caller,
         ..
     } = truth;
     format!(
-        "{op} fd {fd} to {addr:?} port {port:?} by {} returned {ret} ({case})",
+        "{op} by {via} fd {fd:?} to {addr:?} port {port:?} by {} returned {ret:?} ({case})",
         caller.tid
     )
 }
@@ -188,6 +124,9 @@ impl Row {
     }
 
     fn is_right(&self, source: Source, truth: &Truth) -> bool {
+        if knows(source, truth, self.field) == Knows::Never {
+            return self.reported.is_none();
+        }
         self.reported == self.truth
             || (self.reported.is_none() && self.may_be_null(source, truth))
             || self.was_passing(truth)
@@ -203,18 +142,18 @@ impl Row {
             Field::LocalPort => socket.local_port == Some(0),
             _ => false,
         };
-        is_lost && truth.op == Op::Connect && truth.ret != 0
+        is_lost && truth.op == Op::Connect && truth.ret != Some(0)
     }
 
     fn may_be_null(&self, source: Source, truth: &Truth) -> bool {
         let knowledge = match truth.socket.as_ref() {
             Some(socket) if self.is_out_of_reach(socket) => Knows::Perhaps,
-            _ => knows(source, self.field),
+            _ => knows(source, truth, self.field),
         };
         match knowledge {
             Knows::Always => false,
             Knows::WhileItLasts => !truth.settled,
-            Knows::Perhaps => true,
+            Knows::Perhaps | Knows::Never => true,
         }
     }
 
@@ -232,6 +171,7 @@ fn rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
     let mut rows = caller_rows(&truth.caller, attempt);
     rows.extend(call_rows(truth, attempt));
     rows.extend(socket_rows(truth, attempt));
+    rows.extend(verdict_rows(truth, attempt));
     rows
 }
 
@@ -251,30 +191,40 @@ fn caller_rows(caller: &Caller, attempt: &Attempt) -> Vec<Row> {
 fn call_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
     let family = truth.family.as_ref();
     let number = truth.family_number;
-    let errno = errno_name(truth.ret);
+    let errno = truth.ret.and_then(errno_name);
     vec![
         Row::new(Field::Op, Some(truth.op), Some(attempt.op)),
-        Row::new(Field::Via, Some("syscall"), attempt.via.as_ref()),
+        Row::new(Field::Via, Some(&truth.via), attempt.via.as_ref()),
         Row::new(Field::Family, family, attempt.family.as_ref()),
         Row::new(Field::FamilyNumber, number, attempt.family_number),
         Row::new(Field::Addr, truth.addr, attempt.addr),
         Row::new(Field::Port, truth.port, attempt.port),
         Row::new(Field::ScopeId, truth.scope_id, attempt.scope_id),
-        Row::new(Field::Fd, Some(truth.fd), attempt.fd),
-        Row::new(Field::Ret, Some(truth.ret), attempt.ret),
+        Row::new(Field::Fd, truth.fd, attempt.fd),
+        Row::new(Field::Ret, truth.ret, attempt.ret),
         Row::new(Field::Errno, errno, attempt.errno.as_ref()),
+    ]
+}
+
+/// What stations on the way said, or changed. Not every workload knows the stations.
+fn verdict_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
+    let changed = truth.effective;
+    let stages = attempt.stages();
+    let passed = truth.stages.clone().or_else(|| stages.clone());
+    let (addr, port) = (attempt.effective_addr, attempt.effective_port);
+    vec![
+        Row::new(Field::EffectiveAddr, changed.map(|it| it.ip()), addr),
+        Row::new(Field::EffectivePort, changed.map(|it| it.port()), port),
         Row::new(Field::Privileged, truth.privileged, attempt.privileged),
-        Row::new(
-            Field::Repeat,
-            repeated(truth.repeat),
-            repeated(attempt.repeat),
-        ),
+        Row::new(Field::Repeat, said(truth.repeat), said(attempt.repeat)),
+        Row::new(Field::Seccomp, said(truth.seccomp), said(attempt.seccomp)),
+        Row::new(Field::Stages, passed, stages),
     ]
 }
 
 /// What is not said is either not so or not known.
-fn repeated(repeat: bool) -> Option<&'static str> {
-    repeat.then_some("repeat")
+fn said(is_so: bool) -> Option<&'static str> {
+    is_so.then_some("true")
 }
 
 fn socket_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
@@ -314,7 +264,7 @@ fn wrong_latency(source: Source, truth: &Truth, attempt: &Attempt) -> Option<Str
     let most = (truth.ended - truth.began + CLOCK_SLACK).cast_unsigned();
     let is_right = match attempt.latency_ns {
         Some(latency) => (1..=most).contains(&latency),
-        None => knows(source, Field::Latency) == Knows::Perhaps,
+        None => knows(source, truth, Field::Latency) != Knows::Always,
     };
     (!is_right).then(|| format!("Latency is {:?}, was at most {most}", attempt.latency_ns))
 }
@@ -333,9 +283,12 @@ fn errno_name(ret: i32) -> Option<String> {
         libc::EFAULT => "EFAULT",
         libc::EINPROGRESS => "EINPROGRESS",
         libc::EINVAL => "EINVAL",
+        libc::EINTR => "EINTR",
         libc::EISCONN => "EISCONN",
         libc::ENETUNREACH => "ENETUNREACH",
         libc::ENOTSOCK => "ENOTSOCK",
+        libc::EPERM => "EPERM",
+        ERESTARTSYS => "E512",
         other => return Some(format!("error {other}, which no test provokes")),
     };
     Some(name.to_owned())

@@ -1,13 +1,16 @@
 //! A workload as a child process: this test binary again, told to be one.
 
 use std::{
+    fmt,
     io::{BufReader, Write as _},
     process::{ChildStdin, ChildStdout, Command},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
 
 use super::{
+    knowledge::sees,
     portwatch::Portwatch,
     process::{Process, next_line},
     sys,
@@ -48,7 +51,20 @@ pub(crate) struct Done {
     pub(crate) skipped: Vec<String>,
     /// Attempts without a truth of their own
     pub(crate) total: u64,
+    killed: bool,
 }
+
+/// What a trial needs that this machine does not have.
+#[derive(Debug)]
+pub(crate) struct Impossible(pub(crate) String);
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Impossible {}
 
 impl Workload {
     pub(crate) fn prepare(name: &str, pace: Pace) -> Result<Self> {
@@ -87,28 +103,12 @@ impl Workload {
         };
         self.answer()?;
         while let Some(line) = next_line(&mut self.stdout)? {
-            match serde_json::from_str(&line)? {
-                Line::Attempt(truth) => done.truths.push(*truth),
-                Line::Skipped { what, why } => done.skipped.push(format!("{what}: {why}")),
-                Line::Total(total) => done.total += total,
-                Line::Settle => {
-                    for portwatch in &mut *portwatches {
-                        portwatch
-                            .wait_for(done.pid, done.truths.len())
-                            .with_context(|| last_case(&done))?;
-                    }
-                    self.answer()?;
-                }
-                Line::LowerPortStart(port) => {
-                    sys::in_netns_of(done.pid, || lower_port_start(port))?;
-                    self.answer()?;
-                }
-                Line::Ready => bail!("the workload was ready already"),
-            }
+            self.take(serde_json::from_str(&line)?, &mut done, portwatches)?;
         }
+        let code = if done.killed { 128 + libc::SIGKILL } else { 0 };
         self.process
             .wait()?
-            .expect_code(0)
+            .expect_code(code)
             .context("the workload failed")?;
         ensure!(
             !done.truths.is_empty() || done.total > 0,
@@ -117,11 +117,53 @@ impl Workload {
         Ok(done)
     }
 
+    /// Does what a line of its output asks for.
+    fn take(
+        &mut self,
+        line: Line,
+        done: &mut Done,
+        portwatches: &mut [&mut Portwatch],
+    ) -> Result<()> {
+        match line {
+            Line::Attempt(truth) => done.truths.push(*truth),
+            Line::Skipped { what, why } => done.skipped.push(format!("{what}: {why}")),
+            Line::Total(total) => done.total += total,
+            Line::Settle => {
+                settle(done, portwatches)?;
+                self.answer()?;
+            }
+            Line::LowerPortStart(port) => {
+                sys::in_netns_of(done.pid, || lower_port_start(port))?;
+                self.answer()?;
+            }
+            Line::Impossible(why) => return Err(Impossible(why).into()),
+            Line::Kill => {
+                self.process.signal(Signal::KILL)?;
+                done.killed = true;
+            }
+            Line::Ready => bail!("the workload was ready already"),
+        }
+        Ok(())
+    }
+
     fn answer(&mut self) -> Result<()> {
         self.stdin
             .write_all(b"\n")
             .context("the workload does not listen")
     }
+}
+
+/// Waits until each has written all that it can see of what was done.
+fn settle(done: &Done, portwatches: &mut [&mut Portwatch]) -> Result<()> {
+    for portwatch in portwatches {
+        let truths = done.truths.iter();
+        let seen = truths.filter(|truth| sees(portwatch.stream(), truth));
+        let seen = seen.count();
+        portwatch
+            .wait_for(done.pid, seen)
+            .with_context(|| last_case(done))?;
+    }
+    Ok(())
 }
 
 fn last_case(done: &Done) -> String {

@@ -121,6 +121,11 @@ impl Portwatch {
         self.process.pid()
     }
 
+    /// What it has written so far.
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
     }

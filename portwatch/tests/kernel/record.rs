@@ -113,13 +113,13 @@ pub(crate) struct Attempt {
     ifindex: Option<u32>,
     ifname: Option<String>,
     pub(crate) options: Option<Vec<String>>,
-    effective_addr: Option<IpAddr>,
-    effective_port: Option<u16>,
+    pub(crate) effective_addr: Option<IpAddr>,
+    pub(crate) effective_port: Option<u16>,
     pub(crate) privileged: Option<bool>,
     #[serde(default)]
     pub(crate) repeat: bool,
     #[serde(default)]
-    seccomp: bool,
+    pub(crate) seccomp: bool,
     stages: Option<Stages>,
     before: Option<Before>,
 }
@@ -137,10 +137,6 @@ struct Container {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "fields are read to see that they are there, and of that type"
-)]
 struct Stages {
     lsm: Option<i32>,
     cgroup: Option<i32>,
@@ -249,6 +245,24 @@ impl Attempt {
             self.family
         );
         Ok(())
+    }
+}
+
+impl Attempt {
+    /// The stations that returned something, and what.
+    pub(crate) fn stages(&self) -> Option<String> {
+        let stages = self.stages.as_ref()?;
+        let all = [
+            ("lsm", stages.lsm),
+            ("cgroup", stages.cgroup),
+            ("operation", stages.operation),
+            ("get_port", stages.get_port),
+            ("connect", stages.connect),
+        ];
+        let said = all
+            .into_iter()
+            .filter_map(|(name, ret)| ret.map(|ret| format!("{name} {ret}")));
+        Some(said.collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::record::{Attempt, Counts, Ending, Lost, Start, Summary};
+use super::{
+    record::{Attempt, Counts, Ending, Lost, Start, Summary},
+    source::Source,
+};
 
 /// A whole stream, from "start" to "summary".
 #[derive(Debug, Default)]
@@ -77,6 +80,24 @@ impl Stream {
         self.outcomes
             .iter()
             .find(|outcome| outcome.seq == attempt.seq)
+    }
+
+    /// The source that it says it comes from.
+    pub(crate) fn source(&self) -> Source {
+        let backend = self.starts.first().map(|start| start.backend.as_str());
+        Source::ALL
+            .into_iter()
+            .find(|source| Some(source.name()) == backend)
+            .unwrap_or(Source::Tracepoint)
+    }
+
+    /// Whether it says that it watches for what seccomp denies.
+    pub(crate) fn watches_seccomp(&self) -> bool {
+        let hooks = self.starts.iter().flat_map(|start| &start.hooks);
+        self.source() == Source::Fexit
+            && hooks
+                .into_iter()
+                .any(|hook| hook == "tracepoint:syscalls:sys_exit_bind")
     }
 
     pub(crate) fn of(&self, pid: u32) -> impl Iterator<Item = &Attempt> {

@@ -1,7 +1,5 @@
 //! The trials: each runs once per source.
 
-use std::fmt;
-
 use anyhow::Result;
 use libtest_mimic::{Completion, Failed, Trial};
 
@@ -17,7 +15,7 @@ mod stop;
 
 use super::{
     compare::same_attempts,
-    driver::{Done, Pace, Workload},
+    driver::{Done, Impossible, Pace, Workload},
     portwatch,
     source::Source,
     stream::Stream,
@@ -135,18 +133,6 @@ fn run(source: Source, test: Test) -> Result<Completion> {
         },
     }
 }
-
-/// What a trial needs that this machine does not have.
-#[derive(Debug)]
-struct Impossible(String);
-
-impl fmt::Display for Impossible {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Impossible {}
 
 /// Watches a workload and compares: all of it was reported, and nothing was lost.
 fn exactly(source: Source, workload: &str, pace: Pace) -> Result<(Done, Stream)> {

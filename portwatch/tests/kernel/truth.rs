@@ -1,6 +1,9 @@
 //! What a workload says about itself: the truth that portwatch's events are compared with.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +43,10 @@ pub(crate) enum Line {
     },
     /// So many attempts were made without a line for each.
     Total(u64),
+    /// This machine cannot do what the workload is about, for that reason
+    Impossible(String),
+    /// Waits to be killed.
+    Kill,
 }
 
 /// One attempt as the one who made it knows it.
@@ -48,6 +55,8 @@ pub(crate) struct Truth {
     /// What it was to show
     pub(crate) case: String,
     pub(crate) op: Op,
+    /// How it came to the kernel, as portwatch says it
+    pub(crate) via: String,
     pub(crate) caller: Caller,
     /// Of the address that was passed, if it was readable
     pub(crate) family: Option<String>,
@@ -55,14 +64,23 @@ pub(crate) struct Truth {
     pub(crate) addr: Option<IpAddr>,
     pub(crate) port: Option<u16>,
     pub(crate) scope_id: Option<u32>,
-    pub(crate) fd: i32,
-    pub(crate) ret: i32,
+    /// `None` where no system call had it
+    pub(crate) fd: Option<i32>,
+    /// Of the kernel's function, which need not be what the caller is told; `None` where the call
+    /// goes on to something else
+    pub(crate) ret: Option<i32>,
     /// `None` where the descriptor is no internet socket
     pub(crate) socket: Option<Socket>,
     /// The socket was connecting already
     pub(crate) repeat: bool,
     /// Of a bind to a port: whether that needs a privilege
     pub(crate) privileged: Option<bool>,
+    /// What a cgroup BPF program made of the address
+    pub(crate) effective: Option<SocketAddr>,
+    /// Denied before the call was entered
+    pub(crate) seccomp: bool,
+    /// What each station returned: `"lsm -13"`; `None` where the workload does not know
+    pub(crate) stages: Option<String>,
     /// Unix time, nanoseconds
     pub(crate) began: i64,
     pub(crate) ended: i64,

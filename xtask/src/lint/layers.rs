@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     (
         "main",
         &[
@@ -40,6 +40,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "config",
             "cli",
             "filter",
+            "outcomes",
             "explain",
             "event",
             "errno",
@@ -75,6 +76,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ),
     ("cli", &["filter", "event", "errno", "addr"]),
     ("filter", &["event", "errno", "addr"]),
+    ("outcomes", &["event", "errno", "addr"]),
     ("explain", &["event", "errno", "addr"]),
     ("event", &["errno", "addr"]),
 ];

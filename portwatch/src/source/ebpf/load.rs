@@ -34,11 +34,13 @@ const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 /// there is one for all attempts.
 pub struct Loader(EbpfLoader<'static>);
 
-impl Loader {
-    pub fn new() -> Self {
+impl Default for Loader {
+    fn default() -> Self {
         Self(EbpfLoader::new())
     }
+}
 
+impl Loader {
     /// The programs of `kind`, loaded and attached.
     pub(super) fn attach(
         &mut self,

@@ -1,6 +1,7 @@
 //! Makes attempts and writes down what came of them.
 
 use std::{
+    fmt,
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::RawFd,
@@ -19,6 +20,16 @@ use super::socket::Socket;
 
 pub(super) struct Recorder {
     pace: Pace,
+}
+
+/// What is attempted.
+#[derive(Clone, Copy)]
+pub(super) struct Try<'a> {
+    /// What it is to show
+    pub(super) case: &'a str,
+    pub(super) op: Op,
+    pub(super) descriptor: Descriptor<'a>,
+    pub(super) address: Address,
 }
 
 /// What is passed as the address.
@@ -96,7 +107,8 @@ impl Recorder {
         )
     }
 
-    /// Makes one attempt and writes it down; an error if it did not end as the case needs it to.
+    /// Makes one attempt by a system call and writes it down; an error if it did not end as the
+    /// case needs it to.
     pub(super) fn attempt(
         &self,
         case: &str,
@@ -105,37 +117,83 @@ impl Recorder {
         address: Address,
         expected: i32,
     ) -> Result<()> {
+        let what = Try {
+            case,
+            op,
+            descriptor,
+            address,
+        };
+        self.write(self.measure(&what, expected, || address.pass(op, descriptor.fd()))?)
+    }
+
+    /// Makes one attempt in a way of its own: what came of it, for the one who knows the way to
+    /// complete and to write down.
+    pub(super) fn measure(
+        &self,
+        what: &Try<'_>,
+        expected: i32,
+        make: impl FnOnce() -> i32,
+    ) -> Result<Truth> {
+        let Try { case, op, .. } = what;
         let began = now();
-        let ret = address.pass(op, descriptor.fd());
+        let ret = make();
         let ended = now();
         ensure!(
             ret == expected,
             "{case}: {op} returned {ret}, the case needs {expected}"
         );
-        let truth = Truth {
+        self.truth(what, ret, began, ended)
+    }
+
+    /// What an attempt by a system call is, that returned that.
+    fn truth(&self, what: &Try<'_>, ret: i32, began: i64, ended: i64) -> Result<Truth> {
+        let &Try {
+            case,
+            op,
+            descriptor,
+            address,
+        } = what;
+        Ok(Truth {
             case: case.to_owned(),
             op,
+            via: "syscall".to_owned(),
             caller: caller()?,
             family: address.family(),
             family_number: address.other_family(),
             addr: address.readable().map(|ip| ip.ip()),
             port: address.readable().map(|ip| ip.port()),
             scope_id: None,
-            fd: descriptor.fd(),
-            ret,
+            fd: Some(descriptor.fd()),
+            ret: Some(ret),
             socket: descriptor.truth(address)?,
             repeat: op == Op::Connect && ret == -libc::EALREADY,
             privileged: privileged(op, address)?,
+            effective: None,
+            seccomp: false,
+            stages: None,
             began,
             ended,
             settled: self.pace == Pace::Stepwise,
-        };
-        say(&Line::Attempt(Box::new(truth)))?;
+        })
+    }
+
+    /// Writes an attempt down, and lets portwatch write it too.
+    pub(super) fn write(&self, truth: Truth) -> Result<()> {
+        self.note(truth)?;
         if self.pace == Pace::Stepwise {
             self.settle()
         } else {
             Ok(())
         }
+    }
+
+    /// Writes an attempt down without waiting for anybody.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever has no recorder has nobody to tell"
+    )]
+    pub(super) fn note(&self, truth: Truth) -> Result<()> {
+        say(&Line::Attempt(Box::new(truth)))
     }
 
     /// Waits until portwatch has written all attempts so far.
@@ -177,6 +235,11 @@ impl Recorder {
     }
 }
 
+/// Says that this machine cannot do what the workload is about.
+pub(super) fn impossible(why: impl fmt::Display) -> Result<()> {
+    say(&Line::Impossible(why.to_string()))
+}
+
 fn say(line: &Line) -> Result<()> {
     let mut text = serde_json::to_string(line)?;
     text.push('\n');
@@ -210,7 +273,7 @@ fn privileged(op: Op, address: Address) -> Result<Option<bool>> {
     Ok(Some(port < start.trim().parse()?))
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -1,0 +1,220 @@
+//! cgroup BPF programs by the `bpf()` system call, as systemd or Cilium attach them.
+
+use std::{
+    fs, io,
+    net::SocketAddrV4,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+// include/uapi/linux/bpf.h
+const PROG_LOAD: i32 = 5;
+const PROG_ATTACH: i32 = 8;
+const PROG_DETACH: i32 = 9;
+const TYPE_CGROUP_SOCK: u32 = 9;
+const TYPE_CGROUP_SOCK_ADDR: u32 = 18;
+/// `offsetof(struct bpf_sock_addr, user_ip4)`
+const USER_IP4: i16 = 4;
+/// `offsetof(struct bpf_sock_addr, user_port)`
+const USER_PORT: i16 = 24;
+
+/// Where a program stands: `enum bpf_attach_type`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hook {
+    Bind = 8,
+    Connect = 10,
+    PostBind = 12,
+}
+
+/// What a program does.
+#[derive(Clone, Copy)]
+pub(crate) enum Verdict {
+    Refuse,
+    /// Lets it pass, with another address
+    Rewrite(SocketAddrV4),
+}
+
+/// `struct bpf_insn`
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Instruction {
+    code: u8,
+    /// Destination in the lower half, source in the upper
+    registers: u8,
+    offset: i16,
+    immediate: i32,
+}
+
+impl Instruction {
+    /// `register = number`, 32 bits
+    const fn set(register: u8, number: i32) -> Self {
+        Self {
+            code: 0xb4,
+            registers: register,
+            offset: 0,
+            immediate: number,
+        }
+    }
+
+    /// `*(u32 *)(r1 + offset) = r2`
+    const fn store(offset: i16) -> Self {
+        Self {
+            code: 0x63,
+            registers: 0x21,
+            offset,
+            immediate: 0,
+        }
+    }
+
+    const EXIT: Self = Self {
+        code: 0x95,
+        registers: 0,
+        offset: 0,
+        immediate: 0,
+    };
+}
+
+impl Verdict {
+    fn program(self) -> Vec<Instruction> {
+        match self {
+            Self::Refuse => vec![Instruction::set(0, 0), Instruction::EXIT],
+            Self::Rewrite(address) => vec![
+                Instruction::set(2, i32::from_ne_bytes(address.ip().octets())),
+                Instruction::store(USER_IP4),
+                Instruction::set(2, u16::from_ne_bytes(address.port().to_be_bytes()).into()),
+                Instruction::store(USER_PORT),
+                Instruction::set(0, 1),
+                Instruction::EXIT,
+            ],
+        }
+    }
+}
+
+/// The part of `union bpf_attr` for loading a program
+#[repr(C)]
+#[derive(Default)]
+struct Load {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+}
+
+/// The part of `union bpf_attr` for attaching one
+#[repr(C)]
+struct Attach {
+    target: i32,
+    program: i32,
+    hook: u32,
+    flags: u32,
+}
+
+/// A cgroup that this process is in, until it is dropped.
+pub(crate) struct Cgroup {
+    path: PathBuf,
+    parent: PathBuf,
+}
+
+/// An attached program, until it is dropped.
+pub(crate) struct Attached {
+    cgroup: fs::File,
+    program: OwnedFd,
+    hook: Hook,
+}
+
+impl Cgroup {
+    /// Makes one below the one this process is in.
+    pub(crate) fn enter() -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        let mount = mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .find(|fields| fields.get(2) == Some(&"cgroup2"))
+            .and_then(|fields| fields.get(1).copied())
+            .context("no cgroup v2 is mounted")?;
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+        let parent = PathBuf::from(mount).join(own.context("not in a cgroup v2")?);
+        let path = parent.join(format!("portwatch-test-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let cgroup = Self { path, parent };
+        fs::write(cgroup.path.join("cgroup.procs"), "0").context("cannot enter the cgroup")?;
+        Ok(cgroup)
+    }
+
+    pub(crate) fn attach(&self, hook: Hook, verdict: Verdict) -> Result<Attached> {
+        let attached = Attached {
+            cgroup: fs::File::open(&self.path)?,
+            program: load(hook, verdict).context("cannot load a cgroup program")?,
+            hook,
+        };
+        attached.pass(PROG_ATTACH).context("cannot attach it")?;
+        Ok(attached)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // What fails here leaves an empty cgroup behind, and a test that went well went well.
+        drop(fs::write(self.parent.join("cgroup.procs"), "0"));
+        drop(fs::remove_dir(&self.path));
+    }
+}
+
+impl Attached {
+    fn pass(&self, command: i32) -> io::Result<()> {
+        let attributes = Attach {
+            target: self.cgroup.as_raw_fd(),
+            program: self.program.as_raw_fd(),
+            hook: self.hook as u32,
+            flags: 0,
+        };
+        bpf(command, &attributes).map(drop)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // With its cgroup it goes anyway.
+        drop(self.pass(PROG_DETACH));
+    }
+}
+
+fn load(hook: Hook, verdict: Verdict) -> Result<OwnedFd> {
+    let program = verdict.program();
+    let attributes = Load {
+        prog_type: match hook {
+            Hook::Bind | Hook::Connect => TYPE_CGROUP_SOCK_ADDR,
+            Hook::PostBind => TYPE_CGROUP_SOCK,
+        },
+        insn_cnt: u32::try_from(program.len())?,
+        insns: program.as_ptr().expose_provenance() as u64,
+        license: c"GPL".as_ptr().expose_provenance() as u64,
+        expected_attach_type: hook as u32,
+        ..Load::default()
+    };
+    let fd = bpf(PROG_LOAD, &attributes)?;
+    ensure!(fd >= 0, "no descriptor");
+    // SAFETY: the kernel gave it just now, to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn bpf<T>(command: i32, attributes: &T) -> io::Result<i32> {
+    let pointer: *const T = attributes;
+    // SAFETY: the kernel reads as many bytes as the attributes have, and checks what they point to.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size_of::<T>()) };
+    i32::try_from(result)
+        .ok()
+        .filter(|&result| result >= 0)
+        .ok_or_else(io::Error::last_os_error)
+}

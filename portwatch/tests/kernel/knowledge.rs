@@ -1,0 +1,138 @@
+//! What each source can see, and know of what it sees: docs/KERNELS.md, as a table.
+
+use super::{
+    source::Source,
+    stream::Stream,
+    truth::{Op, Truth},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Op,
+    Via,
+    Tid,
+    Ppid,
+    Comm,
+    Uid,
+    Euid,
+    Gid,
+    User,
+    Family,
+    FamilyNumber,
+    Proto,
+    Addr,
+    Port,
+    ScopeId,
+    LocalAddr,
+    LocalPort,
+    Fd,
+    Ret,
+    Errno,
+    Netns,
+    Options,
+    EffectiveAddr,
+    EffectivePort,
+    Privileged,
+    Repeat,
+    Seccomp,
+    Stages,
+    Latency,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Knows {
+    /// It is what it was.
+    Always,
+    /// It is what it was, if all stayed as it was until the event was written; else it may be null.
+    WhileItLasts,
+    /// It is what it was, or null.
+    Perhaps,
+    /// It is null.
+    Never,
+}
+
+/// Whether this portwatch has hooks for it at all.
+pub(crate) fn sees(stream: &Stream, truth: &Truth) -> bool {
+    match stream.source() {
+        Source::Fexit => !truth.seccomp || stream.watches_seccomp(),
+        Source::Kprobe => !truth.seccomp && truth.op != Op::Listen && truth.via != "fastopen",
+        Source::Tracepoint => !truth.seccomp && truth.op != Op::Listen && truth.via == "syscall",
+    }
+}
+
+/// What a source can know of that attempt, by its nature.
+pub(crate) fn knows(source: Source, truth: &Truth, field: Field) -> Knows {
+    match source {
+        Source::Fexit => fexit(truth, field),
+        Source::Kprobe => kprobe(truth, field),
+        Source::Tracepoint => tracepoint(field),
+    }
+}
+
+fn fexit(truth: &Truth, field: Field) -> Knows {
+    match field {
+        // What is seen at its return only took a time that nobody knows.
+        Field::Latency => Knows::Perhaps,
+        _ if is_of_the_socket(field) && !truth.has_protocol_hook() => Knows::WhileItLasts,
+        _ => Knows::Always,
+    }
+}
+
+fn kprobe(truth: &Truth, field: Field) -> Knows {
+    match field {
+        _ if is_of_trampolines(field) => Knows::Never,
+        Field::Via if truth.via == "io_uring" && !truth.is_by_worker() => Knows::Never,
+        Field::Ret | Field::Errno | Field::Latency if truth.ends_unseen() => Knows::Never,
+        _ if is_of_the_socket(field) && !truth.has_protocol_hook() => Knows::WhileItLasts,
+        _ => Knows::Always,
+    }
+}
+
+/// A system call has only numbers; what they stand for is looked up afterwards.
+fn tracepoint(field: Field) -> Knows {
+    match field {
+        _ if is_of_trampolines(field) => Knows::Never,
+        Field::Euid | Field::User | Field::Ppid => Knows::WhileItLasts,
+        _ if is_of_the_socket(field) => Knows::WhileItLasts,
+        _ => Knows::Always,
+    }
+}
+
+fn is_of_trampolines(field: Field) -> bool {
+    matches!(
+        field,
+        Field::EffectiveAddr
+            | Field::EffectivePort
+            | Field::Privileged
+            | Field::Repeat
+            | Field::Seccomp
+            | Field::Stages
+    )
+}
+
+fn is_of_the_socket(field: Field) -> bool {
+    matches!(
+        field,
+        Field::Proto | Field::LocalAddr | Field::LocalPort | Field::Netns | Field::Options
+    )
+}
+
+impl Truth {
+    /// Whether a function that is hooked has the socket in hand.
+    fn has_protocol_hook(&self) -> bool {
+        let is_sctp = self.socket.as_ref().is_some_and(|it| it.proto == "sctp");
+        !is_sctp || self.op == Op::Bind
+    }
+
+    /// By a thread that io_uring made for it.
+    fn is_by_worker(&self) -> bool {
+        self.caller.comm.starts_with("iou-wrk-")
+    }
+
+    /// By no system call of its own, and TCP sent its SYN, or had done so before: no return
+    /// probe sees the end of such a connect.
+    fn ends_unseen(&self) -> bool {
+        let is_under_way = matches!(self.ret, Some(0 | -libc::EINPROGRESS)) || self.repeat;
+        self.via == "io_uring" && self.op == Op::Connect && is_under_way
+    }
+}
