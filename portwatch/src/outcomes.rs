@@ -7,8 +7,9 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::event::{Attempt, AttemptId, Ended, Op, Outcome, OutcomeOf};
 
-/// Attempts that are followed at once; the kernel's side follows as many.
-const PENDING: usize = portwatch_common::settings::PENDING_ENTRIES as usize;
+/// Attempts that are followed at once; the kernel's side follows as many
+/// (`portwatch_common::settings::PENDING_ENTRIES`).
+const PENDING: usize = 16_384;
 /// Ends that wait for their attempt: those of other attempts than are shown come by here too.
 const EARLY: usize = 1024;
 /// Interrupted by a signal: the socket goes on to connect (include/linux/errno.h).
