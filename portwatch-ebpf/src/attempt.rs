@@ -39,10 +39,7 @@ pub(crate) struct Inflight {
     pub(crate) end_sk: u64,
     /// Protocol hooks that were entered and have not returned
     pub(crate) depth: u32,
-    /// Not 0: TCP has sent its SYN
-    pub(crate) syn_sent: u32,
     pub(crate) owner: Owner,
-    pub(crate) unused: u32,
 }
 
 /// Which hook closes the record.
@@ -82,8 +79,6 @@ static BLANK: Inflight = Inflight {
     sk: 0,
     end_sk: 0,
     depth: 0,
-    syn_sent: 0,
-    unused: 0,
     owner: Owner::Syscall,
 };
 

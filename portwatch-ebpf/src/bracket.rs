@@ -3,7 +3,7 @@
 //! The outermost hook that sees a call opens its record and owns it; hooks further in only
 //! add to it. A kprobe's arguments are plain numbers, so kernel memory is read through helpers.
 
-use portwatch_common::event::{known, op, via};
+use portwatch_common::event::{op, via};
 
 use crate::{
     attempt::{self, Inflight, Owner, ProtocolCall},
@@ -11,8 +11,6 @@ use crate::{
     memory::Probed,
     socket, task,
 };
-
-const EINPROGRESS: i32 = -115;
 
 /// A bind or connect system call begins.
 #[inline(always)]
@@ -41,10 +39,6 @@ pub(crate) fn exit_syscall(op: u8, ret: i32) {
         // Memory that was not resident at entry is now: the kernel has read it itself.
         let user_addr = inflight.user_addr;
         attempt::copy_user_address(&mut inflight.attempt, user_addr);
-        if inflight.syn_sent != 0 && ret != 0 && ret != EINPROGRESS {
-            // The end that the SYN left from is taken back, and nobody looks at what is left.
-            inflight.attempt.known &= !known::LOCAL;
-        }
         close(inflight, ret);
     }
 }
@@ -144,9 +138,6 @@ pub(crate) fn exit_tcp_connect(ret: i32) {
         return;
     };
     note_end(inflight);
-    if ret == 0 {
-        inflight.syn_sent = 1;
-    }
     match inflight.owner {
         Owner::Syscall => {}
         Owner::Protocol if ret != 0 => close(inflight, ret),

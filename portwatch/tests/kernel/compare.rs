@@ -288,7 +288,7 @@ fn errno_name(ret: i32) -> Option<String> {
         libc::ENETUNREACH => "ENETUNREACH",
         libc::ENOTSOCK => "ENOTSOCK",
         libc::EPERM => "EPERM",
-        ERESTARTSYS => "E512",
+        ERESTARTSYS => "ERESTARTSYS",
         other => return Some(format!("error {other}, which no test provokes")),
     };
     Some(name.to_owned())

@@ -149,7 +149,8 @@ fn interrupt(number: u32, [first, second, third]: [u32; 3]) -> i32 {
         );
     }
     // 32 bits of result, extended or not.
-    i32::from_ne_bytes((result as u32).to_ne_bytes())
+    let [.., a, b, c, d] = result.to_be_bytes();
+    i32::from_be_bytes([a, b, c, d])
 }
 
 #[cfg(not(target_arch = "x86_64"))]

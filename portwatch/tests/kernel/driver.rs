@@ -68,9 +68,17 @@ impl std::error::Error for Impossible {}
 
 impl Workload {
     pub(crate) fn prepare(name: &str, pace: Pace) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        Self::start(&mut Command::new(std::env::current_exe()?), name, pace)
+    }
+
+    /// With another program that runs it.
+    pub(crate) fn prepare_under(mut runner: Command, name: &str, pace: Pace) -> Result<Self> {
+        Self::start(runner.arg(std::env::current_exe()?), name, pace)
+    }
+
+    fn start(command: &mut Command, name: &str, pace: Pace) -> Result<Self> {
         command.arg(workload::FLAG).args([name, pace.name()]);
-        let mut process = Process::spawn(&mut command)?;
+        let mut process = Process::spawn(command)?;
         let (mut stdout, stdin) = (process.stdout()?, process.stdin()?);
         match next_line(&mut stdout)?
             .map(|line| serde_json::from_str(&line))
@@ -125,7 +133,11 @@ impl Workload {
         portwatches: &mut [&mut Portwatch],
     ) -> Result<()> {
         match line {
-            Line::Attempt(truth) => done.truths.push(*truth),
+            Line::Attempt(truth) => {
+                // Another one than was started, if a program runs it.
+                done.pid = truth.caller.pid;
+                done.truths.push(*truth);
+            }
             Line::Skipped { what, why } => done.skipped.push(format!("{what}: {why}")),
             Line::Total(total) => done.total += total,
             Line::Settle => {

@@ -65,7 +65,7 @@ pub(crate) fn knows(source: Source, truth: &Truth, field: Field) -> Knows {
     match source {
         Source::Fexit => fexit(truth, field),
         Source::Kprobe => kprobe(truth, field),
-        Source::Tracepoint => tracepoint(field),
+        Source::Tracepoint => tracepoint(truth, field),
     }
 }
 
@@ -89,9 +89,11 @@ fn kprobe(truth: &Truth, field: Field) -> Knows {
 }
 
 /// A system call has only numbers; what they stand for is looked up afterwards.
-fn tracepoint(field: Field) -> Knows {
+fn tracepoint(truth: &Truth, field: Field) -> Knows {
     match field {
-        _ if is_of_trampolines(field) => Knows::Never,
+        _ if is_of_trampolines(field) || field == Field::Privileged => Knows::Never,
+        // A socket that is not as it was asked for might be another one.
+        _ if is_of_the_socket(field) && truth.is_rewritten() => Knows::Never,
         Field::Euid | Field::User | Field::Ppid => Knows::WhileItLasts,
         _ if is_of_the_socket(field) => Knows::WhileItLasts,
         _ => Knows::Always,
@@ -103,7 +105,6 @@ fn is_of_trampolines(field: Field) -> bool {
         field,
         Field::EffectiveAddr
             | Field::EffectivePort
-            | Field::Privileged
             | Field::Repeat
             | Field::Seccomp
             | Field::Stages
@@ -124,6 +125,11 @@ impl Truth {
         !is_sctp || self.op == Op::Bind
     }
 
+    /// The socket has another end than was asked for.
+    fn is_rewritten(&self) -> bool {
+        self.effective.is_some() && self.ret == Some(0)
+    }
+
     /// By a thread that io_uring made for it.
     fn is_by_worker(&self) -> bool {
         self.caller.comm.starts_with("iou-wrk-")
@@ -132,7 +138,7 @@ impl Truth {
     /// By no system call of its own, and TCP sent its SYN, or had done so before: no return
     /// probe sees the end of such a connect.
     fn ends_unseen(&self) -> bool {
-        let is_under_way = matches!(self.ret, Some(0 | -libc::EINPROGRESS)) || self.repeat;
+        let is_under_way = [Some(0), Some(-libc::EINPROGRESS)].contains(&self.ret) || self.repeat;
         self.via == "io_uring" && self.op == Op::Connect && is_under_way
     }
 }

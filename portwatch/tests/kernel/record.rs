@@ -238,6 +238,13 @@ impl Attempt {
             self.ret
         );
         ensure!(self.ret.is_none_or(|ret| ret <= 0), "ret {:?}", self.ret);
+        let is_ok = self.ret == Some(0);
+        ensure!(
+            !is_ok || (self.stages.is_none() && self.before.is_none()),
+            "an attempt that is ok explains itself: {:?}, {:?}",
+            self.stages,
+            self.before
+        );
         ensure!(
             self.family_number.is_some() == (self.family.as_deref() == Some("other")),
             "family_number {:?} with family {:?}",

@@ -9,9 +9,12 @@ mod cost;
 mod filter;
 mod load;
 mod name;
+mod path;
 mod privilege;
 mod program;
 mod stop;
+mod strace;
+mod verdict;
 
 use super::{
     compare::same_attempts,
@@ -24,6 +27,11 @@ use super::{
 type Test = fn(Source) -> Result<()>;
 
 const TRIALS: &[(&str, Test)] = &[
+    // First: any other that asks for an SCTP socket has the module loaded.
+    (
+        "path_of_sctp_loaded_while_all_watch",
+        path::sctp_loaded_while_all_watch,
+    ),
     (
         "four_binds_of_an_ordinary_user",
         bind::four_binds_of_an_ordinary_user,
@@ -59,6 +67,22 @@ const TRIALS: &[(&str, Test)] = &[
         "listen_on_an_unbound_socket",
         connect::listen_on_an_unbound_socket,
     ),
+    ("killed_while_it_waits", connect::killed_while_it_waits),
+    ("interrupted_by_a_signal", connect::interrupted_by_a_signal),
+    (
+        "interrupted_and_restarted",
+        connect::interrupted_and_restarted,
+    ),
+    ("path_of_io_uring", path::io_uring),
+    ("path_of_32_bit_callers", path::compat32),
+    ("path_of_fast_open", path::fastopen),
+    ("path_of_mptcp", path::mptcp),
+    ("path_of_sctp_loaded_before", path::sctp_loaded_before),
+    ("verdict_of_landlock", verdict::landlock),
+    ("verdict_of_cgroup_bpf", verdict::cgroup_bpf),
+    ("verdict_of_seccomp", verdict::seccomp),
+    ("verdict_of_seccomp_unasked", verdict::seccomp_unasked),
+    ("strace_sees_the_same", strace::sees_the_same),
     (
         "af_unix_and_others_never_appear",
         name::af_unix_and_others_never_appear,
@@ -73,6 +97,7 @@ const TRIALS: &[(&str, Test)] = &[
         "storm_with_a_stalled_reader_is_written_or_counted_as_lost",
         load::storm_with_a_stalled_reader,
     ),
+    ("storm_of_200_000", load::storm_of_200_000),
     ("python_and_curl", program::python_and_curl),
     ("busybox_httpd_and_wget", program::busybox_httpd_and_wget),
     ("stops_after_three_attempts", stop::after_three_attempts),

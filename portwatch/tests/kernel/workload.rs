@@ -10,20 +10,29 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+mod address;
 mod bind;
+mod compat;
 mod confined;
 mod connect;
+mod denied;
+mod fastopen;
+mod interrupted;
 mod load;
 mod other;
+mod protocol;
 mod recorder;
+mod ring;
 mod socket;
 
 use recorder::Recorder;
 
-use super::driver::Pace;
+use super::{compat as compat_calls, driver::Pace};
 
 /// First argument of a workload's process.
 pub(crate) const FLAG: &str = "--workload";
+/// Name of the one that tries whether there are 32-bit system calls.
+pub(crate) const COMPAT_PROBE: &str = "compat-probe";
 /// Name of the one that becomes another program.
 pub(crate) const CONFINED: &str = "confined";
 
@@ -35,6 +44,8 @@ pub(crate) const THOUSAND: u64 = 1000;
 pub(crate) const STORM: u64 = STORM_THREADS * STORM_EACH;
 const STORM_THREADS: u64 = 4;
 const STORM_EACH: u64 = 5000;
+/// So many attempts are made by `great_storm`, by as many threads.
+pub(crate) const GREAT_STORM: u64 = 200_000;
 /// The ordinary user's uid.
 pub(crate) const USER: u32 = 1000;
 /// The ports that `mixture` takes and finds closed, in a network namespace of its own.
@@ -60,6 +71,9 @@ fn run(mut args: impl Iterator<Item = OsString>) -> Result<()> {
     if name == CONFINED {
         return confined::exec(args);
     }
+    if name == COMPAT_PROBE {
+        return compat_calls::probe();
+    }
     let pace = if args
         .next()
         .is_some_and(|pace| pace == Pace::Stepwise.name())
@@ -69,24 +83,40 @@ fn run(mut args: impl Iterator<Item = OsString>) -> Result<()> {
         Pace::Burst
     };
     let recorder = Recorder::start(pace)?;
-    match name.as_str() {
-        "four_binds" => bind::four_binds_of_an_ordinary_user(&recorder),
-        "every_protocol" => bind::every_protocol(&recorder),
-        "bind_errors" => bind::errors(&recorder),
-        "foreign_family" => bind::foreign_family(&recorder),
-        "reused_descriptor" => bind::reused_descriptor(&recorder),
-        "connects" => connect::every_outcome(&recorder),
-        "listen" => connect::listen_unbound(&recorder),
-        "pending" => connect::pending(&recorder),
-        "connect_errors" => connect::errors(&recorder),
-        "blocked_connects" => connect::blocked(&recorder),
-        "other_families" => other::families(&recorder),
-        "hostile_names" => other::hostile_names(&recorder),
-        "five_binds" => load::binds(&recorder, 5),
-        "thousand_binds" => load::binds(&recorder, THOUSAND),
-        "storm" => load::storm(&recorder),
-        "mixture" => load::mixture(&recorder),
-        "mixture_of_user" => load::mixture_of_user(&recorder),
+    named(&name, &recorder)
+}
+
+fn named(name: &str, recorder: &Recorder) -> Result<()> {
+    match name {
+        "four_binds" => bind::four_binds_of_an_ordinary_user(recorder),
+        "every_protocol" => bind::every_protocol(recorder),
+        "bind_errors" => bind::errors(recorder),
+        "foreign_family" => bind::foreign_family(recorder),
+        "reused_descriptor" => bind::reused_descriptor(recorder),
+        "connects" => connect::every_outcome(recorder),
+        "listen" => connect::listen_unbound(recorder),
+        "pending" => connect::pending(recorder),
+        "connect_errors" => connect::errors(recorder),
+        "blocked_connects" => connect::blocked(recorder),
+        "other_families" => other::families(recorder),
+        "hostile_names" => other::hostile_names(recorder),
+        "five_binds" => load::binds(recorder, 5),
+        "thousand_binds" => load::binds(recorder, THOUSAND),
+        "storm" => load::storm(recorder, STORM_EACH),
+        "great_storm" => load::storm(recorder, GREAT_STORM / STORM_THREADS),
+        "mixture" => load::mixture(recorder),
+        "mixture_of_user" => load::mixture_of_user(recorder),
+        "io_uring" => ring::attempts(recorder),
+        "compat32" => compat::attempts(recorder),
+        "fastopen" => fastopen::attempts(recorder),
+        "landlock" => denied::by_landlock(recorder),
+        "cgroup_bpf" => denied::by_cgroup(recorder),
+        "seccomp" => denied::by_seccomp(recorder),
+        "mptcp" => protocol::mptcp(recorder),
+        "sctp" => protocol::sctp(recorder),
+        "killed" => interrupted::by_death(recorder),
+        "interrupted" => interrupted::by_a_signal(recorder),
+        "restarted" => interrupted::and_restarted(recorder),
         unknown => bail!("no workload is named {unknown}"),
     }
 }

@@ -3,7 +3,12 @@
 use anyhow::{Result, ensure};
 
 use super::{
-    super::{driver::Pace, source::Source},
+    super::{
+        compare::ERESTARTSYS,
+        driver::{Done, Pace},
+        source::Source,
+        stream::Stream,
+    },
     exactly,
 };
 
@@ -46,7 +51,49 @@ pub(super) fn pending_connect_gets_its_outcome(source: Source) -> Result<()> {
 }
 
 /// An outcome, and what it says the connect returned.
-type End<'a> = (&'a str, Option<i32>);
+pub(super) type End<'a> = (&'a str, Option<i32>);
+
+pub(super) fn killed_while_it_waits(source: Source) -> Result<()> {
+    let (done, stream) = exactly(source, "killed", Pace::Burst)?;
+    same_interrupted(source, &done, &stream, &[("abandoned", None)])
+}
+
+pub(super) fn interrupted_by_a_signal(source: Source) -> Result<()> {
+    let (done, stream) = exactly(source, "interrupted", Pace::Stepwise)?;
+    let expected = [("abandoned", None), ("abandoned", None)];
+    same_interrupted(source, &done, &stream, &expected)
+}
+
+pub(super) fn interrupted_and_restarted(source: Source) -> Result<()> {
+    let (done, stream) = exactly(source, "restarted", Pace::Stepwise)?;
+    same_interrupted(source, &done, &stream, &[("ok", Some(0))])
+}
+
+/// The socket went on after the call: what became of it is told.
+fn same_interrupted(
+    source: Source,
+    done: &Done,
+    stream: &Stream,
+    expected: &[End<'_>],
+) -> Result<()> {
+    let interrupted = stream
+        .of(done.pid)
+        .filter(|attempt| [Some(-libc::EINTR), Some(-ERESTARTSYS)].contains(&attempt.ret));
+    let told: Vec<End<'_>> = interrupted
+        .filter_map(|attempt| stream.outcome_of(attempt))
+        .map(|end| (end.outcome.as_str(), end.ret))
+        .collect();
+    let expected = if source == Source::Fexit {
+        expected
+    } else {
+        &[]
+    };
+    ensure!(
+        told == expected,
+        "told were {told:?}, expected {expected:?}"
+    );
+    Ok(())
+}
 
 /// It takes a port, as a bind does; only one source has a hook for it.
 pub(super) fn listen_on_an_unbound_socket(source: Source) -> Result<()> {

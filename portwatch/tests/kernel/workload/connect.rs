@@ -22,7 +22,7 @@ use super::{
 
 const UNSPEC: Address = Address::Family(0);
 /// TEST-NET-1 (RFC 5737): asked for only where no route leads anywhere.
-const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(super) const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// So long do the connects wait that nobody answers.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -172,28 +172,35 @@ pub(super) fn blocked(recorder: &Recorder) -> Result<()> {
 }
 
 /// A listener that has no room for another connection, and so does not answer.
-struct FullListener {
-    address: SocketAddr,
-    _listener: Socket,
+pub(super) struct FullListener {
+    pub(super) address: SocketAddr,
+    listener: Socket,
     _filler: Socket,
 }
 
 impl FullListener {
-    fn new(recorder: &Recorder) -> Result<Self> {
+    pub(super) fn new(recorder: &Recorder) -> Result<Self> {
         let (listener, address) = listener(recorder, 0)?;
         let filler = Socket::tcp4()?;
         recorder.connect("fills the listener", &filler, address, 0)?;
         sys::wait_for_connection(listener.raw_fd())?;
         Ok(Self {
             address,
-            _listener: listener,
+            listener,
             _filler: filler,
         })
+    }
+
+    /// Takes the connection that fills it: the next one has room.
+    pub(super) fn make_room(&self) -> Result<()> {
+        rustix::net::accept(&self.listener)
+            .map(drop)
+            .context("accept")
     }
 }
 
 /// A listener on a port of the kernel's choice.
-fn listener(recorder: &Recorder, backlog: i32) -> Result<(Socket, SocketAddr)> {
+pub(super) fn listener(recorder: &Recorder, backlog: i32) -> Result<(Socket, SocketAddr)> {
     let listener = Socket::tcp4()?;
     recorder.bind("to listen", &listener, SocketAddr::new(LOOPBACK, 0), 0)?;
     listen(&listener, backlog).context("listen")?;
@@ -202,14 +209,14 @@ fn listener(recorder: &Recorder, backlog: i32) -> Result<(Socket, SocketAddr)> {
 }
 
 /// A TCP socket that does not wait.
-fn hasty() -> Result<Socket> {
+pub(super) fn hasty() -> Result<Socket> {
     let socket = Socket::tcp4()?;
     fcntl_setfl(&socket, fcntl_getfl(&socket)? | OFlags::NONBLOCK)?;
     Ok(socket)
 }
 
 /// A TCP socket that waits only so long.
-fn impatient(patience: Duration) -> Result<Socket> {
+pub(super) fn impatient(patience: Duration) -> Result<Socket> {
     let socket = Socket::tcp4()?;
     sockopt::set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
     Ok(socket)

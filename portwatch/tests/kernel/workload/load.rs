@@ -7,7 +7,7 @@ use rustix::net::{AddressFamily, SocketType, socket};
 
 use super::super::{sys, truth::Op};
 use super::{
-    CLOSED, STORM_EACH, STORM_THREADS, TAKEN, USER,
+    CLOSED, STORM_THREADS, TAKEN, USER,
     recorder::{LOOPBACK, Recorder},
     socket::Socket,
 };
@@ -24,22 +24,22 @@ pub(super) fn binds(recorder: &Recorder, attempts: u64) -> Result<()> {
 }
 
 /// Several threads bind as fast as they can. Counted, not written down: that would slow them.
-pub(super) fn storm(recorder: &Recorder) -> Result<()> {
+pub(super) fn storm(recorder: &Recorder, each: u64) -> Result<()> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..STORM_THREADS)
-            .map(|_| scope.spawn(bind_quickly))
+            .map(|_| scope.spawn(move || bind_quickly(each)))
             .collect();
         threads
             .into_iter()
             .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
     })?;
-    recorder.total(STORM_THREADS * STORM_EACH)
+    recorder.total(STORM_THREADS * each)
 }
 
-fn bind_quickly() -> Result<()> {
+fn bind_quickly(attempts: u64) -> Result<()> {
     let address = sys::sockaddr(SocketAddr::new(LOOPBACK, 0));
     let pointer = address.as_ptr().expose_provenance();
-    for _ in 0..STORM_EACH {
+    for _ in 0..attempts {
         let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
         let ret = sys::attempt(Op::Bind, socket.as_raw_fd(), pointer, sys::IPV4_LEN);
         ensure!(ret == 0, "bind returned {ret}");

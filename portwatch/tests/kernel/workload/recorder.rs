@@ -4,19 +4,20 @@ use std::{
     fmt,
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::fd::RawFd,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process;
 
-use super::super::{
-    driver::Pace,
-    sys,
-    truth::{self, Caller, Line, Op, Truth},
+pub(super) use super::address::{Address, Descriptor};
+use super::{
+    super::{
+        driver::Pace,
+        truth::{Caller, Line, Op, Truth},
+    },
+    socket::Socket,
 };
-use super::socket::Socket;
 
 pub(super) struct Recorder {
     pace: Pace,
@@ -32,26 +33,21 @@ pub(super) struct Try<'a> {
     pub(super) address: Address,
 }
 
-/// What is passed as the address.
-#[derive(Clone, Copy)]
-pub(super) enum Address {
-    Ip(SocketAddr),
-    /// With a length that is not its own
-    Sized(SocketAddr, i32),
-    /// 16 bytes of an address of that family
-    Family(u16),
-    /// A pointer to nothing readable
-    Nowhere(usize),
-    /// Of a `listen()`, which has none
-    Backlog(usize),
-}
+impl<'a> Try<'a> {
+    /// Something ordinary
+    pub(super) fn of(case: &'a str, op: Op, socket: &'a Socket, address: SocketAddr) -> Self {
+        Self {
+            case,
+            op,
+            descriptor: Descriptor::Socket(socket),
+            address: Address::Ip(address),
+        }
+    }
 
-/// The descriptor that is passed.
-#[derive(Clone, Copy)]
-pub(super) enum Descriptor<'a> {
-    Socket(&'a Socket),
-    /// Not an internet socket
-    Other(RawFd),
+    /// By a system call: 0, or the negative errno.
+    pub(super) fn make(&self) -> i32 {
+        self.address.pass(self.op, self.descriptor.fd())
+    }
 }
 
 pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -123,7 +119,12 @@ impl Recorder {
             descriptor,
             address,
         };
-        self.write(self.measure(&what, expected, || address.pass(op, descriptor.fd()))?)
+        self.write(self.attempted(&what, expected)?)
+    }
+
+    /// Makes one attempt by a system call, and leaves it to be completed and written down.
+    pub(super) fn attempted(&self, what: &Try<'_>, expected: i32) -> Result<Truth> {
+        self.measure(what, expected, || what.make())
     }
 
     /// Makes one attempt in a way of its own: what came of it, for the one who knows the way to
@@ -146,7 +147,7 @@ impl Recorder {
     }
 
     /// What an attempt by a system call is, that returned that.
-    fn truth(&self, what: &Try<'_>, ret: i32, began: i64, ended: i64) -> Result<Truth> {
+    pub(super) fn truth(&self, what: &Try<'_>, ret: i32, began: i64, ended: i64) -> Result<Truth> {
         let &Try {
             case,
             op,
@@ -278,97 +279,4 @@ pub(super) fn now() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
-
-impl Descriptor<'_> {
-    fn fd(self) -> RawFd {
-        match self {
-            Self::Socket(socket) => socket.raw_fd(),
-            Self::Other(fd) => fd,
-        }
-    }
-
-    fn truth(self, address: Address) -> Result<Option<truth::Socket>> {
-        match self {
-            Self::Socket(socket) => socket.truth(address.reaches_protocol()).map(Some),
-            Self::Other(_) => Ok(None),
-        }
-    }
-}
-
-impl Address {
-    fn pass(self, op: Op, fd: RawFd) -> i32 {
-        match self {
-            Self::Ip(ip) => pass_bytes(op, fd, &sys::sockaddr(ip), None),
-            Self::Sized(ip, len) => pass_bytes(
-                op,
-                fd,
-                &padded(&sys::sockaddr(ip)),
-                Some(len.cast_unsigned()),
-            ),
-            Self::Family(family) => {
-                pass_bytes(op, fd, &padded(&family.to_ne_bytes()), Some(sys::IPV4_LEN))
-            }
-            Self::Nowhere(pointer) => sys::attempt(op, fd, pointer, sys::IPV4_LEN),
-            Self::Backlog(backlog) => sys::attempt(op, fd, backlog, 0),
-        }
-    }
-
-    /// The family of what portwatch can read.
-    fn family(self) -> Option<String> {
-        let name = match self {
-            Self::Family(0) => "unspec",
-            Self::Family(_) => "other",
-            _ => match self.readable()? {
-                SocketAddr::V4(_) => "ipv4",
-                SocketAddr::V6(_) => "ipv6",
-            },
-        };
-        Some(name.to_owned())
-    }
-
-    fn other_family(self) -> Option<u16> {
-        match self {
-            Self::Family(number @ 1..) => Some(number),
-            _ => None,
-        }
-    }
-
-    /// The address, if all of it lies within the length that is passed.
-    ///
-    /// A length below zero or above `struct sockaddr_storage` hides nothing, it is just refused.
-    fn readable(self) -> Option<SocketAddr> {
-        match self {
-            Self::Ip(ip) => Some(ip),
-            Self::Sized(ip @ SocketAddr::V4(_), len) if !(0..8).contains(&len) => Some(ip),
-            Self::Sized(ip @ SocketAddr::V6(_), len) if !(0..24).contains(&len) => Some(ip),
-            _ => None,
-        }
-    }
-
-    /// Whether the kernel takes a copy of it, and so comes to ask the protocol.
-    fn reaches_protocol(self) -> bool {
-        match self {
-            Self::Ip(_) | Self::Family(_) | Self::Backlog(_) => true,
-            Self::Sized(_, len) => (0..=128).contains(&len),
-            Self::Nowhere(_) => false,
-        }
-    }
-}
-
-/// With zeros behind it, so that whatever length is claimed, this process may read that much.
-fn padded(bytes: &[u8]) -> [u8; 256] {
-    let mut padded = [0; 256];
-    padded[..bytes.len()].copy_from_slice(bytes);
-    padded
-}
-
-fn pass_bytes(op: Op, fd: RawFd, bytes: &[u8], len: Option<u32>) -> i32 {
-    let own = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    sys::attempt(
-        op,
-        fd,
-        bytes.as_ptr().expose_provenance(),
-        len.unwrap_or(own),
-    )
 }

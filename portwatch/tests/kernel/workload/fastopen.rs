@@ -1,0 +1,88 @@
+//! TCP Fast Open: connects that come with the first data.
+
+use std::{io, net::SocketAddr, os::fd::RawFd};
+
+use anyhow::{Context as _, Result};
+
+use super::super::{sys, truth::Op};
+use super::{
+    connect::{ELSEWHERE, listener},
+    recorder::{LOOPBACK, Recorder, Try},
+    socket::Socket,
+};
+
+pub(super) fn attempts(recorder: &Recorder) -> Result<()> {
+    sys::enter_own_netns()?;
+    sys::set_net("ipv4/tcp_fastopen", "3")?;
+    let (listening, address) = listener(recorder, 8)?;
+    set_tcp_option(listening.raw_fd(), libc::TCP_FASTOPEN, 5)?;
+    let clients = [Socket::tcp4()?, Socket::tcp4()?, Socket::tcp4()?];
+    let [without_cookie, with_cookie, deferred] = &clients;
+    send(recorder, "asks for a cookie", without_cookie, address, 0)?;
+    send(recorder, "data in the SYN", with_cookie, address, 0)?;
+    let closed = SocketAddr::new(LOOPBACK, 7002);
+    let refused = Socket::tcp4()?;
+    send(recorder, "refused", &refused, closed, -libc::ECONNREFUSED)?;
+    let elsewhere = SocketAddr::from((ELSEWHERE, 80));
+    let lost = Socket::tcp4()?;
+    send(recorder, "no route", &lost, elsewhere, -libc::ENETUNREACH)?;
+    set_tcp_option(deferred.raw_fd(), libc::TCP_FASTOPEN_CONNECT, 1)?;
+    let what = Try::of("the SYN is put off", Op::Connect, deferred, address);
+    let mut truth = recorder.attempted(&what, 0)?;
+    // It has no peer yet, as a connected socket would.
+    truth.settled = false;
+    recorder.write(truth)?;
+    rustix::io::write(deferred, b"x").context("the first data")?;
+    Ok(())
+}
+
+fn send(
+    recorder: &Recorder,
+    case: &str,
+    socket: &Socket,
+    address: SocketAddr,
+    expected: i32,
+) -> Result<()> {
+    let what = Try::of(case, Op::Connect, socket, address);
+    let fd = socket.raw_fd();
+    let mut truth = recorder.measure(&what, expected, || send_first(fd, address))?;
+    "fastopen".clone_into(&mut truth.via);
+    if expected == -libc::ENETUNREACH {
+        truth.stages = Some("connect -101".to_owned());
+    } else {
+        // What is returned is about the data.
+        truth.ret = None;
+        truth.stages = Some("connect 0".to_owned());
+    }
+    recorder.write(truth)
+}
+
+/// `sendto()` with `MSG_FASTOPEN`: 0, or the negative errno.
+fn send_first(fd: RawFd, address: SocketAddr) -> i32 {
+    let address = sys::sockaddr(address);
+    // SAFETY: one byte of data, and an address with its length.
+    let sent = unsafe {
+        libc::sendto(
+            fd,
+            b"x".as_ptr().cast(),
+            1,
+            libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL,
+            address.as_ptr().cast(),
+            sys::IPV4_LEN,
+        )
+    };
+    if sent == 1 {
+        0
+    } else {
+        -io::Error::last_os_error().raw_os_error().unwrap_or(0)
+    }
+}
+
+fn set_tcp_option(fd: RawFd, option: i32, value: i32) -> Result<()> {
+    let value: *const i32 = &raw const value;
+    // SAFETY: the option is one integer.
+    match unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, option, value.cast(), 4) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()).context("setsockopt"),
+    }
+}

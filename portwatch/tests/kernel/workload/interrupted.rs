@@ -1,0 +1,186 @@
+//! Connects that wait, and are interrupted.
+
+use std::{
+    io::{self, PipeReader, Read as _},
+    net::SocketAddr,
+    os::fd::{IntoRawFd as _, OwnedFd},
+    sync::atomic::{AtomicI32, Ordering},
+    thread::Scope,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use rustix::net::{AddressFamily, RecvFlags, SocketType, ipproto, recv, socket};
+
+use super::super::{
+    compare::ERESTARTSYS,
+    sys,
+    truth::{Line, Op, Truth},
+};
+use super::{
+    connect::{FullListener, impatient},
+    recorder::{LOOPBACK, Recorder, Try, now},
+    socket::Socket,
+};
+
+/// Longer than any of these waits, in nanoseconds.
+const LONG: i64 = 100_000_000_000;
+/// A limit that is not reached: with one, the call is not begun anew after a signal.
+const PATIENCE: Duration = Duration::from_secs(100);
+/// What a connect was worth that TCP began and a signal ended.
+const STAGES: &str = "operation -512, connect 0";
+
+/// The writing end of the pipe that tells of signals.
+static TOLD: AtomicI32 = AtomicI32::new(-1);
+
+/// Killed by somebody else while it waits.
+pub(super) fn by_death(recorder: &Recorder) -> Result<()> {
+    sys::enter_own_netns()?;
+    let full = FullListener::new(recorder)?;
+    let client = bound(recorder, Socket::tcp4()?)?;
+    let what = Try::of("killed", Op::Connect, &client, full.address);
+    let began = now();
+    let mut truth = recorder.truth(&what, -ERESTARTSYS, began, began + LONG)?;
+    truth.stages = Some(STAGES.to_owned());
+    let sniffer = Sniffer::open()?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| -> Result<()> {
+            sniffer.wait_for_syn(full.address)?;
+            recorder.note(truth)?;
+            recorder.ask(&Line::Kill)
+        });
+        bail!("the connect returned {}", what.make())
+    })
+}
+
+/// Ended by a signal: the caller is told EINTR, and the socket goes on.
+pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
+    sys::enter_own_netns()?;
+    let full = FullListener::new(recorder)?;
+    let told = handle_alarms(0)?;
+    let sniffer = Sniffer::open()?;
+    for (client, ret) in [
+        (Socket::tcp4()?, -ERESTARTSYS),
+        (impatient(PATIENCE)?, -libc::EINTR),
+    ] {
+        let client = bound(recorder, client)?;
+        let mut told = told.try_clone()?;
+        let mut truth = std::thread::scope(|scope| {
+            let waiter = interrupt(scope, &sniffer, full.address, &mut told);
+            let what = Try::of("interrupted", Op::Connect, &client, full.address);
+            let truth = recorder.attempted(&what, -libc::EINTR);
+            joined(waiter)?;
+            truth
+        })?;
+        truth.ret = Some(ret);
+        truth.stages = Some(format!("operation {ret}, connect 0"));
+        recorder.write(truth)?;
+    }
+    Ok(())
+}
+
+/// Interrupted, and begun anew by the kernel: one call for its caller, two for who watches.
+pub(super) fn and_restarted(recorder: &Recorder) -> Result<()> {
+    sys::enter_own_netns()?;
+    let full = FullListener::new(recorder)?;
+    let mut told = handle_alarms(libc::SA_RESTART)?;
+    let sniffer = Sniffer::open()?;
+    let client = bound(recorder, Socket::tcp4()?)?;
+    let last = std::thread::scope(|scope| {
+        let waiter = interrupt(scope, &sniffer, full.address, &mut told);
+        let helper = scope.spawn(|| {
+            joined(waiter)?;
+            full.make_room()
+        });
+        let what = Try::of("begun anew", Op::Connect, &client, full.address);
+        let truth = recorder.attempted(&what, 0);
+        joined(helper)?;
+        truth
+    })?;
+    recorder.note(Truth {
+        case: "interrupted".to_owned(),
+        ret: Some(-ERESTARTSYS),
+        stages: Some(STAGES.to_owned()),
+        ..last.clone()
+    })?;
+    recorder.write(Truth {
+        repeat: true,
+        ..last
+    })
+}
+
+/// With an end of its own, so that this is known whatever becomes of the connect.
+fn bound(recorder: &Recorder, socket: Socket) -> Result<Socket> {
+    recorder.bind("before", &socket, SocketAddr::new(LOOPBACK, 0), 0)?;
+    Ok(socket)
+}
+
+type Helper<'scope> = std::thread::ScopedJoinHandle<'scope, Result<()>>;
+
+fn joined(helper: Helper<'_>) -> Result<()> {
+    helper.join().map_err(|_| anyhow!("a thread panicked"))?
+}
+
+/// Sends the calling thread SIGALRM once its connect waits; done when that was handled.
+fn interrupt<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    sniffer: &'scope Sniffer,
+    address: SocketAddr,
+    told: &'scope mut PipeReader,
+) -> Helper<'scope> {
+    // SAFETY: the call has no conditions.
+    let caller = unsafe { libc::pthread_self() };
+    scope.spawn(move || {
+        sniffer.wait_for_syn(address)?;
+        // SAFETY: the thread lives: it waits for this one.
+        let error = unsafe { libc::pthread_kill(caller, libc::SIGALRM) };
+        ensure!(error == 0, "pthread_kill: {error}");
+        told.read_exact(&mut [0]).context("nobody tells of signals")
+    })
+}
+
+/// The reading end of a pipe, into which each SIGALRM writes a byte.
+fn handle_alarms(flags: i32) -> Result<PipeReader> {
+    let (read, write) = io::pipe()?;
+    TOLD.store(OwnedFd::from(write).into_raw_fd(), Ordering::Relaxed);
+    // SAFETY: integers, a handler and a set, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = tell as extern "C" fn(libc::c_int) as *const () as usize;
+    action.sa_flags = flags;
+    // SAFETY: the handler does only what is allowed in one.
+    match unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) } {
+        0 => Ok(read),
+        _ => Err(io::Error::last_os_error()).context("sigaction"),
+    }
+}
+
+extern "C" fn tell(_signal: libc::c_int) {
+    // SAFETY: one byte; `write()` may be called in a handler.
+    unsafe { libc::write(TOLD.load(Ordering::Relaxed), b"!".as_ptr().cast(), 1) };
+}
+
+/// Sees what TCP sends in this network namespace.
+struct Sniffer(OwnedFd);
+
+impl Sniffer {
+    fn open() -> Result<Self> {
+        let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::TCP));
+        socket.map(Self).context("a raw socket")
+    }
+
+    /// Blocks until somebody asks for a connection to that port: who does, waits.
+    fn wait_for_syn(&self, address: SocketAddr) -> Result<()> {
+        const FLAGS: usize = 13;
+        const SYN: u8 = 2;
+        let mut packet = [0; 256];
+        loop {
+            let (length, _) = recv(&self.0, &mut packet, RecvFlags::empty())?;
+            let header = usize::from(packet[0] & 0xf) * 4;
+            let tcp = packet[..length].get(header..).unwrap_or_default();
+            let is_syn = tcp.get(FLAGS) == Some(&SYN);
+            if is_syn && tcp.get(2..4) == Some(&address.port().to_be_bytes()) {
+                return Ok(());
+            }
+        }
+    }
+}
