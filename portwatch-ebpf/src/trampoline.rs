@@ -166,16 +166,34 @@ pub(crate) fn cgroup_enters(sk: u64, addr: u64) {
     );
 }
 
-/// The verdict of cgroup BPF programs on the address, or on the bound socket.
+/// The verdict of cgroup BPF programs on the address.
 #[inline(always)]
 pub(crate) fn cgroup_returns(ret: i32) {
     if let Some(inflight) = Inflight::current() {
-        let stages = &mut inflight.attempt.stages;
-        stages.reached |= stage::CGROUP;
-        // The later of two verdicts counts only if it is a refusal.
-        if ret != 0 || stages.cgroup == 0 {
-            stages.cgroup = ret as i16;
-        }
+        note_cgroup(inflight, ret);
+    }
+}
+
+/// Their verdict on the bound socket. Where that is a refusal, the record waits for the bind
+/// that it is about; sockets are also judged as they are made and released.
+#[inline(always)]
+pub(crate) fn cgroup_socket_returns(sk: u64, ret: i32) {
+    if let Some(inflight) = Inflight::current() {
+        note_cgroup(inflight, ret);
+    } else if ret != 0
+        && let Some(inflight) = await_bind(sk)
+    {
+        note_cgroup(inflight, ret);
+    }
+}
+
+#[inline(always)]
+fn note_cgroup(inflight: &mut Inflight, ret: i32) {
+    let stages = &mut inflight.attempt.stages;
+    stages.reached |= stage::CGROUP;
+    // The later of two verdicts counts only if it is a refusal.
+    if ret != 0 || stages.cgroup == 0 {
+        stages.cgroup = ret as i16;
     }
 }
 
@@ -187,15 +205,21 @@ pub(crate) fn get_port_returns(sk: u64, ret: i32) {
     }
     if let Some(inflight) = Inflight::current() {
         note_port(inflight, ret);
-        return;
-    }
-    let caller = caller();
-    if caller.has_syscall()
-        && let Some(inflight) = Inflight::create(op::BIND, caller.via, Owner::Syscall)
-    {
-        inflight.sk = sk;
+    } else if let Some(inflight) = await_bind(sk) {
         note_port(inflight, ret);
     }
+}
+
+/// Opens a record for a bind of which so far only the socket is known.
+#[inline(always)]
+fn await_bind(sk: u64) -> Option<&'static mut Inflight> {
+    let caller = caller();
+    if !caller.has_syscall() {
+        return None;
+    }
+    let inflight = Inflight::create(op::BIND, caller.via, Owner::Syscall)?;
+    inflight.sk = sk;
+    Some(inflight)
 }
 
 #[inline(always)]
@@ -289,6 +313,10 @@ pub(crate) fn connect_returns(socket: u64, ret: i32) {
     let attempt = &mut inflight.attempt;
     attempt.stages.reached |= stage::OPERATION;
     attempt.stages.operation = ret as i16;
+    let rewritten = attempt.stages.reached & stage::CGROUP != 0;
+    if rewritten && ret == 0 && attempt.known & known::EFFECTIVE == 0 {
+        socket::far_end::<Typed>(attempt, sk);
+    }
     // What TCP has told stays: the end that the SYN left from, which a refusal takes away again,
     // and of MPTCP the subflow's, which this socket need not have.
     if attempt.known & known::LOCAL == 0 {
@@ -447,7 +475,11 @@ pub(crate) fn state_changes(sk: u64, from: u32, to: u32) {
 /// A system call of interest has come through to its function: seccomp let it.
 #[inline(always)]
 fn mark_syscall() {
-    if setting!(seccomp) != 0 && PASSED.insert(task::key(), 0, BPF_ANY.into()).is_err() {
+    // The tracepoint that takes the mark away says nothing of 32-bit callers.
+    if setting!(seccomp) != 0
+        && task::is_compat::<Typed>() != Some(true)
+        && PASSED.insert(task::key(), 0, BPF_ANY.into()).is_err()
+    {
         count_loss(loss::INFLIGHT_FULL);
     }
 }

@@ -77,7 +77,7 @@ fn fx_cgroup_addr(ctx: FExitContext) -> i32 {
 /// `int __cgroup_bpf_run_filter_sk(struct sock *sk, enum cgroup_bpf_attach_type atype)`
 #[fexit]
 fn fx_cgroup_sk(ctx: FExitContext) -> i32 {
-    trampoline::cgroup_returns(ctx.arg(2));
+    trampoline::cgroup_socket_returns(ctx.arg(0), ctx.arg(2));
     0
 }
 
