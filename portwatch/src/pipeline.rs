@@ -67,24 +67,28 @@ async fn follow(
     ends: &mut Ends,
     reader: &ReaderGone,
 ) -> anyhow::Result<()> {
-    loop {
+    while !sink.has_ended() {
         let room = sink.has_room();
-        tokio::select! {
+        // For what is left in the ring nobody is woken. One batch at a time, so that in a flood
+        // too a signal is seen.
+        let left = room && !stream.ring_is_empty;
+        let ready = tokio::select! {
             biased;
             () = ends.reached() => return Ok(()),
             () = reader.gone() => return Ok(()),
-            () = sink.emptied() => {
-                if sink.has_ended() {
-                    return Ok(());
-                }
+            () = stream.resized() => false,
+            () = std::future::ready(()), if left => true,
+            () = sink.emptied() => false,
+            ready = source.readable(), if room => {
+                ready.context("cannot wait for events")?;
+                true
             }
-            () = stream.resized() => {}
-            ready = source.readable(), if room => ready.context("cannot wait for events")?,
-        }
-        if room && stream.read(source, sink)?.is_break() {
+        };
+        if ready && stream.read(source, sink)?.is_break() {
             return Ok(());
         }
     }
+    Ok(())
 }
 
 /// Writes what is still in the ring, then the summary; a second signal cuts it short.
@@ -96,12 +100,13 @@ async fn finish(
     begun: Instant,
 ) -> anyhow::Result<()> {
     let rest = async {
-        while !stream.over
-            && !sink.has_ended()
-            && stream.read(source, sink)?.is_continue()
-            && !stream.ring_is_empty
-        {
-            sink.emptied().await;
+        while !sink.has_ended() && stream.read(source, sink)?.is_continue() {
+            if stream.ring_is_empty {
+                break;
+            }
+            while !sink.has_room() && !sink.has_ended() {
+                sink.emptied().await;
+            }
         }
         stream.write_losses(source)?;
         stream.write_summary(begun.elapsed())?;
@@ -180,27 +185,23 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Reads from the ring until it is empty, the sink is full, or enough was written.
+    /// Reads a batch from the ring, and passes on what comes of it.
     fn read(&mut self, source: &mut Source, sink: &Sink) -> anyhow::Result<ControlFlow<()>> {
-        loop {
-            self.ring_is_empty = source.fill(&mut self.records, RECORDS);
-            while let Some(record) = self.records.pop_front() {
-                self.take(record, source)?;
-                if self.over {
-                    break;
-                }
-            }
-            if source.has_losses() {
-                self.write_losses(source)?;
-            }
-            sink.put(&mut self.lines);
-            if self.over {
-                return Ok(ControlFlow::Break(()));
-            }
-            if self.ring_is_empty || !sink.has_room() {
-                return Ok(ControlFlow::Continue(()));
-            }
+        self.ring_is_empty = source.fill(&mut self.records, RECORDS);
+        while let Some(record) = self.records.pop_front()
+            && !self.over
+        {
+            self.take(record, source)?;
         }
+        if source.has_losses() {
+            self.write_losses(source)?;
+        }
+        sink.put(&mut self.lines);
+        Ok(if self.over {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
     }
 
     /// As many attempts as were asked for are written.

@@ -137,8 +137,24 @@ impl Portwatch {
 
     /// Reads until so many attempts of that process were written.
     pub(crate) fn wait_for(&mut self, pid: u32, attempts: usize) -> Result<()> {
+        self.wait_until(pid, attempts, |_| 0)
+    }
+
+    /// Reads until so many attempts of that process were written, or of anybody lost.
+    pub(crate) fn wait_for_account(&mut self, pid: u32, attempts: usize) -> Result<()> {
+        self.wait_until(pid, attempts, |stream| {
+            usize::try_from(stream.lost()).unwrap_or(usize::MAX)
+        })
+    }
+
+    fn wait_until(
+        &mut self,
+        pid: u32,
+        attempts: usize,
+        besides: impl Fn(&Stream) -> usize,
+    ) -> Result<()> {
         self.signal(Signal::CONT)?;
-        while self.counts.get(&pid).copied().unwrap_or(0) < attempts {
+        while self.counts.get(&pid).copied().unwrap_or(0) + besides(&self.stream) < attempts {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => self.take(&line?)?,
                 Err(RecvTimeoutError::Timeout) => bail!("{}", self.overdue(pid, attempts)),

@@ -32,7 +32,10 @@ pub(super) fn storm_of_200_000(source: Source) -> Result<()> {
 pub(super) fn storm_with_a_stalled_reader(source: Source) -> Result<()> {
     let stalled = Started::run(&mut portwatch::command(source, &[])?)?;
     let done = Workload::prepare("storm", Pace::Burst)?.run_watched_by(&mut [])?;
-    let stream = stalled.read().stop()?;
+    let mut resumed = stalled.read();
+    // Whoever reads again gets all that was kept, and the losses, without waiting for more.
+    resumed.wait_for_account(done.pid, usize::try_from(STORM)?)?;
+    let stream = resumed.stop()?;
     written_or_counted(&done, STORM, &stream)?;
     ensure!(
         stream.lost() > 0,
