@@ -154,6 +154,12 @@ impl Recorder {
             descriptor,
             address,
         } = what;
+        let socket = descriptor.truth(address)?;
+        // The threshold is that of the socket's network namespace: without one there is none.
+        let privileged = match socket {
+            Some(_) => privileged(op, address)?,
+            None => None,
+        };
         Ok(Truth {
             case: case.to_owned(),
             op,
@@ -166,9 +172,9 @@ impl Recorder {
             scope_id: None,
             fd: Some(descriptor.fd()),
             ret: Some(ret),
-            socket: descriptor.truth(address)?,
+            socket,
             repeat: op == Op::Connect && ret == -libc::EALREADY,
-            privileged: privileged(op, address)?,
+            privileged,
             effective: None,
             seccomp: false,
             stages: None,
