@@ -3,6 +3,7 @@
 //! Plain values without I/O. Printers turn them into text or JSON (docs/EVENTS.md has the
 //! fields); a field that is not known is `None`, never a guess.
 
+mod cause;
 mod origin;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -14,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::cause::{Cause, Code, Confidence, Fix, Holder, HoldingProcess, SocketState};
 pub use self::origin::{Cgroup, Container, IfName, Process, Runtime};
 use crate::errno::Errno;
 
@@ -84,6 +86,10 @@ pub struct Attempt {
     pub seccomp: bool,
     pub stages: Stages,
     pub before: Before,
+    /// TCP's answer was a reset (`RST`): nobody listens. False also where that was not seen
+    pub reset: bool,
+    /// Why it failed, or why it succeeded where that would surprise
+    pub cause: Option<Box<Cause>>,
 }
 
 /// Which attempt an outcome belongs to; unique while portwatch runs.
@@ -97,10 +103,38 @@ pub struct AttemptId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stages {
     pub lsm: Option<i32>,
+    /// Which security module it was
+    pub lsm_name: Option<Lsm>,
     pub cgroup: Option<i32>,
     pub operation: Option<i32>,
     pub get_port: Option<i32>,
     pub connect: Option<i32>,
+    /// TCP had sent its SYN: the destination was routed, and a port was found
+    pub syn_sent: bool,
+}
+
+/// A Linux security module that can refuse bind and connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lsm {
+    Apparmor,
+    Bpf,
+    Landlock,
+    Selinux,
+    Smack,
+    Tomoyo,
+}
+
+impl Lsm {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Apparmor => "apparmor",
+            Self::Bpf => "bpf",
+            Self::Landlock => "landlock",
+            Self::Selinux => "selinux",
+            Self::Smack => "smack",
+            Self::Tomoyo => "tomoyo",
+        }
+    }
 }
 
 /// What the kernel decided by: the state before the call.
@@ -122,6 +156,8 @@ pub struct SocketBefore {
     pub socket_state: u8,
     /// The port it was bound to, 0 for none
     pub port: u16,
+    /// Owner of the socket, host's numbering: whoever made it, not who calls
+    pub uid: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,6 +330,7 @@ pub struct Options {
     pub bind_address_no_port: bool,
     pub v6only: bool,
     pub nonblock: bool,
+    pub broadcast: bool,
 }
 
 impl Options {
@@ -307,6 +344,7 @@ impl Options {
             bind_address_no_port,
             v6only,
             nonblock,
+            broadcast,
         } = self;
         [
             (reuseaddr, "reuseaddr"),
@@ -316,6 +354,7 @@ impl Options {
             (bind_address_no_port, "bind_address_no_port"),
             (v6only, "v6only"),
             (nonblock, "nonblock"),
+            (broadcast, "broadcast"),
         ]
         .into_iter()
         .filter_map(|(set, name)| set.then_some(name))
@@ -353,6 +392,8 @@ pub struct Ended {
     /// From the call's entry
     pub latency: Duration,
     pub end: End,
+    /// A reset (`RST`) ended it. False also where that was not seen
+    pub reset: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -371,6 +412,7 @@ pub struct OutcomeOf {
     pub seq: u64,
     pub attempt: Attempt,
     pub ended: Ended,
+    pub cause: Option<Box<Cause>>,
 }
 
 /// Said once, when everything is attached: from here on nothing is missed in silence.

@@ -10,6 +10,7 @@ pub mod config;
 pub mod doctor;
 pub mod errno;
 pub mod event;
+pub mod explain;
 pub mod filter;
 #[cfg(target_os = "linux")]
 pub mod interface;

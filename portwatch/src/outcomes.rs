@@ -35,6 +35,7 @@ impl Outcomes {
                 seq,
                 attempt: attempt.clone(),
                 ended,
+                cause: None,
             });
         }
         if self.pending.len() < PENDING {
@@ -50,6 +51,7 @@ impl Outcomes {
                 seq,
                 attempt,
                 ended,
+                cause: None,
             });
         }
         if self.early.len() == EARLY {
@@ -91,6 +93,7 @@ mod tests {
             time: Time(0),
             latency: Duration::from_nanos(1),
             end: End::Failed(-111),
+            reset: false,
         }
     }
 

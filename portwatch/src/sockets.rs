@@ -196,6 +196,7 @@ fn options(socket: &OwnedFd) -> Options {
         bind_address_no_port: false,
         v6only: set(sockopt::ipv6_v6only(socket)),
         nonblock: flags.contains(rustix::fs::OFlags::NONBLOCK),
+        broadcast: set(sockopt::socket_broadcast(socket)),
     }
 }
 

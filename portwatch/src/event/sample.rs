@@ -41,5 +41,7 @@ pub(crate) fn attempt() -> Attempt {
         seccomp: false,
         stages: Stages::default(),
         before: Before::default(),
+        reset: false,
+        cause: None,
     }
 }

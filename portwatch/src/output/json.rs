@@ -2,6 +2,7 @@
 //!
 //! The types here are the format; those in [`crate::event`] may change without it.
 
+mod cause;
 mod value;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 
 use serde::Serialize;
 
+use self::cause::Cause;
 use crate::{
     errno::Errno,
     event::{self, End, Event, Family, LossReason, Op, Outcome, Proto, Time},
@@ -28,7 +30,7 @@ pub fn print<W: Write>(out: &mut W, seq: u64, event: &Event, users: &mut Users) 
     match event {
         Event::Start(start) => line(out, &Start::of(start)),
         Event::Attempt(attempt) => line(out, &Attempt::of(attempt, seq, users)),
-        Event::Outcome(outcome) => line(out, &OutcomeOf::of(outcome)),
+        Event::Outcome(outcome) => line(out, &OutcomeOf::of(outcome, users)),
         Event::Lost(lost) => line(out, &Lost::of(*lost)),
         Event::Summary(summary) => line(out, &Summary::of(summary)),
     }
@@ -174,6 +176,10 @@ struct Attempt<'a> {
     stages: Option<Stages>,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<Before>,
+    #[serde(skip_serializing_if = "value::is_false")]
+    reset: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<Cause<'a>>,
 }
 
 #[derive(Serialize)]
@@ -199,6 +205,8 @@ struct Stages {
     #[serde(skip_serializing_if = "Option::is_none")]
     lsm: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    lsm_name: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cgroup: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<i32>,
@@ -206,24 +214,30 @@ struct Stages {
     get_port: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<i32>,
+    #[serde(skip_serializing_if = "value::is_false")]
+    syn_sent: bool,
 }
 
 impl Stages {
     fn of(attempt: &event::Attempt) -> Option<Self> {
         let stages @ event::Stages {
             lsm,
+            lsm_name,
             cgroup,
             operation,
             get_port,
             connect,
+            syn_sent,
         } = attempt.stages;
         let failed = attempt.outcome() != Outcome::Ok && stages != event::Stages::default();
         failed.then_some(Self {
             lsm,
+            lsm_name: lsm_name.map(event::Lsm::name),
             cgroup,
             operation,
             get_port,
             connect,
+            syn_sent,
         })
     }
 }
@@ -237,6 +251,8 @@ struct Before {
     socket_state: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unprivileged_port_start: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,6 +276,7 @@ impl Before {
             state: socket.map(|socket| socket.state),
             socket_state: socket.map(|socket| socket.socket_state),
             port: socket.map(|socket| socket.port),
+            uid: socket.and_then(|socket| socket.uid),
             unprivileged_port_start,
             net_user_ns,
             user_ns: credentials.map(|held| held.user_ns),
@@ -271,6 +288,8 @@ impl Before {
 impl<'a> Attempt<'a> {
     fn of(attempt: &'a event::Attempt, seq: u64, users: &'a mut Users) -> Self {
         let requested = attempt.requested;
+        let cause = attempt.cause.as_deref();
+        let cause = cause.map(|cause| Cause::of(cause, users));
         let process = attempt.process.as_deref();
         let cgroup = attempt.cgroup.as_deref();
         Self {
@@ -327,6 +346,8 @@ impl<'a> Attempt<'a> {
             seccomp: attempt.seccomp,
             stages: Stages::of(attempt),
             before: Before::of(attempt),
+            reset: attempt.reset,
+            cause,
         }
     }
 }
@@ -339,7 +360,7 @@ const fn other_number(family: Family) -> Option<u16> {
 }
 
 #[derive(Serialize)]
-struct OutcomeOf {
+struct OutcomeOf<'a> {
     v: u8,
     kind: &'static str,
     /// Of the attempt
@@ -354,20 +375,26 @@ struct OutcomeOf {
     errno: Option<Errno>,
     outcome: &'static str,
     latency_ns: u64,
+    #[serde(skip_serializing_if = "value::is_false")]
+    reset: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<Cause<'a>>,
 }
 
-impl OutcomeOf {
-    fn of(outcome: &event::OutcomeOf) -> Self {
+impl<'a> OutcomeOf<'a> {
+    fn of(outcome: &'a event::OutcomeOf, users: &mut Users) -> Self {
         let event::OutcomeOf {
             seq,
             attempt: _,
             ended,
+            cause,
         } = outcome;
         let event::Ended {
             id: _,
             time,
             latency,
             end,
+            reset,
         } = *ended;
         let (ret, outcome) = match end {
             End::Connected => (Some(0), "ok"),
@@ -383,6 +410,8 @@ impl OutcomeOf {
             errno: ret.and_then(Errno::from_ret),
             outcome,
             latency_ns: u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX),
+            reset,
+            cause: cause.as_deref().map(|cause| Cause::of(cause, users)),
         }
     }
 }

@@ -136,6 +136,7 @@ impl TextPrinter {
             seq: _,
             attempt,
             ended,
+            cause: _,
         } = outcome;
         let attempt = Attempt {
             time: ended.time,

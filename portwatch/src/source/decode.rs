@@ -84,6 +84,7 @@ fn ended(record: &wire::Outcome, clock: ClockOffset) -> Ended {
             (_, TCP_CLOSE) => End::Abandoned,
             _ => End::Connected,
         },
+        reset: false,
     }
 }
 
@@ -138,6 +139,8 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         seccomp: has(known::SECCOMP),
         stages: stages(&record.stages),
         before: before(record),
+        reset: false,
+        cause: None,
         options: (has(known::SOCKET) || has(known::NONBLOCK)).then(|| options_of(record.options)),
     }
 }
@@ -183,10 +186,12 @@ fn stages(record: &wire::Stages) -> Stages {
     let verdict = |bit: u16, ret: i16| (record.reached & bit != 0).then_some(i32::from(ret));
     Stages {
         lsm: verdict(stage::LSM, record.lsm),
+        lsm_name: None,
         cgroup: verdict(stage::CGROUP, record.cgroup),
         operation: verdict(stage::OPERATION, record.operation),
         get_port: verdict(stage::GET_PORT, record.get_port),
         connect: verdict(stage::CONNECT, record.connect),
+        syn_sent: false,
     }
 }
 
@@ -197,6 +202,7 @@ fn before(record: &wire::Attempt) -> Before {
             state: record.state_before,
             socket_state: record.socket_state_before,
             port: record.port_before,
+            uid: None,
         }),
         net_user_ns: Some(record.net_user_ns).filter(|&inode| inode != 0),
         unprivileged_port_start: has(known::THRESHOLD).then_some(record.unprivileged_port_start),
@@ -256,6 +262,7 @@ fn options_of(bits: u16) -> Options {
         bind_address_no_port: has(options::BIND_ADDRESS_NO_PORT),
         v6only: has(options::V6ONLY),
         nonblock: has(options::NONBLOCK),
+        broadcast: false,
     }
 }
 

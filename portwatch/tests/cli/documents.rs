@@ -13,10 +13,10 @@ use portwatch::{
     cli::Cli,
     errno::Errno,
     event::{
-        Attempt, AttemptId, Before, Cgroup, Comm, Container, Credentials, Degradation, End, Ended,
-        Event, Family, IfName, Local, LossReason, Lost, MissingHook, Op, Options, Outcome,
-        OutcomeOf, Process, Proto, Requested, Runtime, SocketBefore, Stages, Start, Summary, Time,
-        Via,
+        Attempt, AttemptId, Before, Cause, Cgroup, Code, Comm, Confidence, Container, Credentials,
+        Degradation, End, Ended, Event, Family, Fix, Holder, HoldingProcess, IfName, Local,
+        LossReason, Lost, Lsm, MissingHook, Op, Options, Outcome, OutcomeOf, Process, Proto,
+        Requested, Runtime, SocketBefore, SocketState, Stages, Start, Summary, Time, Via,
     },
     output::json,
     source::Kind,
@@ -281,6 +281,10 @@ fn fields_of_nested_objects_are_documented() {
     assert_eq!(keys(&attempt["container"]), documented("A container"));
     assert_eq!(keys(&attempt["stages"]), documented("Stages"));
     assert_eq!(keys(&attempt["before"]), documented("Before"));
+    let cause = &attempt["cause"];
+    assert_eq!(keys(cause), documented("A cause"));
+    assert_eq!(keys(&cause["fix"][0]), documented("A fix"));
+    assert_eq!(keys(&cause["holder"][0]), documented("A holder"));
 }
 
 fn keys(object: &Value) -> BTreeSet<String> {
@@ -322,7 +326,9 @@ fn events() -> [(&'static str, Event); 5] {
             time: Time(0),
             latency: Duration::from_micros(1),
             end: End::Failed(-111),
+            reset: true,
         },
+        cause: Some(Box::new(cause())),
     };
     let lost = Lost {
         time: Time(0),
@@ -366,16 +372,19 @@ fn attempt() -> Attempt {
         seccomp: true,
         stages: Stages {
             lsm: Some(0),
+            lsm_name: Some(Lsm::Landlock),
             cgroup: Some(0),
             operation: Some(-13),
             get_port: Some(0),
             connect: Some(0),
+            syn_sent: true,
         },
         before: Before {
             socket: Some(SocketBefore {
                 state: 7,
                 socket_state: 1,
                 port: 0,
+                uid: Some(1000),
             }),
             net_user_ns: Some(1),
             unprivileged_port_start: Some(1024),
@@ -414,6 +423,43 @@ fn attempt() -> Attempt {
         ifindex: Some(1),
         ifname: IfName::new(b"lo"),
         options: Some(options()),
+        reset: true,
+        cause: Some(Box::new(cause())),
+    }
+}
+
+fn cause() -> Cause {
+    Cause {
+        code: Code::PortInUse,
+        text: "it is".to_owned(),
+        fixes: vec![Fix {
+            what: "stop it".to_owned(),
+            command: Some("kill 7".to_owned()),
+            opens: Some("nothing".to_owned()),
+        }],
+        confidence: Confidence::Checked,
+        evidence: vec!["a look".to_owned()],
+        next: vec!["the port is low".to_owned()],
+        holders: vec![Holder {
+            process: Some(HoldingProcess {
+                tgid: 7,
+                comm: Comm::new([b'n'; 16]),
+                exe: Some("/usr/bin/nc".into()),
+                cgroup: Some(Arc::new(cgroup())),
+            }),
+            uid: Some(1000),
+            state: SocketState::Established,
+            ip: ASKED.ip,
+            port: 80,
+            peer: Some((ASKED.ip, 80)),
+            inode: Some(1),
+            since: Some(Time(0)),
+            kernel: false,
+            reuseaddr: Some(true),
+            reuseport: Some(true),
+            v6only: Some(true),
+            ifindex: Some(1),
+        }],
     }
 }
 
@@ -437,5 +483,6 @@ const fn options() -> Options {
         bind_address_no_port: true,
         v6only: true,
         nonblock: true,
+        broadcast: true,
     }
 }

@@ -120,8 +120,70 @@ pub(crate) struct Attempt {
     pub(crate) repeat: bool,
     #[serde(default)]
     pub(crate) seccomp: bool,
-    stages: Option<Stages>,
+    pub(crate) stages: Option<Stages>,
     before: Option<Before>,
+    #[serde(default)]
+    pub(crate) reset: bool,
+    pub(crate) cause: Option<Cause>,
+}
+
+/// Why it ended as it did.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+pub(crate) struct Cause {
+    pub(crate) code: String,
+    pub(crate) text: String,
+    pub(crate) fix: Vec<Fix>,
+    pub(crate) confidence: String,
+    pub(crate) evidence: Vec<String>,
+    #[serde(default)]
+    pub(crate) next: Vec<String>,
+    #[serde(default)]
+    pub(crate) holder: Vec<Holder>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+pub(crate) struct Fix {
+    what: String,
+    pub(crate) command: Option<String>,
+    opens: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+pub(crate) struct Holder {
+    pub(crate) pid: Option<u32>,
+    pub(crate) comm: Option<String>,
+    exe: Option<String>,
+    pub(crate) uid: Option<u32>,
+    user: Option<String>,
+    container: Option<Container>,
+    unit: Option<String>,
+    pub(crate) state: String,
+    pub(crate) addr: IpAddr,
+    pub(crate) port: u16,
+    peer_addr: Option<IpAddr>,
+    peer_port: Option<u16>,
+    pub(crate) inode: Option<u64>,
+    since: Option<Time>,
+    pub(crate) kernel: bool,
+    pub(crate) reuseaddr: Option<bool>,
+    pub(crate) reuseport: Option<bool>,
+    v6only: Option<bool>,
+    ifindex: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,12 +199,15 @@ struct Container {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stages {
+pub(crate) struct Stages {
     lsm: Option<i32>,
+    pub(crate) lsm_name: Option<String>,
     cgroup: Option<i32>,
     operation: Option<i32>,
     get_port: Option<i32>,
     connect: Option<i32>,
+    #[serde(default)]
+    pub(crate) syn_sent: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -155,6 +220,7 @@ struct Before {
     state: Option<u8>,
     socket_state: Option<u8>,
     port: Option<u16>,
+    uid: Option<u32>,
     unprivileged_port_start: Option<u32>,
     net_user_ns: Option<u32>,
     user_ns: Option<u32>,
@@ -178,6 +244,9 @@ pub(crate) struct Ending {
     errno: Option<String>,
     pub(crate) outcome: String,
     latency_ns: u64,
+    #[serde(default)]
+    pub(crate) reset: bool,
+    pub(crate) cause: Option<Cause>,
 }
 
 #[derive(Debug, Deserialize)]

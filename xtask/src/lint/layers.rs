@@ -13,11 +13,11 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     (
         "main",
         &[
-            "doctor", "pipeline", "output", "support", "source", "config", "cli", "users",
+            "doctor", "why", "pipeline", "output", "support", "source", "config", "cli", "users",
         ],
     ),
     (
@@ -27,12 +27,20 @@ const LAYERS: [(&str, &[&str]); 17] = [
         ],
     ),
     (
+        "why",
+        &[
+            "output", "facts", "netns", "process", "sockets", "config", "cli", "explain", "event",
+            "errno", "users",
+        ],
+    ),
+    (
         "pipeline",
         &[
             "sink",
             "output",
             "support",
             "source",
+            "facts",
             "cgroup",
             "process",
             "interface",
@@ -69,7 +77,23 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("cgroup", &["process", "event", "errno", "addr"]),
     ("process", &["event", "errno", "addr"]),
     ("interface", &["event", "errno", "addr"]),
-    ("sockets", &["event", "errno", "addr"]),
+    // What explain wants to know beside the attempt: looked up in the attempt's namespace.
+    (
+        "facts",
+        &[
+            "sockets",
+            "netns",
+            "cgroup",
+            "process",
+            "interface",
+            "explain",
+            "event",
+            "errno",
+            "addr",
+        ],
+    ),
+    ("netns", &["event", "errno"]),
+    ("sockets", &["netns", "process", "event", "errno", "addr"]),
     (
         "config",
         &["cli", "filter", "event", "errno", "addr", "users"],

@@ -19,6 +19,16 @@ pub(super) fn rfc3339<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok
     }
 }
 
+pub(super) fn maybe_rfc3339<S: Serializer>(
+    time: &Option<Time>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 pub(super) fn proto<S: Serializer>(
     proto: &Option<Proto>,
     serializer: S,

@@ -1,0 +1,121 @@
+//! What is known beside the attempt itself: gathered by others, some of it after the call.
+
+use std::net::IpAddr;
+
+use crate::event::{Holder, IfName, Time};
+
+/// What was looked up for one attempt. Everything may be missing; what is missing is not guessed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    pub system: System,
+    /// When this was looked up
+    pub taken: Option<Time>,
+    /// Why nothing, or not all, was looked up
+    pub skipped: Option<Skipped>,
+    /// The security modules that run (`/sys/kernel/security/lsm`), in their order
+    pub lsms: Vec<String>,
+    /// Sockets on the port that was asked for, in the attempt's network namespace
+    pub holders: Option<Vec<Holder>>,
+    /// The ports that the kernel gives out by itself
+    pub ports: Option<Ports>,
+    /// Of a bind: what has become of the address
+    pub address: Option<Address>,
+    /// Of a connect: where the way to the destination leads
+    pub route: Option<Route>,
+    /// Of a scope id, or of `SO_BINDTODEVICE`: whether there is such an interface
+    pub interface_exists: Option<bool>,
+}
+
+/// Why there are no facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// So many attempts failed at once that looking all of them up would have taken too long
+    TooMany,
+    /// The network namespace could not be entered: it is gone, or privileges are missing
+    Namespace,
+}
+
+/// The system that decided, whose rules and error numbers hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum System {
+    #[default]
+    Linux,
+    MacOs(Version),
+}
+
+/// `10.14`, `15.0`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    pub major: u16,
+    pub minor: u16,
+}
+
+/// `net.ipv4.ip_local_port_range`, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    pub first: u16,
+    pub last: u16,
+}
+
+/// What has become of a local address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// It is assigned to an interface of the attempt's network namespace
+    pub assigned: Option<Assigned>,
+    /// Other network namespaces that have it
+    pub elsewhere: Vec<Elsewhere>,
+    /// `net.ipv4.ip_nonlocal_bind`, or the one of IPv6
+    pub nonlocal_bind: Option<bool>,
+    /// Of IPv6: interfaces that have IPv6 turned off (`disable_ipv6`)
+    pub ipv6_disabled_on: Vec<IfName>,
+}
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    pub ifindex: u32,
+    pub ifname: Option<IfName>,
+    /// `IFA_F_TENTATIVE`: duplicate address detection is not over
+    pub tentative: bool,
+    /// `IFA_F_DADFAILED`: somebody else has the address
+    pub dad_failed: bool,
+    /// Of the VRF that the interface is in
+    pub vrf: Option<IfName>,
+}
+
+/// A network namespace that has the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Inode of the namespace
+    pub netns: u32,
+    /// A process in it
+    pub tgid: Option<u32>,
+    /// Its name below /run/netns
+    pub name: Option<String>,
+}
+
+/// What the routing tables say of a destination (`ip route get`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    pub kind: RouteKind,
+    /// The interface it leaves by
+    pub interface: Option<IfName>,
+    pub gateway: Option<IpAddr>,
+    /// The source address the kernel would take
+    pub source: Option<IpAddr>,
+}
+
+/// `RTN_*` (include/uapi/linux/rtnetlink.h), as far as it decides about a connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteKind {
+    Unicast,
+    /// An address of this host
+    Local,
+    Broadcast,
+    Multicast,
+    Blackhole,
+    Unreachable,
+    Prohibit,
+    /// No route fits
+    None,
+}
