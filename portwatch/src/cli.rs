@@ -94,6 +94,21 @@ pub struct Watch {
     #[arg(long, help_heading = "Output")]
     pub cmdline: bool,
 
+    /// How much to say of causes in text; JSON carries all of it
+    #[arg(
+        long,
+        value_enum,
+        value_name = "DETAIL",
+        default_value_t,
+        conflicts_with = "no_explain",
+        help_heading = "Output"
+    )]
+    pub explain: Explain,
+
+    /// Do not look for causes: neither text nor JSON has them
+    #[arg(long, help_heading = "Output")]
+    pub no_explain: bool,
+
     /// When to use colours; NO_COLOR is honoured
     #[arg(
         long,
@@ -142,6 +157,15 @@ pub enum Format {
     Text,
     /// JSON Lines: one object a line (docs/EVENTS.md)
     Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Explain {
+    /// The cause and the first fix
+    #[default]
+    Short,
+    /// Also the evidence, who has the port, and every fix
+    Full,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

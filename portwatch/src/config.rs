@@ -20,6 +20,8 @@ pub struct Config {
     pub format: cli::Format,
     /// Whether the arguments of processes are wanted
     pub cmdline: bool,
+    /// How much to say of causes; `None` where they are not wanted
+    pub explain: Option<cli::Explain>,
     pub colour: bool,
     pub header: bool,
     pub quiet: bool,
@@ -60,6 +62,7 @@ impl Config {
                 watch.output
             },
             cmdline: watch.cmdline,
+            explain: (!watch.no_explain).then_some(watch.explain),
             colour: colour(watch.color),
             header: !watch.no_header,
             quiet: watch.quiet,

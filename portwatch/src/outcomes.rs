@@ -23,10 +23,20 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// An attempt was written under the number `seq`: gives its end, if that has come already.
-    pub fn follow(&mut self, seq: u64, attempt: &Attempt) -> Option<OutcomeOf> {
-        let early = self.early.iter().position(|ended| ended.id == attempt.id);
-        let early = early.and_then(|index| self.early.remove(index));
+    /// The end of an attempt that is about to be written, if it has come already.
+    pub fn early(&mut self, id: AttemptId) -> Option<Ended> {
+        let index = self.early.iter().position(|ended| ended.id == id)?;
+        self.early.remove(index)
+    }
+
+    /// An attempt was written under the number `seq`: gives what is to be written of its end, if
+    /// that has come already.
+    pub fn follow(
+        &mut self,
+        seq: u64,
+        attempt: &Attempt,
+        early: Option<Ended>,
+    ) -> Option<OutcomeOf> {
         if !is_open(attempt) {
             return None;
         }
@@ -63,7 +73,7 @@ impl Outcomes {
 }
 
 /// Whether the call's return does not tell how the connect ends.
-fn is_open(attempt: &Attempt) -> bool {
+pub fn is_open(attempt: &Attempt) -> bool {
     attempt.op == Op::Connect
         && !attempt.repeat
         && (attempt.outcome() == Outcome::Pending
@@ -97,10 +107,15 @@ mod tests {
         }
     }
 
+    fn follow(outcomes: &mut Outcomes, attempt: &Attempt) -> Option<OutcomeOf> {
+        let early = outcomes.early(attempt.id);
+        outcomes.follow(7, attempt, early)
+    }
+
     #[test]
     fn the_end_of_a_pending_connect_is_told_once() {
         let mut outcomes = Outcomes::default();
-        assert_eq!(outcomes.follow(7, &connect(1, -115)), None);
+        assert_eq!(follow(&mut outcomes, &connect(1, -115)), None);
         assert_eq!(outcomes.end(ended(1)).unwrap().seq, 7);
         assert_eq!(outcomes.end(ended(1)), None);
     }
@@ -109,28 +124,26 @@ mod tests {
     fn an_end_that_comes_first_waits_for_its_attempt() {
         let mut outcomes = Outcomes::default();
         assert_eq!(outcomes.end(ended(1)), None);
-        assert_eq!(outcomes.follow(7, &connect(1, -115)).unwrap().seq, 7);
+        assert_eq!(follow(&mut outcomes, &connect(1, -115)).unwrap().seq, 7);
     }
 
     #[test]
     fn the_end_of_a_call_that_waited_is_no_news() {
         let mut outcomes = Outcomes::default();
         assert_eq!(outcomes.end(ended(1)), None);
-        assert_eq!(outcomes.follow(7, &connect(1, -111)), None);
+        assert_eq!(follow(&mut outcomes, &connect(1, -111)), None);
         assert!(outcomes.early.is_empty() && outcomes.pending.is_empty());
     }
 
     #[test]
     fn an_interrupted_connect_is_followed_and_a_repeated_one_is_not() {
         let mut outcomes = Outcomes::default();
-        outcomes.follow(1, &connect(1, ERESTARTSYS));
-        outcomes.follow(
-            2,
-            &Attempt {
-                repeat: true,
-                ..connect(2, -115)
-            },
-        );
+        follow(&mut outcomes, &connect(1, ERESTARTSYS));
+        let repeated = Attempt {
+            repeat: true,
+            ..connect(2, -115)
+        };
+        follow(&mut outcomes, &repeated);
         assert_eq!(outcomes.pending.len(), 1);
     }
 

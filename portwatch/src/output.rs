@@ -8,8 +8,13 @@ use std::io::{self, IsTerminal as _, Write};
 
 use jiff::tz::TimeZone;
 
-use self::text::{TextOptions, TextPrinter};
-use crate::{cli::Format, config::Config, event::Event, users::Users};
+use self::text::{Detail, TextOptions, TextPrinter};
+use crate::{
+    cli::{Explain, Format},
+    config::Config,
+    event::Event,
+    users::Users,
+};
 
 /// A format, with what it remembers from line to line.
 #[derive(Debug)]
@@ -31,6 +36,10 @@ impl Printer {
                     colour: config.colour,
                     width: terminal_width(),
                     header: config.header,
+                    detail: match config.explain {
+                        Some(Explain::Full) => Detail::Full,
+                        Some(Explain::Short) | None => Detail::Short,
+                    },
                     timezone: TimeZone::system(),
                 })),
                 messages: !config.quiet,

@@ -18,9 +18,10 @@ use crate::{
     cgroup::Cgroups,
     cli,
     config::Config,
-    event::{Attempt, Event, Family, Lost, Start, Summary, Time},
+    event::{Attempt, Event, Family, Lost, Outcome, OutcomeOf, Start, Summary, Time},
+    explain::{self, Facts},
     interface::Interfaces,
-    outcomes::Outcomes,
+    outcomes::{Outcomes, is_open},
     output::{self, Printer},
     process::{self, Processes},
     ready,
@@ -213,7 +214,7 @@ impl<'a> Stream<'a> {
         match record {
             Record::Attempt(attempt) => self.take_attempt(attempt, source),
             Record::Ended(ended) => match self.outcomes.end(ended) {
-                Some(outcome) => self.write(&Event::Outcome(outcome)),
+                Some(outcome) => self.write_outcome(outcome),
                 None => Ok(()),
             },
             Record::Notice => Ok(()),
@@ -231,12 +232,16 @@ impl<'a> Stream<'a> {
         if !ours {
             return Ok(());
         }
+        let early = self.outcomes.early(attempt.id);
+        // Of a call that waited, the end is its own.
+        attempt.reset |= !is_open(&attempt) && early.is_some_and(|ended| ended.reset);
         self.enrich(&mut attempt);
+        self.explain(&mut attempt);
         self.count(&attempt);
-        let outcome = self.outcomes.follow(self.seq, &attempt);
+        let outcome = self.outcomes.follow(self.seq, &attempt, early);
         self.write(&Event::Attempt(attempt))?;
         if let Some(outcome) = outcome {
-            self.write(&Event::Outcome(outcome))?;
+            self.write_outcome(outcome)?;
         }
         self.over = self.is_full();
         Ok(())
@@ -267,13 +272,29 @@ impl<'a> Stream<'a> {
         true
     }
 
-    /// Adds what stands behind the caller, for output that shows it.
+    /// Adds what stands behind the caller, for output that shows it and for causes that name it.
     fn enrich(&mut self, attempt: &mut Attempt) {
-        if self.config.format == cli::Format::Json {
+        let named = self.config.explain.is_some() && attempt.outcome() == Outcome::Failed;
+        if named || self.config.format == cli::Format::Json {
             self.processes.describe(attempt);
             self.cgroups.describe(attempt);
             self.interfaces.describe(attempt);
         }
+    }
+
+    fn explain(&mut self, attempt: &mut Attempt) {
+        if self.config.explain.is_some() {
+            let facts = Facts::default();
+            attempt.cause = explain::explain(attempt, &facts);
+        }
+    }
+
+    fn write_outcome(&mut self, mut outcome: OutcomeOf) -> anyhow::Result<()> {
+        if self.config.explain.is_some() {
+            let facts = Facts::default();
+            outcome.cause = explain::explain_outcome(&outcome, &facts);
+        }
+        self.write(&Event::Outcome(outcome))
     }
 
     fn count(&mut self, attempt: &Attempt) {

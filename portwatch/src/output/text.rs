@@ -4,6 +4,7 @@
 //! last, since it may run to the edge. Nothing that matters is cut: a long value pushes its own
 //! line, and a narrow terminal drops whole parts, the least important first (`layout`).
 
+mod cause;
 mod clock;
 mod layout;
 mod message;
@@ -14,14 +15,16 @@ use std::{fmt::Write as _, io};
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
+pub use self::cause::Detail;
 pub use self::message::{start_message, summary_message};
 use self::{
+    cause::Page,
     clock::Clock,
     layout::{Column, Layout, Seen},
     row::Row,
 };
 use crate::{
-    event::{Attempt, Event, LossReason, Lost, OutcomeOf},
+    event::{Attempt, Cause, Event, LossReason, Lost, OutcomeOf},
     users::Users,
 };
 
@@ -32,6 +35,8 @@ pub struct TextOptions {
     /// Columns of the terminal; `None` where there is none
     pub width: Option<u16>,
     pub header: bool,
+    /// How much is said of causes
+    pub detail: Detail,
     /// Times are shown in it
     pub timezone: TimeZone,
 }
@@ -42,6 +47,7 @@ pub struct TextPrinter {
     colour: bool,
     terminal: Option<usize>,
     header: bool,
+    detail: Detail,
     clock: Clock,
     layout: Layout,
     /// The layout that the last header showed
@@ -58,6 +64,7 @@ impl TextPrinter {
             colour,
             width,
             header,
+            detail,
             timezone,
         } = options;
         let terminal = columns(width);
@@ -65,6 +72,7 @@ impl TextPrinter {
             colour,
             terminal,
             header,
+            detail,
             clock: Clock::new(timezone),
             layout: Layout::fit(terminal, Seen::default()),
             titled: None,
@@ -123,11 +131,24 @@ impl TextPrinter {
         self.lines.write_char('\n')
     }
 
-    /// The line of an attempt. Further lines about it are to follow here, indented.
+    /// The line of an attempt, and below it why it ended so.
     fn add_attempt(&mut self, attempt: &Attempt, users: &mut Users) -> std::fmt::Result {
         self.row
             .set_attempt(attempt, &mut self.clock, self.layout.has_millis(), users)?;
-        self.add_row()
+        self.add_row()?;
+        self.add_cause(attempt.cause.as_deref(), users)
+    }
+
+    fn add_cause(&mut self, cause: Option<&Cause>, users: &mut Users) -> std::fmt::Result {
+        let Some(cause) = cause else {
+            return Ok(());
+        };
+        let mut page = Page {
+            text: &mut self.lines,
+            terminal: self.terminal,
+            colour: self.colour,
+        };
+        page.add_cause(cause, self.detail, users)
     }
 
     /// The line of a pending connect's end: its attempt's, at another time and with another result.
@@ -136,7 +157,7 @@ impl TextPrinter {
             seq: _,
             attempt,
             ended,
-            cause: _,
+            cause,
         } = outcome;
         let attempt = Attempt {
             time: ended.time,
@@ -145,7 +166,8 @@ impl TextPrinter {
         self.row
             .set_attempt(&attempt, &mut self.clock, self.layout.has_millis(), users)?;
         self.row.set_end(ended)?;
-        self.add_row()
+        self.add_row()?;
+        self.add_cause(cause.as_deref(), users)
     }
 
     fn add_row(&mut self) -> std::fmt::Result {

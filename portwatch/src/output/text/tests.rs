@@ -1,5 +1,6 @@
 //! Events as they come, and helpers to print them.
 
+mod causes;
 mod messages;
 mod stream;
 mod values;
@@ -174,6 +175,7 @@ fn printer(width: Option<u16>) -> TextPrinter {
         colour: false,
         width,
         header: true,
+        detail: Detail::Short,
         timezone,
     })
 }
