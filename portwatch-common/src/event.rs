@@ -38,14 +38,17 @@ pub mod known {
     pub const EFFECTIVE: u32 = 1 << 8;
     /// `unprivileged_port_start`
     pub const THRESHOLD: u32 = 1 << 9;
-    /// `state_before`, `socket_state_before`, `port_before`: the socket as it was before the call.
+    /// `state_before`, `socket_state_before`, `port_before`, `socket_uid`: the socket as it was
+    /// before the call.
     pub const BEFORE: u32 = 1 << 10;
-    /// `cap_effective`, `user_ns`, `net_user_ns`: the credentials against those that are asked for.
+    /// `cap_effective`, `user_ns`, `user_ns_level`: what the caller may do, and where.
     pub const CREDENTIALS: u32 = 1 << 11;
     /// Not a field: the socket was connecting already, so that this is no new attempt.
     pub const REPEAT: u32 = 1 << 12;
     /// Not a field: the system call's own function was never entered: seccomp denied it.
     pub const SECCOMP: u32 = 1 << 13;
+    /// `net_user_ns`, `net_user_ns_level`, `net_user_ns_owner`: where the network namespace belongs.
+    pub const NET_USER_NS: u32 = 1 << 14;
 }
 
 /// Values of [`Attempt::op`].
@@ -85,6 +88,20 @@ pub mod stage {
     pub const GET_PORT: u16 = 1 << 3;
     /// TCP's own connect (`tcp_v4_connect` …)
     pub const CONNECT: u16 = 1 << 4;
+    /// Without a field of its own: TCP was in `SYN_SENT`, so the destination was routed
+    pub const SYN_SENT: u16 = 1 << 5;
+}
+
+/// Values of [`Attempt::lsm`]: the security module that refused.
+pub mod lsm {
+    /// None refused, or it was not seen which
+    pub const UNKNOWN: u8 = 0;
+    pub const APPARMOR: u8 = 1;
+    pub const BPF: u8 = 2;
+    pub const LANDLOCK: u8 = 3;
+    pub const SELINUX: u8 = 4;
+    pub const SMACK: u8 = 5;
+    pub const TOMOYO: u8 = 6;
 }
 
 /// What each station returned, as far as it was seen: 0 or a negative errno.
@@ -121,11 +138,12 @@ pub mod options {
     pub const BIND_ADDRESS_NO_PORT: u16 = 1 << 5;
     /// `O_NONBLOCK` of this call, with [`super::known::NONBLOCK`].
     pub const NONBLOCK: u16 = 1 << 6;
+    pub const BROADCAST: u16 = 1 << 7;
 }
 
 /// One call, from entry to return.
 ///
-/// 224 bytes, of which every one is written before the record is submitted: ring memory is not zeroed.
+/// 232 bytes, of which every one is written before the record is submitted: ring memory is not zeroed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -168,8 +186,8 @@ pub struct Attempt {
     pub netns: u32,
     /// `SO_BINDTODEVICE`, 0 where there is none
     pub ifindex: u32,
-    /// The CPU that submitted the record
-    pub cpu: u32,
+    /// `sk_uid`: who made the socket, a uid of the initial user namespace
+    pub socket_uid: u32,
     /// The socket's `AF_*`
     pub family: u16,
     /// The socket's `IPPROTO_*`; `IPPROTO_MPTCP` is 262
@@ -201,6 +219,8 @@ pub struct Attempt {
     pub user_ns: u32,
     /// Inode of the user namespace that owns the socket's network namespace
     pub net_user_ns: u32,
+    /// Who made that user namespace: a uid of the initial user namespace
+    pub net_user_ns_owner: u32,
     /// `net.ipv4.ip_unprivileged_port_start` of the socket's network namespace
     pub unprivileged_port_start: u32,
     /// `sk_state` (`TCP_*`, include/net/tcp_states.h)
@@ -209,9 +229,17 @@ pub struct Attempt {
     pub socket_state_before: u8,
     /// The local port, host byte order
     pub port_before: u16,
+    /// How deep the caller's user namespace, and `net_user_ns`, lie below the initial one, which
+    /// has 0; at most 32 (kernel/user_namespace.c)
+    pub user_ns_level: u8,
+    pub net_user_ns_level: u8,
+    /// [`lsm`]
+    pub lsm: u8,
+    /// 0
+    pub reserved: u8,
 }
 
-const _: () = assert!(size_of::<Attempt>() == 224);
+const _: () = assert!(size_of::<Attempt>() == 232);
 const _: () = assert!(align_of::<Attempt>() == 8);
 
 /// Something was lost for another reason than a full ring: read the counters now.
@@ -258,7 +286,9 @@ pub struct Outcome {
     pub end_ns: u64,
     pub tid: u32,
     /// `TCP_*` that the socket went to: established or closed
-    pub state: u32,
+    pub state: u16,
+    /// Not 0: a reset (`RST`) came before
+    pub reset: u16,
 }
 
 const _: () = assert!(size_of::<Outcome>() == 32);

@@ -13,7 +13,7 @@ pub const PASSED: &str = "PASSED";
 /// Name of the per-CPU array of loss counters, indexed by [`loss`].
 pub const LOSSES: &str = "LOSSES";
 
-/// Bytes of the ring buffer: a power of two. 512 KiB hold 2,260 attempts.
+/// Bytes of the ring buffer: a power of two. 512 KiB hold 2,184 attempts.
 pub const EVENTS_BYTES: u32 = 512 * 1024;
 /// Calls that can be under way at once, machine-wide.
 pub const INFLIGHT_ENTRIES: u32 = 8192;
@@ -87,6 +87,8 @@ pub struct Offsets {
     pub thread_status_compat: u32,
     /// `sk_err`, i32
     pub sk_err: Offset,
+    /// `sk_uid`, u32
+    pub sk_uid: Offset,
     /// `skc_state`, u8
     pub skc_state: Offset,
     /// `skc_daddr`, `skc_dport`, `skc_v6_daddr`: the far end, network byte order
@@ -101,8 +103,10 @@ pub struct Offsets {
     /// `struct net.user_ns`, `struct net.ipv4.sysctl_ip_prot_sock` (i32)
     pub net_user_ns: Offset,
     pub net_prot_sock: Offset,
-    /// `struct user_namespace.ns.inum`, u32
+    /// `struct user_namespace.ns.inum`, u32, `.level`, i32, and `.owner`, u32
     pub user_ns_inum: Offset,
+    pub user_ns_level: Offset,
+    pub user_ns_owner: Offset,
     /// `struct cred.cap_effective`, 64 bits, and `struct cred.user_ns`
     pub cred_cap_effective: Offset,
     pub cred_user_ns: Offset,
@@ -111,6 +115,9 @@ pub struct Offsets {
     pub reuse: u32,
     pub reuseport: u32,
     pub ipv6only: u32,
+    /// The byte of `skc_flags` with `SOCK_BROADCAST`, and its mask
+    pub skc_flags: Offset,
+    pub broadcast: u32,
     /// The four bytes with the bits of `struct inet_sock`, and their masks in them
     pub inet_flags: Offset,
     pub freebind: u32,
@@ -145,6 +152,7 @@ impl Offsets {
         thread_status: Settings::ABSENT,
         thread_status_compat: 0,
         sk_err: Settings::ABSENT,
+        sk_uid: Settings::ABSENT,
         skc_state: Settings::ABSENT,
         skc_daddr: Settings::ABSENT,
         skc_dport: Settings::ABSENT,
@@ -155,12 +163,16 @@ impl Offsets {
         net_user_ns: Settings::ABSENT,
         net_prot_sock: Settings::ABSENT,
         user_ns_inum: Settings::ABSENT,
+        user_ns_level: Settings::ABSENT,
+        user_ns_owner: Settings::ABSENT,
         cred_cap_effective: Settings::ABSENT,
         cred_user_ns: Settings::ABSENT,
         sk_flags: Settings::ABSENT,
         reuse: 0,
         reuseport: 0,
         ipv6only: 0,
+        skc_flags: Settings::ABSENT,
+        broadcast: 0,
         inet_flags: Settings::ABSENT,
         freebind: 0,
         transparent: 0,

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{bindings::BPF_ANY, helpers::generated::bpf_ktime_get_ns};
 use portwatch_common::{
-    event::{Attempt, KIND_ATTEMPT, known, options},
+    event::{Attempt, KIND_ATTEMPT, known, op, options},
     settings::loss,
 };
 
@@ -56,7 +56,8 @@ pub(crate) enum Owner {
 pub(crate) struct Pending {
     pub(crate) start_ns: u64,
     pub(crate) tid: u32,
-    pub(crate) unused: u32,
+    /// Not 0: a reset has come
+    pub(crate) reset: u32,
 }
 
 /// What a protocol hook is called with.
@@ -88,16 +89,32 @@ impl Inflight {
     /// Opens a record for the current thread, in the place of any that was left behind.
     #[inline(always)]
     pub(crate) fn create(op: u8, via: u8, owner: Owner) -> Option<&'static mut Self> {
-        // By reference: a copy would not fit the stack.
-        let blank: &Self = &BLANK;
-        if INFLIGHT.insert(task::key(), blank, BPF_ANY.into()).is_err() {
+        let Some(inflight) = Self::blank() else {
             count_loss(loss::INFLIGHT_FULL);
             return None;
-        }
-        let inflight = Self::current()?;
+        };
         begin(&mut inflight.attempt, op, via);
         inflight.owner = owner;
         Some(inflight)
+    }
+
+    /// Notes which security module refused a call, for the hook that opens its record next.
+    /// Where there is no room, that hook counts the loss.
+    #[inline(always)]
+    pub(crate) fn announce_refusal(op: u8, module: u8) {
+        if let Some(inflight) = Self::blank() {
+            inflight.attempt.op = op;
+            inflight.attempt.lsm = module;
+        }
+    }
+
+    /// A new record of nothing, if there is room.
+    #[inline(always)]
+    fn blank() -> Option<&'static mut Self> {
+        // By reference: a copy would not fit the stack.
+        let blank: &Self = &BLANK;
+        INFLIGHT.insert(task::key(), blank, BPF_ANY.into()).ok()?;
+        Self::current()
     }
 
     /// The current thread's record.
@@ -221,6 +238,18 @@ pub(crate) fn note_call<M: CurrentTask>(attempt: &mut Attempt, call: &ProtocolCa
     }
 }
 
+/// The socket as it is before the operation changes it, and whose network namespace it is in.
+///
+/// By the hook's argument: a pointer that has been in a map is a number to the verifier.
+#[inline(always)]
+pub(crate) fn note_before<M: CurrentTask>(attempt: &mut Attempt, socket: u64) {
+    let Some(sk) = socket::of_socket::<M>(socket) else {
+        return;
+    };
+    socket::before::<M>(attempt, socket, sk);
+    socket::net_user_ns::<M>(attempt, sk);
+}
+
 /// Adds what is known of the caller; false where the attempt is nobody's business here.
 #[inline(always)]
 fn complete<M: CurrentTask>(attempt: &mut Attempt) -> bool {
@@ -228,12 +257,8 @@ fn complete<M: CurrentTask>(attempt: &mut Attempt) -> bool {
         return false;
     }
     task::describe::<M>(attempt);
-    if matters(attempt)
-        && let Some((capabilities, namespace)) = task::capabilities::<M>()
-    {
-        attempt.cap_effective = capabilities;
-        attempt.user_ns = namespace;
-        attempt.known |= known::CREDENTIALS;
+    if matters(attempt) {
+        task::credentials::<M>(attempt);
     }
     true
 }
@@ -244,10 +269,19 @@ pub(crate) fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Whether the caller's capabilities decided about the call: it was not permitted.
+/// Whether the caller's capabilities decided about the call: it was not permitted, or permitted
+/// to an ordinary user where that takes a privilege.
 #[inline(always)]
 fn matters(attempt: &Attempt) -> bool {
     matches!(attempt.ret, EPERM | EACCES)
+        || attempt.ret == 0 && attempt.euid != 0 && takes_privilege(attempt)
+}
+
+/// Whether the attempt is a bind to a port that not everybody may bind.
+#[inline(always)]
+pub(crate) fn takes_privilege(attempt: &Attempt) -> bool {
+    let port = u16::from_be_bytes([attempt.sockaddr[2], attempt.sockaddr[3]]);
+    attempt.op == op::BIND && port != 0 && u32::from(port) < attempt.unprivileged_port_start
 }
 
 /// Whether the attempt is about an internet address: `AF_UNIX` and others are nobody's business here.

@@ -75,9 +75,16 @@ fn nest(inflight: &mut Inflight, call: &ProtocolCall) {
     }
     inflight.depth += 1;
     if inflight.sk == 0 {
-        inflight.note_call::<Probed>(call);
-        note_end(inflight);
+        note_call(inflight, call);
     }
+}
+
+/// The call and its socket, as they are before the protocol does anything.
+#[inline(always)]
+fn note_call(inflight: &mut Inflight, call: &ProtocolCall) {
+    inflight.note_call::<Probed>(call);
+    attempt::note_before::<Probed>(&mut inflight.attempt, call.socket);
+    note_end(inflight);
 }
 
 /// The local end as it is: one that was there before stays where a call changes nothing.
@@ -95,8 +102,7 @@ fn open_protocol(call: &ProtocolCall) {
     let via = task::via_without_syscall::<Probed>();
     if let Some(inflight) = Inflight::create(call.op, via, Owner::Protocol) {
         inflight.depth = 1;
-        inflight.note_call::<Probed>(call);
-        note_end(inflight);
+        note_call(inflight, call);
     }
 }
 

@@ -5,6 +5,7 @@ use portwatch_common::event::{Attempt, known, options};
 use crate::{
     maps::{present, setting},
     memory::{Memory, Probed},
+    task::user_ns_level,
 };
 
 const AF_INET: u16 = 2;
@@ -57,7 +58,7 @@ pub(crate) fn describe<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> 
 
 /// `sk_protocol`: one byte until 5.5, two since (MPTCP is 262).
 #[inline(always)]
-fn protocol<M: Memory>(sk: u64) -> Option<u16> {
+pub(crate) fn protocol<M: Memory>(sk: u64) -> Option<u16> {
     let offset = present(setting!(offsets.sk_protocol))?;
     if setting!(offsets.sk_protocol_size) == 1 {
         M::read::<u8>(sk, offset).map(u16::from)
@@ -83,9 +84,13 @@ fn options_of<M: Memory>(sk: u64) -> u16 {
     let inet = present(setting!(offsets.inet_flags))
         .and_then(|byte| Probed::read::<u32>(sk, byte))
         .unwrap_or(0);
+    let flags = present(setting!(offsets.skc_flags))
+        .and_then(|byte| M::read::<u8>(sk, byte))
+        .map_or(0, u32::from);
     when(common & setting!(offsets.reuse), options::REUSEADDR)
         | when(common & setting!(offsets.reuseport), options::REUSEPORT)
         | when(common & setting!(offsets.ipv6only), options::V6ONLY)
+        | when(flags & setting!(offsets.broadcast), options::BROADCAST)
         | when(inet & setting!(offsets.freebind), options::FREEBIND)
         | when(inet & setting!(offsets.transparent), options::TRANSPARENT)
         | when(
@@ -195,14 +200,19 @@ pub(crate) fn before<M: Memory>(attempt: &mut Attempt, socket: u64, sk: u64) -> 
     attempt.socket_state_before = state as u8;
     attempt.state_before = M::read(sk, present(setting!(offsets.skc_state))?)?;
     attempt.port_before = port::<M>(sk)?;
+    attempt.socket_uid = M::read(sk, present(setting!(offsets.sk_uid))?)?;
     attempt.known |= known::BEFORE;
     Some(())
 }
 
-/// The inode of the user namespace that owns the socket's network namespace.
+/// The user namespace that owns the socket's network namespace: capabilities count there.
 #[inline(always)]
-pub(crate) fn net_user_ns<M: Memory>(sk: u64) -> Option<u32> {
+pub(crate) fn net_user_ns<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> {
     let net: u64 = M::read(sk, present(setting!(offsets.skc_net))?)?;
-    let owner: u64 = M::read(net, present(setting!(offsets.net_user_ns))?)?;
-    M::read(owner, present(setting!(offsets.user_ns_inum))?)
+    let namespace: u64 = M::read(net, present(setting!(offsets.net_user_ns))?)?;
+    attempt.net_user_ns = M::read(namespace, present(setting!(offsets.user_ns_inum))?)?;
+    attempt.net_user_ns_level = user_ns_level::<M>(namespace)?;
+    attempt.net_user_ns_owner = M::read(namespace, present(setting!(offsets.user_ns_owner))?)?;
+    attempt.known |= known::NET_USER_NS;
+    Some(())
 }

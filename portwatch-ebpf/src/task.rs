@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
-    bpf_get_current_uid_gid, bpf_get_smp_processor_id,
+    bpf_get_current_uid_gid,
     generated::{bpf_get_current_task, bpf_get_current_task_btf},
 };
 use portwatch_common::event::{Attempt, known, via};
@@ -56,8 +56,6 @@ pub(crate) fn describe<M: CurrentTask>(attempt: &mut Attempt) {
     attempt.comm = bpf_get_current_comm().unwrap_or_default();
     // SAFETY: the helper takes no arguments.
     attempt.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
-    // SAFETY: the helper takes no arguments.
-    attempt.cpu = unsafe { bpf_get_smp_processor_id() };
     if let Some((euid, ppid)) = identity::<M>() {
         attempt.euid = euid;
         attempt.ppid = ppid;
@@ -89,12 +87,21 @@ fn identity<M: CurrentTask>() -> Option<(u32, u32)> {
 
 /// Effective capabilities, and the user namespace in which they count.
 #[inline(always)]
-pub(crate) fn capabilities<M: CurrentTask>() -> Option<(u64, u32)> {
+pub(crate) fn credentials<M: CurrentTask>(attempt: &mut Attempt) -> Option<()> {
     let cred = cred::<M>()?;
-    let capabilities = M::read(cred, present(setting!(offsets.cred_cap_effective))?)?;
     let namespace: u64 = M::read(cred, present(setting!(offsets.cred_user_ns))?)?;
-    let inum = M::read(namespace, present(setting!(offsets.user_ns_inum))?)?;
-    Some((capabilities, inum))
+    attempt.cap_effective = M::read(cred, present(setting!(offsets.cred_cap_effective))?)?;
+    attempt.user_ns = M::read(namespace, present(setting!(offsets.user_ns_inum))?)?;
+    attempt.user_ns_level = user_ns_level::<M>(namespace)?;
+    attempt.known |= known::CREDENTIALS;
+    Some(())
+}
+
+/// How deep a `struct user_namespace` lies below the initial one: at most 32.
+#[inline(always)]
+pub(crate) fn user_ns_level<M: Memory>(namespace: u64) -> Option<u8> {
+    let level: u32 = M::read(namespace, present(setting!(offsets.user_ns_level))?)?;
+    Some(level as u8)
 }
 
 /// Whether the current task is a kernel thread; false where that cannot be told.

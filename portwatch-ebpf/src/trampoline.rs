@@ -8,7 +8,7 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use portwatch_common::{
-    event::{Attempt, KIND_OUTCOME, Outcome, SOCKADDR_LEN, known, op, stage, via},
+    event::{Attempt, KIND_OUTCOME, Outcome, SOCKADDR_LEN, known, lsm, op, stage, via},
     settings::loss,
 };
 
@@ -25,6 +25,8 @@ const SS_CONNECTING: u8 = 2;
 // include/net/tcp_states.h
 const TCP_SYN_SENT: u32 = 2;
 const TCP_SYN_RECV: u32 = 3;
+const TCP_CLOSE: u32 = 7;
+const IPPROTO_TCP: u16 = 6;
 
 /// Whether this hook sees the outermost call: not a subflow's, nor SMC's TCP socket's, which the
 /// kernel makes for itself while a process asks for something else.
@@ -118,23 +120,37 @@ fn bound(attempt: &mut Attempt, call: &ProtocolCall, sk: u64, ret: i32) {
     }
     socket::local_end::<Typed>(attempt, sk);
     if ret != 0 {
-        note_before(attempt, call.socket);
+        // A bind that fails leaves the socket as it was.
+        attempt::note_before::<Typed>(attempt, call.socket);
+    } else if attempt::takes_privilege(attempt) {
+        socket::net_user_ns::<Typed>(attempt, sk);
     }
 }
 
-/// A security module's verdict is in.
+/// One security module's verdict is in; that of all of them follows.
+#[inline(always)]
+pub(crate) fn module_returns(op: u8, module: u8, ret: i32) {
+    if ret != 0 {
+        Inflight::announce_refusal(op, module);
+    }
+}
+
+/// The security modules' verdict is in.
 #[inline(always)]
 pub(crate) fn lsm_returns(call: &ProtocolCall, ret: i32) {
     if ret == 0 {
         return;
     }
+    let announced = Inflight::current().filter(|inflight| inflight.attempt.op == call.op);
+    let module = announced.map_or(lsm::UNKNOWN, |inflight| inflight.attempt.lsm);
     let caller = caller();
     let Some(inflight) = open(caller, call) else {
         return;
     };
     inflight.attempt.stages.reached |= stage::LSM;
     inflight.attempt.stages.lsm = ret as i16;
-    note_before(&mut inflight.attempt, call.socket);
+    inflight.attempt.lsm = module;
+    attempt::note_before::<Typed>(&mut inflight.attempt, call.socket);
     if !caller.has_syscall() {
         inflight.finish::<Typed>(ret);
         Inflight::remove();
@@ -228,20 +244,6 @@ fn note_port(inflight: &mut Inflight, ret: i32) {
     inflight.attempt.stages.get_port = ret as i16;
 }
 
-/// The socket as it was before, and whose network namespace it is in. A bind that fails leaves
-/// the socket as it was.
-#[inline(always)]
-fn note_before(attempt: &mut Attempt, socket: u64) {
-    // From the hook's argument: a pointer that has been in a map is a number to the verifier.
-    let Some(sk) = socket::of_socket::<Typed>(socket) else {
-        return;
-    };
-    socket::before::<Typed>(attempt, socket, sk);
-    if let Some(owner) = socket::net_user_ns::<Typed>(sk) {
-        attempt.net_user_ns = owner;
-    }
-}
-
 /// The bind system call returns: what failed is submitted here, with all that was noted on the way.
 #[inline(always)]
 pub(crate) fn sys_bind_returns(fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
@@ -295,7 +297,7 @@ pub(crate) fn connect_enters(call: &ProtocolCall) {
     let Some(inflight) = open(caller, call) else {
         return;
     };
-    note_before(&mut inflight.attempt, call.socket);
+    attempt::note_before::<Typed>(&mut inflight.attempt, call.socket);
     if inflight.attempt.socket_state_before == SS_CONNECTING {
         inflight.attempt.known |= known::REPEAT;
     }
@@ -391,6 +393,7 @@ fn note_tcp(inflight: &mut Inflight, sk: u64, ret: i32) {
         socket::far_end::<Typed>(attempt, sk);
     }
     if ret == 0 {
+        attempt.stages.reached |= stage::SYN_SENT;
         await_outcome(inflight, sk);
     }
 }
@@ -439,7 +442,7 @@ fn await_outcome(inflight: &Inflight, sk: u64) {
     let pending = Pending {
         start_ns: inflight.attempt.start_ns,
         tid: task::key() as u32,
-        unused: 0,
+        reset: 0,
     };
     if PENDING.insert(sk, pending, BPF_ANY.into()).is_err() {
         count_loss(loss::PENDING_FULL);
@@ -449,6 +452,10 @@ fn await_outcome(inflight: &Inflight, sk: u64) {
 /// A TCP socket changes its state: a pending connect may have ended.
 #[inline(always)]
 pub(crate) fn state_changes(sk: u64, from: u32, to: u32) {
+    if (from, to) == (TCP_CLOSE, TCP_SYN_SENT) {
+        note_syn_sent(sk);
+        return;
+    }
     if from != TCP_SYN_SENT && from != TCP_SYN_RECV || to == TCP_SYN_RECV {
         return;
     }
@@ -463,13 +470,34 @@ pub(crate) fn state_changes(sk: u64, from: u32, to: u32) {
         start_ns: pending.start_ns,
         end_ns: now(),
         tid: pending.tid,
-        state: to,
+        state: to as u16,
+        reset: pending.reset as u16,
     };
     if EVENTS.output::<Outcome>(&outcome, 0).is_err() {
         count_loss(loss::RING_FULL);
     }
     // Two changes of one socket do not overlap; it is there.
     let _ = PENDING.remove(sk);
+}
+
+/// TCP has found a route and a source address, and goes on to find a port and to send its SYN.
+/// MPTCP's own socket takes that state before TCP is asked.
+#[inline(always)]
+fn note_syn_sent(sk: u64) {
+    if socket::protocol::<Typed>(sk) == Some(IPPROTO_TCP)
+        && let Some(inflight) = Inflight::current()
+    {
+        inflight.attempt.stages.reached |= stage::SYN_SENT;
+    }
+}
+
+/// A reset has come for a TCP socket; what it ends is told by the change of state that follows.
+#[inline(always)]
+pub(crate) fn reset_comes(sk: u64) {
+    if let Some(pending) = PENDING.get_ptr_mut(sk) {
+        // SAFETY: the entry stays until the socket changes its state, which it does after this.
+        unsafe { (*pending).reset = 1 };
+    }
 }
 
 /// A system call of interest has come through to its function: seccomp let it.

@@ -109,7 +109,8 @@ pub struct Stages {
     pub operation: Option<i32>,
     pub get_port: Option<i32>,
     pub connect: Option<i32>,
-    /// TCP had sent its SYN: the destination was routed, and a port was found
+    /// TCP was in `SYN_SENT`: the destination was routed and a source address found. A port that
+    /// was lacking is found out after that. False also where it was not seen
     pub syn_sent: bool,
 }
 
@@ -143,6 +144,10 @@ pub struct Before {
     pub socket: Option<SocketBefore>,
     /// Inode of the user namespace that owns the socket's network namespace
     pub net_user_ns: Option<u32>,
+    /// How deep it lies below the initial one, which has 0
+    pub net_user_ns_level: Option<u32>,
+    /// Who made it, host's numbering: has all capabilities in it, from the user namespace above
+    pub net_user_ns_owner: Option<u32>,
     /// `net.ipv4.ip_unprivileged_port_start` of the socket's network namespace
     pub unprivileged_port_start: Option<u32>,
     pub credentials: Option<Credentials>,
@@ -166,6 +171,8 @@ pub struct Credentials {
     pub cap_effective: u64,
     /// Inode of the caller's user namespace
     pub user_ns: u32,
+    /// How deep it lies below the initial one, which has 0
+    pub level: Option<u32>,
 }
 
 impl Attempt {

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FEntryContext, FExitContext},
 };
 use aya_log_ebpf::debug;
-use portwatch_common::event::op;
+use portwatch_common::event::{lsm, op};
 
 use super::O_NONBLOCK;
 use crate::{attempt::ProtocolCall, trampoline};
@@ -55,6 +55,33 @@ fn fx_lsm_connect(ctx: FExitContext) -> i32 {
     let (call, ret) = with_address(&ctx, op::CONNECT);
     trampoline::lsm_returns(&call, ret);
     0
+}
+
+macro_rules! module_returns {
+    ($($program:ident $op:ident $module:ident)*) => {$(
+        #[fexit]
+        fn $program(ctx: FExitContext) -> i32 {
+            trampoline::module_returns(op::$op, lsm::$module, ctx.arg(3));
+            0
+        }
+    )*};
+}
+
+// As `security_socket_bind` and `security_socket_connect`, of one security module each:
+// `apparmor_socket_bind` …, of Landlock `hook_socket_bind`
+module_returns! {
+    fx_apparmor_bind BIND APPARMOR
+    fx_apparmor_con CONNECT APPARMOR
+    fx_bpf_bind BIND BPF
+    fx_bpf_con CONNECT BPF
+    fx_landlock_bind BIND LANDLOCK
+    fx_landlock_con CONNECT LANDLOCK
+    fx_selinux_bind BIND SELINUX
+    fx_selinux_con CONNECT SELINUX
+    fx_smack_bind BIND SMACK
+    fx_smack_con CONNECT SMACK
+    fx_tomoyo_bind BIND TOMOYO
+    fx_tomoyo_con CONNECT TOMOYO
 }
 
 /// `int __cgroup_bpf_run_filter_sock_addr(struct sock *sk, struct sockaddr *uaddr, …)`: what
@@ -172,5 +199,12 @@ fn fx_listen(ctx: FExitContext) -> i32 {
 #[btf_tracepoint]
 fn tb_state(ctx: BtfTracePointContext) -> i32 {
     trampoline::state_changes(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// `tcp:tcp_receive_reset(struct sock *sk)`
+#[btf_tracepoint]
+fn tb_reset(ctx: BtfTracePointContext) -> i32 {
+    trampoline::reset_comes(ctx.arg(0));
     0
 }

@@ -242,7 +242,8 @@ impl Stages {
     }
 }
 
-/// Written for attempts that did not succeed: what the kernel decided by.
+/// Written for attempts that did not succeed, or that took a privilege to: what the kernel
+/// decided by.
 #[derive(Serialize)]
 struct Before {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -258,7 +259,13 @@ struct Before {
     #[serde(skip_serializing_if = "Option::is_none")]
     net_user_ns: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    net_user_ns_level: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    net_user_ns_owner: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     user_ns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_ns_level: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "value::hex")]
     cap_effective: Option<u64>,
 }
@@ -268,18 +275,27 @@ impl Before {
         let before @ event::Before {
             socket,
             net_user_ns,
+            net_user_ns_level,
+            net_user_ns_owner,
             unprivileged_port_start,
             credentials,
         } = attempt.before;
-        let failed = attempt.outcome() != Outcome::Ok && before != event::Before::default();
-        failed.then_some(Self {
+        let is_ok = attempt.outcome() == Outcome::Ok;
+        if is_ok && credentials.is_none() || before == event::Before::default() {
+            return None;
+        }
+        let socket = socket.filter(|_| !is_ok);
+        Some(Self {
             state: socket.map(|socket| socket.state),
             socket_state: socket.map(|socket| socket.socket_state),
             port: socket.map(|socket| socket.port),
             uid: socket.and_then(|socket| socket.uid),
             unprivileged_port_start,
             net_user_ns,
+            net_user_ns_level,
+            net_user_ns_owner,
             user_ns: credentials.map(|held| held.user_ns),
+            user_ns_level: credentials.and_then(|held| held.level),
             cap_effective: credentials.map(|held| held.cap_effective),
         })
     }

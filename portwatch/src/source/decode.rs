@@ -6,13 +6,13 @@ use std::{
 };
 
 use portwatch_common::event::{
-    self as wire, KIND_ATTEMPT, KIND_NOTICE, KIND_OUTCOME, known, options, stage, via,
+    self as wire, KIND_ATTEMPT, KIND_NOTICE, KIND_OUTCOME, known, lsm, options, stage, via,
 };
 use zerocopy::FromBytes as _;
 
 use crate::event::{
-    Attempt, AttemptId, Before, Comm, Credentials, End, Ended, Family, Local, Op, Options, Proto,
-    Requested, SocketBefore, Stages, Time, Via,
+    Attempt, AttemptId, Before, Comm, Credentials, End, Ended, Family, Local, Lsm, Op, Options,
+    Proto, Requested, SocketBefore, Stages, Time, Via,
 };
 
 const AF_UNSPEC: u16 = 0;
@@ -20,7 +20,7 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const SOCK_RAW: u16 = 3;
 /// include/net/tcp_states.h
-const TCP_CLOSE: u32 = 7;
+const TCP_CLOSE: u16 = 7;
 
 /// One record of the ring.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ fn ended(record: &wire::Outcome, clock: ClockOffset) -> Ended {
             (_, TCP_CLOSE) => End::Abandoned,
             _ => End::Connected,
         },
-        reset: false,
+        reset: record.reset != 0,
     }
 }
 
@@ -137,7 +137,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
             }),
         repeat: has(known::REPEAT),
         seccomp: has(known::SECCOMP),
-        stages: stages(&record.stages),
+        stages: stages(record),
         before: before(record),
         reset: false,
         cause: None,
@@ -182,16 +182,30 @@ fn requested(address: &[u8]) -> Option<Requested> {
     }
 }
 
-fn stages(record: &wire::Stages) -> Stages {
-    let verdict = |bit: u16, ret: i16| (record.reached & bit != 0).then_some(i32::from(ret));
+fn stages(record: &wire::Attempt) -> Stages {
+    let stages = &record.stages;
+    let has = |bit: u16| stages.reached & bit != 0;
+    let verdict = |bit: u16, ret: i16| has(bit).then_some(i32::from(ret));
     Stages {
-        lsm: verdict(stage::LSM, record.lsm),
-        lsm_name: None,
-        cgroup: verdict(stage::CGROUP, record.cgroup),
-        operation: verdict(stage::OPERATION, record.operation),
-        get_port: verdict(stage::GET_PORT, record.get_port),
-        connect: verdict(stage::CONNECT, record.connect),
-        syn_sent: false,
+        lsm: verdict(stage::LSM, stages.lsm),
+        lsm_name: lsm_of(record.lsm),
+        cgroup: verdict(stage::CGROUP, stages.cgroup),
+        operation: verdict(stage::OPERATION, stages.operation),
+        get_port: verdict(stage::GET_PORT, stages.get_port),
+        connect: verdict(stage::CONNECT, stages.connect),
+        syn_sent: has(stage::SYN_SENT),
+    }
+}
+
+const fn lsm_of(value: u8) -> Option<Lsm> {
+    match value {
+        lsm::APPARMOR => Some(Lsm::Apparmor),
+        lsm::BPF => Some(Lsm::Bpf),
+        lsm::LANDLOCK => Some(Lsm::Landlock),
+        lsm::SELINUX => Some(Lsm::Selinux),
+        lsm::SMACK => Some(Lsm::Smack),
+        lsm::TOMOYO => Some(Lsm::Tomoyo),
+        _ => None,
     }
 }
 
@@ -202,13 +216,16 @@ fn before(record: &wire::Attempt) -> Before {
             state: record.state_before,
             socket_state: record.socket_state_before,
             port: record.port_before,
-            uid: None,
+            uid: Some(record.socket_uid),
         }),
-        net_user_ns: Some(record.net_user_ns).filter(|&inode| inode != 0),
+        net_user_ns: has(known::NET_USER_NS).then_some(record.net_user_ns),
+        net_user_ns_level: has(known::NET_USER_NS).then(|| record.net_user_ns_level.into()),
+        net_user_ns_owner: has(known::NET_USER_NS).then_some(record.net_user_ns_owner),
         unprivileged_port_start: has(known::THRESHOLD).then_some(record.unprivileged_port_start),
         credentials: has(known::CREDENTIALS).then_some(Credentials {
             cap_effective: record.cap_effective,
             user_ns: record.user_ns,
+            level: Some(record.user_ns_level.into()),
         }),
     }
 }
@@ -262,7 +279,7 @@ fn options_of(bits: u16) -> Options {
         bind_address_no_port: has(options::BIND_ADDRESS_NO_PORT),
         v6only: has(options::V6ONLY),
         nonblock: has(options::NONBLOCK),
-        broadcast: false,
+        broadcast: has(options::BROADCAST),
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) const STRUCTS: &[&str] = &[
 const FREEBIND_BIT: u32 = 11;
 const TRANSPARENT_BIT: u32 = 15;
 const BIND_ADDRESS_NO_PORT_BIT: u32 = 18;
+/// Bit of `skc_flags` (include/net/sock.h, `enum sock_flags`).
+const SOCK_BROADCAST: u32 = 6;
 
 /// `TS_COMPAT` (arch/x86/include/asm/thread_info.h): the system call is a 32-bit one.
 const TS_COMPAT: u32 = if cfg!(target_arch = "x86_64") {
@@ -46,6 +48,8 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         8,
     );
     let inet_flags = flags(inet_flags(btf), 32);
+    let broadcast = btf.field("sock.__sk_common.skc_flags");
+    let broadcast = flags([broadcast.map(|flags| bit_of(flags, SOCK_BROADCAST))], 8);
     Ok(Offsets {
         socket_sk: must("socket.sk")?,
         skc_family: must("sock.__sk_common.skc_family")?,
@@ -72,6 +76,7 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         thread_status: may("task_struct.thread_info.status"),
         thread_status_compat: TS_COMPAT,
         sk_err: may("sock.sk_err"),
+        sk_uid: may("sock.sk_uid"),
         skc_state: may("sock.__sk_common.skc_state"),
         skc_daddr: may("sock.__sk_common.skc_daddr"),
         skc_dport: may("sock.__sk_common.skc_dport"),
@@ -82,12 +87,16 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         net_user_ns: may("net.user_ns"),
         net_prot_sock: may("net.ipv4.sysctl_ip_prot_sock"),
         user_ns_inum: may("user_namespace.ns.inum"),
+        user_ns_level: may("user_namespace.level"),
+        user_ns_owner: may("user_namespace.owner"),
         cred_cap_effective: may("cred.cap_effective"),
         cred_user_ns: may("cred.user_ns"),
         sk_flags: sk_flags.byte,
         reuse: sk_flags.masks[0],
         reuseport: sk_flags.masks[1],
         ipv6only: sk_flags.masks[2],
+        skc_flags: broadcast.byte,
+        broadcast: broadcast.masks[0],
         inet_flags: inet_flags.byte,
         freebind: inet_flags.masks[0],
         transparent: inet_flags.masks[1],
@@ -101,14 +110,14 @@ fn byte(btf: &Btf<'_>, path: &str) -> Option<Offset> {
 
 /// Bits that are read with one load, of 8 or 32 bits.
 #[derive(Debug, PartialEq, Eq)]
-struct Flags {
+struct Flags<const COUNT: usize> {
     byte: Offset,
     /// 0 for a bit that the kernel does not have, or that lies too far from the others
-    masks: [u32; 3],
+    masks: [u32; COUNT],
 }
 
 /// Where the load begins, and the mask of each field in it.
-fn flags(fields: [Option<Field>; 3], width: u32) -> Flags {
+fn flags<const COUNT: usize>(fields: [Option<Field>; COUNT], width: u32) -> Flags<COUNT> {
     let Some(first) = fields
         .iter()
         .flatten()
@@ -117,7 +126,7 @@ fn flags(fields: [Option<Field>; 3], width: u32) -> Flags {
     else {
         return Flags {
             byte: Settings::ABSENT,
-            masks: [0; 3],
+            masks: [0; COUNT],
         };
     };
     let mask = |field: Option<Field>| match field {
@@ -137,14 +146,18 @@ fn flags(fields: [Option<Field>; 3], width: u32) -> Flags {
 /// The bits of `inet_flags` where the kernel has that, else the bit fields of old.
 fn inet_flags(btf: &Btf<'_>) -> [Option<Field>; 3] {
     match btf.field("inet_sock.inet_flags") {
-        Some(flags) => [FREEBIND_BIT, TRANSPARENT_BIT, BIND_ADDRESS_NO_PORT_BIT].map(|bit| {
-            Some(Field {
-                bit_offset: flags.bit_offset + memory_bit(bit, flags.bits),
-                bits: 1,
-            })
-        }),
+        Some(flags) => [FREEBIND_BIT, TRANSPARENT_BIT, BIND_ADDRESS_NO_PORT_BIT]
+            .map(|bit| Some(bit_of(flags, bit))),
         None => ["freebind", "transparent", "bind_address_no_port"]
             .map(|name| btf.field(&format!("inet_sock.{name}"))),
+    }
+}
+
+/// One bit of an integer field.
+const fn bit_of(flags: Field, bit: u32) -> Field {
+    Field {
+        bit_offset: flags.bit_offset + memory_bit(bit, flags.bits),
+        bits: 1,
     }
 }
 

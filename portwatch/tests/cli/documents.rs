@@ -387,10 +387,13 @@ fn attempt() -> Attempt {
                 uid: Some(1000),
             }),
             net_user_ns: Some(1),
+            net_user_ns_level: Some(0),
+            net_user_ns_owner: Some(0),
             unprivileged_port_start: Some(1024),
             credentials: Some(Credentials {
                 cap_effective: 0,
                 user_ns: 1,
+                level: Some(0),
             }),
         },
         time: Time(0),

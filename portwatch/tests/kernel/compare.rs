@@ -211,6 +211,8 @@ fn verdict_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
     let changed = truth.effective;
     let stages = attempt.stages();
     let passed = truth.stages.clone().or_else(|| stages.clone());
+    let before = attempt.before();
+    let decided_by = truth.before.clone().or_else(|| before.clone());
     let (addr, port) = (attempt.effective_addr, attempt.effective_port);
     vec![
         Row::new(Field::EffectiveAddr, changed.map(|it| it.ip()), addr),
@@ -219,6 +221,7 @@ fn verdict_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
         Row::new(Field::Repeat, said(truth.repeat), said(attempt.repeat)),
         Row::new(Field::Seccomp, said(truth.seccomp), said(attempt.seccomp)),
         Row::new(Field::Stages, passed, stages),
+        Row::new(Field::Before, decided_by, before),
     ]
 }
 

@@ -36,6 +36,7 @@ pub(crate) enum Field {
     Repeat,
     Seccomp,
     Stages,
+    Before,
     Latency,
 }
 
@@ -81,6 +82,8 @@ fn fexit(truth: &Truth, field: Field) -> Knows {
 fn kprobe(truth: &Truth, field: Field) -> Knows {
     match field {
         _ if is_of_trampolines(field) => Knows::Never,
+        // A security module's refusal comes before any hook that has the socket.
+        Field::Before if !truth.reached() => Knows::Perhaps,
         Field::Via if truth.via == "io_uring" && !truth.is_by_worker() => Knows::Never,
         Field::Ret | Field::Errno | Field::Latency if truth.ends_unseen() => Knows::Never,
         _ if is_of_the_socket(field) && !truth.has_protocol_hook() => Knows::WhileItLasts,
@@ -91,7 +94,8 @@ fn kprobe(truth: &Truth, field: Field) -> Knows {
 /// A system call has only numbers; what they stand for is looked up afterwards.
 fn tracepoint(truth: &Truth, field: Field) -> Knows {
     match field {
-        _ if is_of_trampolines(field) || field == Field::Privileged => Knows::Never,
+        _ if is_of_trampolines(field) => Knows::Never,
+        Field::Privileged | Field::Before => Knows::Never,
         // A socket that is not as it was asked for might be another one.
         _ if is_of_the_socket(field) && truth.is_rewritten() => Knows::Never,
         Field::Euid | Field::User | Field::Ppid => Knows::WhileItLasts,
@@ -123,6 +127,11 @@ impl Truth {
     fn has_protocol_hook(&self) -> bool {
         let is_sctp = self.socket.as_ref().is_some_and(|it| it.proto == "sctp");
         !is_sctp || self.op == Op::Bind
+    }
+
+    /// The call came as far as the protocol.
+    fn reached(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| socket.reached)
     }
 
     /// The socket has another end than was asked for.

@@ -212,10 +212,6 @@ pub(crate) struct Stages {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "fields are read to see that they are there, and of that type"
-)]
 struct Before {
     state: Option<u8>,
     socket_state: Option<u8>,
@@ -223,7 +219,10 @@ struct Before {
     uid: Option<u32>,
     unprivileged_port_start: Option<u32>,
     net_user_ns: Option<u32>,
+    net_user_ns_level: Option<u32>,
+    net_user_ns_owner: Option<u32>,
     user_ns: Option<u32>,
+    user_ns_level: Option<u32>,
     cap_effective: Option<String>,
 }
 
@@ -308,8 +307,9 @@ impl Attempt {
         );
         ensure!(self.ret.is_none_or(|ret| ret <= 0), "ret {:?}", self.ret);
         let is_ok = self.ret == Some(0);
+        let took_privilege = self.privileged == Some(true) && self.euid != Some(0);
         ensure!(
-            !is_ok || (self.stages.is_none() && self.before.is_none()),
+            !is_ok || (self.stages.is_none() && (self.before.is_none() || took_privilege)),
             "an attempt that is ok explains itself: {:?}, {:?}",
             self.stages,
             self.before
@@ -328,17 +328,63 @@ impl Attempt {
     /// The stations that returned something, and what.
     pub(crate) fn stages(&self) -> Option<String> {
         let stages = self.stages.as_ref()?;
-        let all = [
-            ("lsm", stages.lsm),
-            ("cgroup", stages.cgroup),
-            ("operation", stages.operation),
-            ("get_port", stages.get_port),
-            ("connect", stages.connect),
+        let Stages {
+            lsm,
+            lsm_name,
+            cgroup,
+            operation,
+            get_port,
+            connect,
+            syn_sent,
+        } = stages;
+        let by = lsm_name.as_ref().map(|name| format!(" by {name}"));
+        let returned = [
+            (String::from("cgroup "), cgroup),
+            (String::from("operation "), operation),
+            (String::from("get_port "), get_port),
+            (String::from("connect "), connect),
         ];
-        let said = all
+        let returned = returned
             .into_iter()
-            .filter_map(|(name, ret)| ret.map(|ret| format!("{name} {ret}")));
-        Some(said.collect::<Vec<_>>().join(", "))
+            .filter_map(|(name, ret)| ret.map(|ret| name + &ret.to_string()));
+        let lsm = lsm.map(|ret| format!("lsm {ret}{}", by.unwrap_or_default()));
+        let syn_sent = syn_sent.then(|| String::from("syn sent"));
+        let said: Vec<_> = lsm.into_iter().chain(returned).chain(syn_sent).collect();
+        Some(said.join(", "))
+    }
+
+    /// What the kernel decided by.
+    pub(crate) fn before(&self) -> Option<String> {
+        let Before {
+            state,
+            socket_state,
+            port,
+            uid,
+            unprivileged_port_start,
+            net_user_ns,
+            net_user_ns_level,
+            net_user_ns_owner,
+            user_ns,
+            user_ns_level,
+            cap_effective,
+        } = self.before.as_ref()?;
+        let numbers = [
+            ("state", state.map(u32::from)),
+            ("socket_state", socket_state.map(u32::from)),
+            ("port", port.map(u32::from)),
+            ("uid", *uid),
+            ("port_start", *unprivileged_port_start),
+            ("net_user_ns", *net_user_ns),
+            ("level", *net_user_ns_level),
+            ("owner", *net_user_ns_owner),
+            ("user_ns", *user_ns),
+            ("level", *user_ns_level),
+        ];
+        let numbers = numbers
+            .into_iter()
+            .filter_map(|(name, number)| number.map(|number| format!("{name} {number}")));
+        let capabilities = cap_effective.as_ref().map(|held| format!("cap {held}"));
+        Some(numbers.chain(capabilities).collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -81,6 +81,10 @@ const TRIALS: &[(&str, Test)] = &[
     ("verdict_of_landlock", verdict::landlock),
     ("verdict_of_cgroup_bpf", verdict::cgroup_bpf),
     ("verdict_of_seccomp", verdict::seccomp),
+    (
+        "state_and_credentials_that_decided",
+        verdict::state_and_credentials,
+    ),
     ("verdict_of_seccomp_unasked", verdict::seccomp_unasked),
     ("strace_sees_the_same", strace::sees_the_same),
     (

@@ -79,8 +79,10 @@ pub(crate) struct Truth {
     pub(crate) effective: Option<SocketAddr>,
     /// Denied before the call was entered
     pub(crate) seccomp: bool,
-    /// What each station returned: `"lsm -13"`; `None` where the workload does not know
+    /// What each station returned: `"lsm -13 by landlock"`; `None` where the workload does not know
     pub(crate) stages: Option<String>,
+    /// What the kernel decided by: `"state 7, uid 0 …"`; `None` where the workload does not know
+    pub(crate) before: Option<String>,
     /// Unix time, nanoseconds
     pub(crate) began: i64,
     pub(crate) ended: i64,

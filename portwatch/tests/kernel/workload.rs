@@ -15,6 +15,7 @@ mod bind;
 mod compat;
 mod confined;
 mod connect;
+mod decided;
 mod denied;
 mod fastopen;
 mod interrupted;
@@ -109,6 +110,7 @@ fn named(name: &str, recorder: &Recorder) -> Result<()> {
         "io_uring" => ring::attempts(recorder),
         "compat32" => compat::attempts(recorder),
         "fastopen" => fastopen::attempts(recorder),
+        "decided" => decided::by_state_and_credentials(recorder),
         "landlock" => denied::by_landlock(recorder),
         "cgroup_bpf" => denied::by_cgroup(recorder),
         "seccomp" => denied::by_seccomp(recorder),

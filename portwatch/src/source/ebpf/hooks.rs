@@ -11,7 +11,9 @@ pub(super) struct Hook {
     pub(super) attach: Attach,
     /// Without it the source is of no use
     pub(super) required: bool,
-    /// What is not seen where the kernel does not have it
+    /// A kernel that does not have the function does not do what the hook is to see
+    pub(super) moot_if_absent: bool,
+    /// What is not seen without it
     pub(super) unseen: &'static str,
 }
 
@@ -64,6 +66,70 @@ pub(super) fn of(kind: Kind) -> &'static [Hook] {
     }
 }
 
+/// A security module, and the hooks that tell it from the others.
+struct Module {
+    /// As /sys/kernel/security/lsm names it
+    name: &'static str,
+    hooks: [Hook; 2],
+}
+
+/// Of the `fexit` source. One that is not active refuses nothing, and neither does one that is
+/// built without the function (Landlock before 6.7).
+const MODULES: &[Module] = &[
+    module(
+        "apparmor",
+        ("fx_apparmor_bind", "apparmor_socket_bind"),
+        ("fx_apparmor_con", "apparmor_socket_connect"),
+    ),
+    module(
+        "bpf",
+        ("fx_bpf_bind", "bpf_lsm_socket_bind"),
+        ("fx_bpf_con", "bpf_lsm_socket_connect"),
+    ),
+    module(
+        "landlock",
+        ("fx_landlock_bind", "hook_socket_bind"),
+        ("fx_landlock_con", "hook_socket_connect"),
+    ),
+    module(
+        "selinux",
+        ("fx_selinux_bind", "selinux_socket_bind"),
+        ("fx_selinux_con", "selinux_socket_connect"),
+    ),
+    module(
+        "smack",
+        ("fx_smack_bind", "smack_socket_bind"),
+        ("fx_smack_con", "smack_socket_connect"),
+    ),
+    module(
+        "tomoyo",
+        ("fx_tomoyo_bind", "tomoyo_socket_bind"),
+        ("fx_tomoyo_con", "tomoyo_socket_connect"),
+    ),
+];
+
+const fn module(
+    name: &'static str,
+    bind: (&'static str, &'static str),
+    connect: (&'static str, &'static str),
+) -> Module {
+    Module {
+        name,
+        hooks: [of_module(bind.0, bind.1), of_module(connect.0, connect.1)],
+    }
+}
+
+/// The hooks of the modules that are active: all of them where the kernel does not tell.
+pub(super) fn of_modules(active: Option<&str>) -> impl Iterator<Item = &'static Hook> {
+    let is_active = move |module: &&Module| {
+        active.is_none_or(|active| active.trim().split(',').any(|name| name == module.name))
+    };
+    MODULES
+        .iter()
+        .filter(is_active)
+        .flat_map(|module| &module.hooks)
+}
+
 /// Those that see what seccomp denies; attached only when asked for.
 pub(super) const SECCOMP: &[Hook] = &[
     needed(
@@ -81,6 +147,7 @@ const fn needed(program: &'static str, attach: Attach) -> Hook {
         program,
         attach,
         required: true,
+        moot_if_absent: false,
         unseen: "",
     }
 }
@@ -90,7 +157,18 @@ const fn optional(program: &'static str, attach: Attach, unseen: &'static str) -
         program,
         attach,
         required: false,
+        moot_if_absent: false,
         unseen,
+    }
+}
+
+const fn of_module(program: &'static str, function: &'static str) -> Hook {
+    Hook {
+        program,
+        attach: Attach::Fexit(function),
+        required: false,
+        moot_if_absent: true,
+        unseen: NO_MODULE,
     }
 }
 
@@ -100,6 +178,8 @@ const NO_MPTCP: &str = "binds of Multipath TCP sockets";
 const NO_MPTCP_DETAIL: &str = "the protocol and the local address of Multipath TCP sockets";
 const NO_COMPAT: &str = "how a connect of a 32-bit caller ended";
 const NO_LSM: &str = "that it was a security module that denied an attempt";
+const NO_MODULE: &str = "which security module denied an attempt";
+const NO_RESET: &str = "that it was a reset that ended a connect";
 const NO_CGROUP: &str =
     "that it was a cgroup BPF program that denied an attempt, or changed its address";
 const NO_PORT: &str = "that a port was looked for in vain";
@@ -111,6 +191,11 @@ const FEXIT: &[Hook] = &[
     needed(
         "tb_state",
         Attach::TracepointBtf("btf_trace_inet_sock_set_state"),
+    ),
+    optional(
+        "tb_reset",
+        Attach::TracepointBtf("btf_trace_tcp_receive_reset"),
+        NO_RESET,
     ),
     needed("fx_inet_bind", Attach::Fexit("inet_bind")),
     optional("fx_inet6_bind", Attach::Fexit("inet6_bind"), NO_IPV6),

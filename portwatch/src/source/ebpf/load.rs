@@ -25,6 +25,9 @@ static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/
 const LOG_RING_UNUSED: u32 = 4096;
 const LOG_RING: &str = "AYA_LOGS";
 
+/// The security modules that are active, where securityfs is mounted.
+const ACTIVE_MODULES: &str = "/sys/kernel/security/lsm";
+
 /// Shown by kernels that take kprobes through perf_event_open() (kernel/events/core.c).
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 
@@ -47,9 +50,10 @@ impl Loader {
         kind: Kind,
         request: &Request,
     ) -> anyhow::Result<(Ebpf, Attached)> {
-        let hooks = wanted(kind, request);
+        let mut hooks = wanted(kind, request);
         ensure_possible(kind, &hooks)?;
         let kernel = Kernel::learn(kind, &hooks)?;
+        hooks.retain(|hook| !hook.moot_if_absent || kernel.has(hook));
         let settings = Settings {
             offsets: kernel.offsets,
             kernel: request.kernel_threads.into(),
@@ -101,7 +105,12 @@ fn wanted(kind: Kind, request: &Request) -> Vec<&'static Hook> {
     } else {
         &[]
     };
-    hooks::of(kind).iter().chain(seccomp).collect()
+    let mut wanted: Vec<_> = hooks::of(kind).iter().chain(seccomp).collect();
+    if kind == Kind::Fexit {
+        let active = std::fs::read_to_string(ACTIVE_MODULES).ok();
+        wanted.extend(hooks::of_modules(active.as_deref()));
+    }
+    wanted
 }
 
 /// Finds out what needs nothing to be loaded, and makes tracefs visible where it is needed.
@@ -128,6 +137,8 @@ struct Kernel {
     offsets: Offsets,
     /// Where the functions are that programs are attached to by type information
     functions: Option<Btf>,
+    /// The names of those that there are
+    names: Vec<&'static str>,
 }
 
 impl Kernel {
@@ -136,6 +147,7 @@ impl Kernel {
             return Ok(Self {
                 offsets: Offsets::ABSENT,
                 functions: None,
+                names: Vec::new(),
             });
         }
         let mut names: Vec<_> = hooks
@@ -147,12 +159,19 @@ impl Kernel {
         let (offsets, functions) = read_types(&names)?;
         Ok(Self {
             offsets,
+            names: functions.iter().map(|function| function.name).collect(),
             functions: if names.is_empty() {
                 None
             } else {
                 Some(functions::places(functions)?)
             },
         })
+    }
+
+    /// Whether the kernel has the function of a hook that needs its type information.
+    fn has(&self, hook: &Hook) -> bool {
+        let name = hook.attach.btf_name();
+        name.is_some_and(|name| self.names.contains(&name))
     }
 }
 

@@ -31,15 +31,15 @@ pub(super) fn pending_connect_gets_its_outcome(source: Source) -> Result<()> {
     let pending = stream
         .of(done.pid)
         .filter(|attempt| attempt.outcome == "pending");
-    let told: Vec<Option<End<'_>>> = pending
+    let told: Vec<Option<(End<'_>, bool)>> = pending
         .map(|attempt| stream.outcome_of(attempt))
-        .map(|end| end.map(|end| (end.outcome.as_str(), end.ret)))
+        .map(|end| end.map(|end| ((end.outcome.as_str(), end.ret), end.reset)))
         .collect();
-    let expected: [Option<End<'_>>; 3] = match source {
+    let expected: [Option<(End<'_>, bool)>; 3] = match source {
         Source::Fexit => [
-            Some(("ok", Some(0))),
-            Some(("failed", Some(-libc::ECONNREFUSED))),
-            Some(("abandoned", None)),
+            Some((("ok", Some(0)), false)),
+            Some((("failed", Some(-libc::ECONNREFUSED)), true)),
+            Some((("abandoned", None), false)),
         ],
         Source::Kprobe | Source::Tracepoint => [None; 3],
     };

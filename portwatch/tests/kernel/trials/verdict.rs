@@ -20,6 +20,11 @@ pub(super) fn cgroup_bpf(source: Source) -> Result<()> {
     exactly(source, "cgroup_bpf", Pace::Stepwise).map(drop)
 }
 
+/// What the kernel itself decided by.
+pub(super) fn state_and_credentials(source: Source) -> Result<()> {
+    exactly(source, "decided", Pace::Stepwise).map(drop)
+}
+
 /// Seen by one source, if it was asked for.
 pub(super) fn seccomp(source: Source) -> Result<()> {
     let mut portwatch = portwatch::start(source, &["--seccomp"])?;

@@ -69,14 +69,14 @@ impl Attempts<'_> {
             &refused,
             closed,
             -libc::ECONNREFUSED,
-            Some("operation -111, connect 0"),
+            Some("operation -111, connect 0, syn sent"),
         )?;
         self.connect(
             "without waiting",
             &hasty()?,
             listening,
             -libc::EINPROGRESS,
-            Some("operation -115, connect 0"),
+            Some("operation -115, connect 0, syn sent"),
         )?;
         let unbound = Socket::tcp4()?;
         self.attempt(

@@ -39,7 +39,7 @@ pub(super) fn by_landlock(recorder: &Recorder) -> Result<()> {
         let socket = Socket::tcp(address)?;
         let what = Try::of("denied by Landlock", op, &socket, address);
         let mut truth = recorder.attempted(&what, -libc::EACCES)?;
-        truth.stages = Some("lsm -13".to_owned());
+        truth.stages = Some("lsm -13 by landlock".to_owned());
         recorder.write(out_of_reach(truth))?;
     }
     let datagrams = Socket::udp4()?;

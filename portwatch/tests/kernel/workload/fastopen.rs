@@ -52,7 +52,7 @@ fn send(
     } else {
         // What is returned is about the data.
         truth.ret = None;
-        truth.stages = Some("connect 0".to_owned());
+        truth.stages = Some("connect 0, syn sent".to_owned());
     }
     recorder.write(truth)
 }

@@ -31,7 +31,7 @@ pub(super) fn mptcp(recorder: &Recorder) -> Result<()> {
     let closed = SocketAddr::new(LOOPBACK, CLOSED);
     let what = Try::of("refused", Op::Connect, &refused, closed);
     let mut truth = recorder.attempted(&what, -libc::ECONNREFUSED)?;
-    truth.stages = Some("operation -111, connect 0".to_owned());
+    truth.stages = Some("operation -111, connect 0, syn sent".to_owned());
     recorder.write(truth)?;
     let mapped = SocketAddr::new(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(), address.port());
     let ipv6 = open(AddressFamily::INET6)?;
@@ -40,7 +40,7 @@ pub(super) fn mptcp(recorder: &Recorder) -> Result<()> {
     fcntl_setfl(&hasty, fcntl_getfl(&hasty)? | OFlags::NONBLOCK)?;
     let what = Try::of("will be refused", Op::Connect, &hasty, closed);
     let mut truth = recorder.attempted(&what, -libc::EINPROGRESS)?;
-    truth.stages = Some("operation -115, connect 0".to_owned());
+    truth.stages = Some("operation -115, connect 0, syn sent".to_owned());
     recorder.write(truth)
 }
 

@@ -178,6 +178,7 @@ impl Recorder {
             effective: None,
             seccomp: false,
             stages: None,
+            before: None,
             began,
             ended,
             settled: self.pace == Pace::Stepwise,

@@ -106,7 +106,7 @@ impl Attempts<'_> {
         let (ret, stages) = if expected == -libc::ENETUNREACH {
             (expected, "operation -101, connect -101")
         } else {
-            (-libc::EINPROGRESS, "operation -115, connect 0")
+            (-libc::EINPROGRESS, "operation -115, connect 0, syn sent")
         };
         truth.ret = Some(ret);
         truth.stages = Some(stages.to_owned());

@@ -93,6 +93,7 @@ impl Socket {
             (sockopt::socket_reuseport(&self.fd)?, "reuseport"),
             (v6only, "v6only"),
             (nonblock, "nonblock"),
+            (sockopt::socket_broadcast(&self.fd)?, "broadcast"),
         ];
         Ok(options
             .into_iter()
