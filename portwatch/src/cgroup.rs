@@ -88,6 +88,19 @@ impl Cgroups {
         attempt.cgroup = self.of(attempt);
     }
 
+    /// The cgroup that a process is in now.
+    pub fn of_process(&self, tgid: u32) -> Option<Arc<Cgroup>> {
+        let text = process::read(&format!("/proc/{tgid}/cgroup"), LEN)?;
+        let line = membership::lines(&text).find(Line::is_version_2);
+        let path = line.map_or(&b"/"[..], |line| line.path);
+        let cgroup = if self.has_version_1 && path == b"/" {
+            in_version_1(&text)
+        } else {
+            at(path)
+        };
+        Some(Arc::new(cgroup))
+    }
+
     fn of(&mut self, attempt: &Attempt) -> Option<Arc<Cgroup>> {
         let cgroup = self.by_id(attempt)?;
         if self.has_version_1 && cgroup.path == "/" {

@@ -295,7 +295,7 @@ pub struct Local {
 }
 
 /// The socket's protocol: an `IPPROTO_*` number, or raw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Proto {
     /// A `SOCK_RAW` socket, whatever its protocol number
     Raw,

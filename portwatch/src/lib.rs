@@ -11,9 +11,15 @@ pub mod doctor;
 pub mod errno;
 pub mod event;
 pub mod explain;
+#[cfg(target_os = "linux")]
+pub mod facts;
 pub mod filter;
 #[cfg(target_os = "linux")]
 pub mod interface;
+#[cfg(target_os = "linux")]
+mod netlink;
+#[cfg(target_os = "linux")]
+pub mod netns;
 #[cfg(target_os = "linux")]
 pub mod outcomes;
 pub mod output;

@@ -197,6 +197,11 @@ pub fn is_still(attempt: &Attempt) -> bool {
     }
 }
 
+/// Whether a process began at that time, in nanoseconds since boot.
+pub(crate) fn began_at(tgid: u32, start: u64) -> bool {
+    Stat::read(&format!("/proc/{tgid}/stat")).is_some_and(|stat| stat.start == tick(start))
+}
+
 /// When the call began, on the clock that the start of a process is given in: the one of the
 /// attempt does not go on while the machine sleeps.
 fn since_boot(attempt: &Attempt) -> u64 {

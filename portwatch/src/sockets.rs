@@ -4,6 +4,11 @@
 //! the descriptor leads to is looked up here, right after the call: by then it may be closed
 //! or be another socket, so what does not fit the attempt is not taken.
 
+pub mod bound;
+mod diag;
+pub mod holder;
+mod owner;
+
 use std::{
     net::IpAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -18,7 +23,10 @@ use rustix::{
     process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
 };
 
-use crate::event::{Attempt, Family, Local, Op, Options, Outcome, Proto, Requested};
+use crate::{
+    event::{Attempt, Family, Local, Op, Options, Outcome, Proto, Requested},
+    netns::Namespace,
+};
 
 /// The socket is bound already (include/uapi/asm-generic/errno-base.h).
 const EINVAL: u16 = 22;
@@ -109,7 +117,7 @@ impl Seen {
             },
             peer: getpeername(socket).ok().flatten().and_then(internet),
             options: options(socket),
-            netns: network_namespace(socket),
+            netns: namespace_inode(socket),
         })
     }
 
@@ -202,9 +210,17 @@ fn options(socket: &OwnedFd) -> Options {
 
 /// The inode of the network namespace that the socket belongs to, which need not be its process's
 /// (`SIOCGSKNS`, include/uapi/linux/sockios.h, since 4.10; needs CAP_NET_ADMIN there).
-fn network_namespace(socket: &OwnedFd) -> Option<u32> {
+fn namespace_inode(socket: &OwnedFd) -> Option<u32> {
     let namespace = skns::get(socket.as_fd()).ok()?;
     u32::try_from(fstat(&namespace).ok()?.st_ino).ok()
+}
+
+/// The network namespace of the attempt's socket, if its descriptor still leads to one there: no
+/// process need be in it.
+pub fn namespace_of(attempt: &Attempt) -> Option<Namespace> {
+    let socket = borrow(attempt.tgid, attempt.fd?)?;
+    let namespace = Namespace::new(skns::get(socket.as_fd()).ok()?).ok()?;
+    (Some(namespace.inode()) == attempt.netns).then_some(namespace)
 }
 
 #[expect(unsafe_code, reason = "rustix has no name for this ioctl")]

@@ -83,6 +83,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
         &[
             "sockets",
             "netns",
+            "netlink",
             "cgroup",
             "process",
             "interface",
@@ -92,8 +93,11 @@ const LAYERS: [(&str, &[&str]); 20] = [
             "addr",
         ],
     ),
+    (
+        "sockets",
+        &["netns", "netlink", "process", "event", "errno", "addr"],
+    ),
     ("netns", &["event", "errno"]),
-    ("sockets", &["netns", "process", "event", "errno", "addr"]),
     (
         "config",
         &["cli", "filter", "event", "errno", "addr", "users"],
@@ -106,7 +110,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 4] = ["addr", "errno", "ready", "users"];
+const LOWEST: [&str; 5] = ["addr", "errno", "netlink", "ready", "users"];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.
 const CONFINED: [(&str, &[&str]); 3] = [

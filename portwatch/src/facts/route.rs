@@ -1,0 +1,202 @@
+//! Where the way to an address leads (`ip route get`).
+
+use std::net::IpAddr;
+
+use rustix::io::Errno;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::address::{interface_name, ip_from};
+use crate::{
+    explain::{Route, RouteKind},
+    netlink::{Failure, Netlink, attributes, push_attribute},
+};
+
+/// A way to be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Way {
+    pub destination: IpAddr,
+    /// The socket's own address, where it is bound to one
+    pub source: Option<IpAddr>,
+    pub interface: Option<u32>,
+    /// Owner of the socket: rules can be for some users only
+    pub uid: Option<u32>,
+}
+
+const RTM_GETROUTE: u16 = 26;
+
+// include/uapi/linux/rtnetlink.h
+const RTA_DST: u16 = 1;
+const RTA_SRC: u16 = 2;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PREFSRC: u16 = 7;
+const RTA_VIA: u16 = 18;
+const RTA_UID: u16 = 25;
+
+/// `struct rtmsg`
+#[derive(Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Message {
+    family: u8,
+    destination_len: u8,
+    source_len: u8,
+    tos: u8,
+    table: u8,
+    protocol: u8,
+    scope: u8,
+    kind: u8,
+    flags: u32,
+}
+
+impl Way {
+    /// In the thread's network namespace.
+    pub(super) fn look_up(self) -> Option<Route> {
+        let mut socket = Netlink::to_route().ok()?;
+        match socket.ask(RTM_GETROUTE, &self.question()) {
+            Ok(answer) => parse(&answer),
+            Err(Failure::Refused(errno)) => refusal(errno).map(|kind| Route {
+                kind,
+                interface: None,
+                gateway: None,
+                source: None,
+            }),
+            Err(Failure::Failed(_)) => None,
+        }
+    }
+
+    fn question(self) -> Vec<u8> {
+        // An IPv6 socket reaches IPv4 addresses by IPv4's routes.
+        let destination = self.destination.to_canonical();
+        let source = self
+            .source
+            .map(|source| source.to_canonical())
+            .filter(|source| source.is_ipv4() == destination.is_ipv4());
+        let (family, len) = match destination {
+            IpAddr::V4(_) => (libc::AF_INET, 32),
+            IpAddr::V6(_) => (libc::AF_INET6, 128),
+        };
+        let message = Message {
+            family: u8::try_from(family).unwrap_or_default(),
+            destination_len: len,
+            source_len: if source.is_some() { len } else { 0 },
+            ..Message::default()
+        };
+        let mut question = message.as_bytes().to_owned();
+        push_ip(&mut question, RTA_DST, destination);
+        if let Some(source) = source {
+            push_ip(&mut question, RTA_SRC, source);
+        }
+        for (kind, value) in [(RTA_OIF, self.interface), (RTA_UID, self.uid)] {
+            if let Some(value) = value {
+                push_attribute(&mut question, kind, &value.to_ne_bytes());
+            }
+        }
+        question
+    }
+}
+
+fn push_ip(question: &mut Vec<u8>, kind: u16, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => push_attribute(question, kind, &ip.octets()),
+        IpAddr::V6(ip) => push_attribute(question, kind, &ip.octets()),
+    }
+}
+
+/// Routes that refuse do it with an error of their own (net/ipv4/fib_semantics.c, `fib_props`;
+/// net/ipv6/route.c, `fib6_error`).
+fn refusal(errno: Errno) -> Option<RouteKind> {
+    match errno {
+        Errno::INVAL => Some(RouteKind::Blackhole),
+        Errno::HOSTUNREACH => Some(RouteKind::Unreachable),
+        Errno::ACCESS => Some(RouteKind::Prohibit),
+        Errno::NETUNREACH => Some(RouteKind::None),
+        _ => None,
+    }
+}
+
+fn parse(answer: &[u8]) -> Option<Route> {
+    let (message, rest) = Message::read_from_prefix(answer).ok()?;
+    let attribute =
+        |wanted| attributes(rest).find_map(|(kind, value)| (kind == wanted).then_some(value));
+    let interface = attribute(RTA_OIF).and_then(|value| u32::read_from_bytes(value).ok());
+    // An IPv4 route may lead over an IPv6 router: then its family comes first (`struct rtvia`).
+    let via = || attribute(RTA_VIA).and_then(|value| ip_from(value.get(2..)?));
+    Some(Route {
+        kind: kind(message.kind)?,
+        interface: interface.and_then(interface_name),
+        gateway: attribute(RTA_GATEWAY).and_then(ip_from).or_else(via),
+        source: attribute(RTA_PREFSRC).and_then(ip_from),
+    })
+}
+
+/// `RTN_*`
+const fn kind(number: u8) -> Option<RouteKind> {
+    Some(match number {
+        // Anycast routes are local ones to whoever has them, and to others like any other.
+        1 | 4 => RouteKind::Unicast,
+        2 => RouteKind::Local,
+        3 => RouteKind::Broadcast,
+        5 => RouteKind::Multicast,
+        6 => RouteKind::Blackhole,
+        7 => RouteKind::Unreachable,
+        8 => RouteKind::Prohibit,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    #[test]
+    fn a_route_over_a_router_is_read() {
+        let message = Message {
+            family: 2,
+            kind: 1,
+            ..Message::default()
+        };
+        let mut answer = message.as_bytes().to_owned();
+        push_ip(&mut answer, RTA_GATEWAY, [10, 0, 0, 1].into());
+        push_ip(&mut answer, RTA_PREFSRC, [10, 0, 0, 9].into());
+        assert_eq!(
+            parse(&answer),
+            Some(Route {
+                kind: RouteKind::Unicast,
+                interface: None,
+                gateway: Some([10, 0, 0, 1].into()),
+                source: Some([10, 0, 0, 9].into()),
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_cut_short_or_unknown_is_no_route() {
+        assert_eq!(parse(&[0; 11]), None);
+        assert_eq!(parse(&[0; 12]), None);
+    }
+
+    #[test]
+    fn a_mapped_address_goes_by_ipv4() {
+        let way = Way {
+            destination: "::ffff:10.0.0.1".parse().unwrap(),
+            source: Some("fd00::1".parse().unwrap()),
+            interface: None,
+            uid: None,
+        };
+        let question = way.question();
+        assert_eq!(question[..3], [2, 32, 0]);
+        assert_eq!(
+            attributes(&question[12..]).collect::<Vec<_>>(),
+            [(RTA_DST, &[10, 0, 0, 1][..])]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_is_too_strange(bytes in vec(any::<u8>(), 0..100)) {
+            drop(parse(&bytes));
+        }
+    }
+}

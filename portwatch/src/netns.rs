@@ -1,0 +1,165 @@
+//! Network namespaces of other processes, and how to look around in one.
+//!
+//! A thread that has entered a namespace stays there, so each visit has a thread of its own that
+//! ends with it. (/proc/sys/net and netlink sockets are those of the namespace of the thread that
+//! opens them: net/sysctl_net.c, `net_ctl_header_lookup`.)
+//!
+//! A namespace is held open only for the visit: whoever holds one keeps its interfaces alive
+//! when everybody else has gone. What is remembered is where one was found.
+
+mod find;
+
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        linux::fs::MetadataExt as _,
+    },
+    path::Path,
+    thread,
+};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+pub use self::find::{Namespaces, Place};
+
+/// The one of the thread that looks.
+const CURRENT: &str = "/proc/thread-self/ns/net";
+
+/// A network namespace, held open.
+#[derive(Debug)]
+pub struct Namespace {
+    inode: u32,
+    file: OwnedFd,
+}
+
+impl Namespace {
+    /// The one that portwatch is in.
+    pub fn own() -> io::Result<Self> {
+        Self::open(CURRENT)
+    }
+
+    /// The one that a process is in now.
+    pub fn of_process(tgid: u32) -> io::Result<Self> {
+        Self::open(format!("/proc/{tgid}/ns/net"))
+    }
+
+    /// The inode of the one that a process is in now, without a descriptor for it.
+    pub fn inode_of_process(tgid: u32) -> Option<u32> {
+        let found = std::fs::metadata(format!("/proc/{tgid}/ns/net")).ok()?;
+        u32::try_from(found.st_ino()).ok()
+    }
+
+    /// By a file that stands for it.
+    fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::new(File::open(path)?.into())
+    }
+
+    /// By a descriptor of it.
+    pub fn new(file: OwnedFd) -> io::Result<Self> {
+        let inode = u32::try_from(rustix::fs::fstat(&file)?.st_ino)
+            .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        Ok(Self { inode, file })
+    }
+
+    pub const fn inode(&self) -> u32 {
+        self.inode
+    }
+
+    /// The inode of the user namespace that owns it: capabilities count there.
+    pub fn owner(&self) -> Option<u32> {
+        let owner = user_namespace::of(self.file.as_fd()).ok()?;
+        u32::try_from(rustix::fs::fstat(&owner).ok()?.st_ino).ok()
+    }
+
+    /// Looks around in it. Entering another one than one's own takes `CAP_SYS_ADMIN`, here and in
+    /// the user namespace that owns it.
+    pub fn visit<T: Send>(&self, look: impl FnOnce() -> T + Send) -> io::Result<T> {
+        if current() == Some(self.inode) {
+            return Ok(look());
+        }
+        thread::scope(|scope| {
+            let visit = || {
+                move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))?;
+                Ok(look())
+            };
+            let visitor = thread::Builder::new()
+                .name("visitor".to_owned())
+                .spawn_scoped(scope, visit)?;
+            visitor
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+fn current() -> Option<u32> {
+    u32::try_from(std::fs::metadata(CURRENT).ok()?.st_ino()).ok()
+}
+
+#[expect(unsafe_code, reason = "rustix has no name for this ioctl")]
+mod user_namespace {
+    use std::{
+        ffi::c_void,
+        os::fd::{BorrowedFd, FromRawFd as _, OwnedFd},
+    };
+
+    use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
+
+    /// include/uapi/linux/nsfs.h
+    const NS_GET_USERNS: Opcode = opcode::none(0xB7, 1);
+
+    struct GetOwner;
+
+    // SAFETY: the kernel takes no argument and returns a new descriptor (fs/nsfs.c, `ns_ioctl`).
+    unsafe impl Ioctl for GetOwner {
+        type Output = OwnedFd;
+
+        const IS_MUTATING: bool = false;
+
+        fn opcode(&self) -> Opcode {
+            NS_GET_USERNS
+        }
+
+        fn as_ptr(&mut self) -> *mut c_void {
+            std::ptr::null_mut()
+        }
+
+        unsafe fn output_from_ptr(fd: IoctlOutput, _: *mut c_void) -> rustix::io::Result<OwnedFd> {
+            // SAFETY: it is new and nobody else's.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        }
+    }
+
+    pub(super) fn of(namespace: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+        // SAFETY: the opcode and the implementation above belong together.
+        unsafe { ioctl(namespace, GetOwner) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visit_at_home_needs_no_thread_and_no_privilege() {
+        let home = thread::current().id();
+        let own = Namespace::own().unwrap();
+        assert_eq!(own.visit(|| thread::current().id()).unwrap(), home);
+        assert_eq!(current(), Some(own.inode()));
+    }
+
+    #[test]
+    fn a_process_is_in_the_namespace_that_its_threads_began_in() {
+        let own = Namespace::own().unwrap();
+        let of_process = Namespace::of_process(std::process::id()).unwrap();
+        assert_eq!(own.inode(), of_process.inode());
+        assert_eq!(own.owner(), of_process.owner());
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_has_none() {
+        assert!(Namespace::of_process(u32::MAX).is_err());
+    }
+}

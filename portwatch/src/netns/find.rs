@@ -1,0 +1,155 @@
+//! From the inode of a network namespace to the namespace.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::linux::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use super::Namespace;
+
+/// Where `ip netns` and docker give namespaces a name (a file that one is mounted on).
+const NAMED: [&str; 2] = ["/run/netns", "/var/run/docker/netns"];
+
+/// Namespaces, remembered by where they were found. What is there may be another one by now, so
+/// each use compares the inode.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    places: HashMap<u32, Place>,
+}
+
+/// Where a namespace can be found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The file that stands for it
+    pub path: Option<PathBuf>,
+    /// A process in it
+    pub tgid: Option<u32>,
+}
+
+impl Place {
+    /// Its name, where it has one.
+    pub fn name(&self) -> Option<String> {
+        let name = self.path.as_ref()?.file_name()?;
+        Some(name.to_string_lossy().into_owned())
+    }
+
+    pub fn open(&self) -> io::Result<Namespace> {
+        match (&self.path, self.tgid) {
+            (Some(path), _) => Namespace::open(path),
+            (None, Some(tgid)) => Namespace::of_process(tgid),
+            (None, None) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Namespaces {
+    /// Places that are remembered. When they are that many, all are forgotten: those in use are
+    /// soon back.
+    const CAPACITY: usize = 4096;
+
+    /// The namespace with this inode: portwatch's own, one that a process or a file is known to
+    /// have, or, as far as the time allows, any that has a name or a process.
+    pub fn find(&mut self, inode: u32, near: &[Place], until: Instant) -> Option<Namespace> {
+        let own = || Namespace::own().ok();
+        let is_it = |found: &Namespace| found.inode() == inode;
+        let at = |place: &Place| place.open().ok().filter(is_it);
+        own()
+            .filter(is_it)
+            .or_else(|| near.iter().find_map(at))
+            .or_else(|| self.places.get(&inode).and_then(at))
+            .or_else(|| {
+                self.search(until);
+                self.places.get(&inode).and_then(at)
+            })
+    }
+
+    /// Looks for namespaces anew, as far as the time allows.
+    pub fn search(&mut self, until: Instant) -> &HashMap<u32, Place> {
+        self.places.clear();
+        for directory in NAMED {
+            self.take_in(Path::new(directory), until, |name, place| {
+                place.path = Some(Path::new(directory).join(name));
+            });
+        }
+        self.take_in(Path::new("/proc"), until, |name, place| {
+            place.tgid = place.tgid.or(name.parse().ok());
+        });
+        &self.places
+    }
+
+    /// Goes through a directory of namespaces, or of processes.
+    fn take_in(&mut self, directory: &Path, until: Instant, note: impl Fn(&str, &mut Place)) {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if Instant::now() >= until || self.places.len() >= Self::CAPACITY {
+                return;
+            }
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let mut place = Place::default();
+            note(name, &mut place);
+            let Some(inode) = place.inode() else { continue };
+            note(name, self.places.entry(inode).or_default());
+        }
+    }
+}
+
+impl Place {
+    /// Without opening it, which would take a descriptor for each.
+    fn inode(&self) -> Option<u32> {
+        let found = match (&self.path, self.tgid) {
+            (Some(path), _) => fs::metadata(path),
+            (None, tgid) => fs::metadata(format!("/proc/{}/ns/net", tgid?)),
+        };
+        u32::try_from(found.ok()?.st_ino()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn ones_own_namespace_is_found_without_a_search() {
+        let own = Namespace::own().unwrap().inode();
+        let mut namespaces = Namespaces::default();
+        let found = namespaces.find(own, &[], Instant::now()).unwrap();
+        assert_eq!(found.inode(), own);
+        assert_eq!(namespaces.places, HashMap::new());
+    }
+
+    #[test]
+    fn a_search_finds_a_process_in_each_namespace_that_it_may_look_at() {
+        let own = Namespace::own().unwrap().inode();
+        let mut namespaces = Namespaces::default();
+        let place = &namespaces.search(soon())[&own];
+        assert_eq!(place.open().unwrap().inode(), own);
+        assert!(place.tgid.is_some());
+    }
+
+    #[test]
+    fn a_search_without_time_finds_nothing() {
+        let mut namespaces = Namespaces::default();
+        assert_eq!(namespaces.search(Instant::now()), &HashMap::new());
+        assert!(namespaces.find(1, &[], Instant::now()).is_none());
+    }
+
+    #[test]
+    fn a_place_that_has_another_namespace_by_now_is_not_taken() {
+        let mut namespaces = Namespaces::default();
+        let elsewhere = Place {
+            tgid: Some(std::process::id()),
+            ..Place::default()
+        };
+        namespaces.places.insert(1, elsewhere.clone());
+        assert!(namespaces.find(1, &[elsewhere], soon()).is_none());
+    }
+}
