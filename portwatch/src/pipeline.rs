@@ -19,7 +19,8 @@ use crate::{
     cli,
     config::Config,
     event::{Attempt, Event, Family, Lost, Outcome, OutcomeOf, Start, Summary, Time},
-    explain::{self, Facts},
+    explain,
+    facts::Gatherer,
     interface::Interfaces,
     outcomes::{Outcomes, is_open},
     output::{self, Printer},
@@ -136,6 +137,8 @@ struct Stream<'a> {
     processes: Processes,
     cgroups: Cgroups,
     interfaces: Interfaces,
+    /// For causes
+    facts: Gatherer,
     /// The source knows only half of the process: the rest is looked up
     look_up: bool,
     begun: Time,
@@ -172,6 +175,7 @@ impl<'a> Stream<'a> {
             processes: Processes::new(config.cmdline),
             cgroups: Cgroups::new(),
             interfaces: Interfaces::new(),
+            facts: Gatherer::new(),
             look_up: kind == Kind::Tracepoint,
             begun: now(),
             end: None,
@@ -284,14 +288,15 @@ impl<'a> Stream<'a> {
 
     fn explain(&mut self, attempt: &mut Attempt) {
         if self.config.explain.is_some() {
-            let facts = Facts::default();
+            self.facts.remember(attempt);
+            let facts = self.facts.gather(attempt);
             attempt.cause = explain::explain(attempt, &facts);
         }
     }
 
     fn write_outcome(&mut self, mut outcome: OutcomeOf) -> anyhow::Result<()> {
         if self.config.explain.is_some() {
-            let facts = Facts::default();
+            let facts = self.facts.gather_outcome(&outcome);
             outcome.cause = explain::explain_outcome(&outcome, &facts);
         }
         self.write(&Event::Outcome(outcome))
