@@ -4,7 +4,50 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Errno(u16);
 
+/// Those that something is concluded from.
 impl Errno {
+    pub const EPERM: Self = Self(1);
+    pub const EINTR: Self = Self(4);
+    pub const EBADF: Self = Self(9);
+    pub const EAGAIN: Self = Self(11);
+    pub const ENOMEM: Self = Self(12);
+    pub const EACCES: Self = Self(13);
+    pub const EFAULT: Self = Self(14);
+    pub const ENODEV: Self = Self(19);
+    pub const EINVAL: Self = Self(22);
+    pub const EPIPE: Self = Self(32);
+    pub const ENONET: Self = Self(64);
+    pub const EPROTO: Self = Self(71);
+    pub const ENOTSOCK: Self = Self(88);
+    pub const ENOPROTOOPT: Self = Self(92);
+    pub const EOPNOTSUPP: Self = Self(95);
+    pub const EAFNOSUPPORT: Self = Self(97);
+    pub const EADDRINUSE: Self = Self(98);
+    pub const EADDRNOTAVAIL: Self = Self(99);
+    pub const ENETUNREACH: Self = Self(101);
+    pub const ECONNABORTED: Self = Self(103);
+    pub const ENOBUFS: Self = Self(105);
+    pub const EISCONN: Self = Self(106);
+    pub const ETIMEDOUT: Self = Self(110);
+    pub const ECONNREFUSED: Self = Self(111);
+    pub const EHOSTDOWN: Self = Self(112);
+    pub const EHOSTUNREACH: Self = Self(113);
+    pub const EALREADY: Self = Self(114);
+    pub const EINPROGRESS: Self = Self(115);
+    pub const ERESTARTSYS: Self = Self(512);
+}
+
+impl Errno {
+    /// Every error that has a name.
+    pub fn named() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|&(number, ..)| Self(number))
+    }
+
+    /// `EACCES`, as `name` gives it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::named().find(|errno| errno.name() == Some(name))
+    }
+
     /// The error in a kernel function's return value; `None` where it is no error.
     ///
     /// Errors are -1 to -4095 (include/linux/err.h, `MAX_ERRNO`).
@@ -12,6 +55,20 @@ impl Errno {
         match ret {
             -4095..=-1 => u16::try_from(-ret).ok().map(Self),
             _ => None,
+        }
+    }
+
+    /// The name that macOS has for this number.
+    ///
+    /// bsd/sys/errno.h: those up to 34 are Linux's, but `EAGAIN`'s and `EDEADLK`'s.
+    pub fn darwin_name(self) -> Option<&'static str> {
+        match self.0 {
+            11 => Some("EDEADLK"),
+            1..=34 => self.name(),
+            number => DARWIN
+                .iter()
+                .find(|&&(own, _)| own == number)
+                .map(|&(_, name)| name),
         }
     }
 
@@ -131,6 +188,45 @@ const TABLE: &[(u16, &str, &str)] = &[
     ),
 ];
 
+/// Numbers above 34 that macOS gives other errors than Linux does, as far as a bind or connect can
+/// end in them (bsd/sys/errno.h).
+const DARWIN: &[(u16, &str)] = &[
+    (35, "EAGAIN"),
+    (36, "EINPROGRESS"),
+    (37, "EALREADY"),
+    (38, "ENOTSOCK"),
+    (39, "EDESTADDRREQ"),
+    (40, "EMSGSIZE"),
+    (41, "EPROTOTYPE"),
+    (42, "ENOPROTOOPT"),
+    (43, "EPROTONOSUPPORT"),
+    (44, "ESOCKTNOSUPPORT"),
+    (45, "ENOTSUP"),
+    (46, "EPFNOSUPPORT"),
+    (47, "EAFNOSUPPORT"),
+    (48, "EADDRINUSE"),
+    (49, "EADDRNOTAVAIL"),
+    (50, "ENETDOWN"),
+    (51, "ENETUNREACH"),
+    (52, "ENETRESET"),
+    (53, "ECONNABORTED"),
+    (54, "ECONNRESET"),
+    (55, "ENOBUFS"),
+    (56, "EISCONN"),
+    (57, "ENOTCONN"),
+    (58, "ESHUTDOWN"),
+    (60, "ETIMEDOUT"),
+    (61, "ECONNREFUSED"),
+    (63, "ENAMETOOLONG"),
+    (64, "EHOSTDOWN"),
+    (65, "EHOSTUNREACH"),
+    (78, "ENOSYS"),
+    (84, "EOVERFLOW"),
+    (89, "ECANCELED"),
+    (100, "EPROTO"),
+    (102, "EOPNOTSUPP"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +255,23 @@ mod tests {
         assert_eq!(Errno::from_ret(5), None);
         assert_eq!(Errno::from_ret(-4096), None);
         assert_eq!(Errno::from_ret(-13).map(Errno::number), Some(13));
+    }
+
+    #[test]
+    fn macos_has_numbers_of_its_own() {
+        let name = |number: i32| Errno::from_ret(-number).and_then(Errno::darwin_name);
+        assert_eq!(name(13), Some("EACCES"));
+        assert_eq!(name(48), Some("EADDRINUSE"));
+        assert_eq!((name(11), name(35)), (Some("EDEADLK"), Some("EAGAIN")));
+        assert_eq!(name(113), None);
+    }
+
+    #[test]
+    fn a_name_leads_back_to_its_number() {
+        for errno in Errno::named() {
+            assert_eq!(Errno::from_name(&errno.to_string()), Some(errno));
+        }
+        assert_eq!(Errno::from_name("eacces"), None);
     }
 
     #[test]

@@ -4,20 +4,65 @@
 //! the state before the call. Where nothing fits, the cause says what the kernel returned and from
 //! where, and never guesses.
 
+mod address;
+mod answer;
+mod bind;
+mod case;
 pub mod conflict;
+mod connect;
+mod draft;
 mod facts;
+mod fix;
+mod gate;
+mod in_use;
+mod macos;
+mod privilege;
+mod quote;
+mod success;
+#[cfg(test)]
+mod tests;
 
 pub use self::facts::{
-    Address, Assigned, Elsewhere, Facts, Ports, Route, RouteKind, Skipped, System, Version,
+    Address, Assigned, Elsewhere, Facts, Namespace, Ports, Route, RouteKind, Skipped, System,
+    Version,
 };
-use crate::event::{Attempt, Cause, OutcomeOf};
+use self::{case::Case, draft::Draft};
+use crate::{
+    errno::Errno,
+    event::{Attempt, Cause, Op, Outcome, OutcomeOf},
+};
 
 /// Why `attempt` failed, or why it succeeded where that would surprise.
-pub fn explain(_attempt: &Attempt, _facts: &Facts) -> Option<Box<Cause>> {
-    None
+pub fn explain(attempt: &Attempt, facts: &Facts) -> Option<Box<Cause>> {
+    let case = Case { attempt, facts };
+    let draft = match (attempt.outcome(), attempt.errno()) {
+        (Outcome::Ok, _) => success::explain(&case),
+        (Outcome::Pending, errno) => errno.map(|_| connect::in_progress(&case)),
+        (Outcome::Failed, errno) => Some(failure(&case, errno)),
+    }?;
+    Some(draft.finish(&attempt.stages))
 }
 
 /// Why a pending connect ended as it did.
-pub fn explain_outcome(_outcome: &OutcomeOf, _facts: &Facts) -> Option<Box<Cause>> {
-    None
+pub fn explain_outcome(outcome: &OutcomeOf, facts: &Facts) -> Option<Box<Cause>> {
+    let case = Case {
+        attempt: &outcome.attempt,
+        facts,
+    };
+    let draft = answer::of_outcome(&case, &outcome.ended)?;
+    Some(draft.finish(&outcome.attempt.stages))
+}
+
+fn failure(case: &Case<'_>, errno: Option<Errno>) -> Draft {
+    let Some(errno) = errno else {
+        return Draft::no_error(case);
+    };
+    let explained = match case.facts.system {
+        System::MacOs(version) => macos::failure(case, version, errno),
+        System::Linux => gate::explain(case, errno).or_else(|| match case.attempt.op {
+            Op::Bind | Op::Listen => bind::explain(case, errno),
+            Op::Connect => connect::explain(case, errno),
+        }),
+    };
+    explained.unwrap_or_else(|| Draft::unexplained(case, errno))
 }

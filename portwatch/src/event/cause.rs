@@ -245,10 +245,14 @@ codes! {
     HostUnreachable "host_unreachable"
     NetworkUnreachable "network_unreachable"
     ProtocolUnreachable "protocol_unreachable"
+    /// An ICMP error that has an errno of its own
+    IcmpError "icmp_error"
     AdminProhibited "admin_prohibited"
     Interrupted "interrupted"
     DisconnectedMeanwhile "disconnected_meanwhile"
     ConnectionAborted "connection_aborted"
+    /// The program closed the socket before there was an answer
+    GivenUp "given_up"
     // Successes that would surprise
     LowPortAllowedBySysctl "low_port_allowed_by_sysctl"
     LowPortAllowedByCapability "low_port_allowed_by_capability"

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::event::{Holder, IfName, Time};
+use crate::event::{Credentials, Holder, IfName, Time};
 
 /// What was looked up for one attempt. Everything may be missing; what is missing is not guessed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,14 @@ pub struct Facts {
     pub taken: Option<Time>,
     /// Why nothing, or not all, was looked up
     pub skipped: Option<Skipped>,
+    /// Where the attempt's network namespace is, for commands that must run in it
+    pub namespace: Option<Namespace>,
+    /// `net.ipv4.ip_unprivileged_port_start` of the attempt's network namespace, for sources
+    /// that do not see it
+    pub unprivileged_port_start: Option<u32>,
+    /// The caller's (`CapEff` of /proc/PID/status, /proc/PID/ns/user), for sources that do not
+    /// see them
+    pub credentials: Option<Credentials>,
     /// The security modules that run (`/sys/kernel/security/lsm`), in their order
     pub lsms: Vec<String>,
     /// Sockets on the port that was asked for, in the attempt's network namespace
@@ -22,6 +30,8 @@ pub struct Facts {
     pub address: Option<Address>,
     /// Of a connect: where the way to the destination leads
     pub route: Option<Route>,
+    /// Of a connect: the next hop did not answer ARP or neighbour discovery (`NUD_FAILED`)
+    pub neighbour_failed: Option<bool>,
     /// Of a scope id, or of `SO_BINDTODEVICE`: whether there is such an interface
     pub interface_exists: Option<bool>,
 }
@@ -33,6 +43,17 @@ pub enum Skipped {
     TooMany,
     /// The network namespace could not be entered: it is gone, or privileges are missing
     Namespace,
+}
+
+/// How to get into a network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Namespace {
+    /// portwatch's own, which is where commands typed beside it run
+    Own,
+    /// Its name below /run/netns
+    Named(String),
+    /// Only through a process that is in it
+    Other,
 }
 
 /// The system that decided, whose rules and error numbers hold.

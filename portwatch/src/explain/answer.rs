@@ -1,0 +1,247 @@
+//! How a connect ended that had been sent on its way: what came back, or that nothing did.
+
+use std::time::Duration;
+
+use super::{
+    case::{Case, endpoint},
+    connect,
+    draft::Draft,
+    facts::RouteKind,
+    fix, in_use, quote,
+};
+use crate::{
+    errno::Errno,
+    event::{Code, Confidence, End, Ended, Fix, SocketState},
+};
+
+/// What ended a connect.
+#[derive(Clone, Copy)]
+pub(super) struct Answer {
+    pub(super) errno: Errno,
+    /// A reset was seen
+    pub(super) reset: bool,
+    /// From the call's entry
+    pub(super) latency: Option<Duration>,
+}
+
+pub(super) fn of_outcome(case: &Case<'_>, ended: &Ended) -> Option<Draft> {
+    match ended.end {
+        End::Connected => None,
+        End::Abandoned => Some(given_up(case, ended.latency)),
+        End::Failed(ret) => {
+            let errno = Errno::from_ret(ret)?;
+            let answer = Answer {
+                errno,
+                reset: ended.reset,
+                latency: Some(ended.latency),
+            };
+            Some(explain(case, answer).unwrap_or_else(|| Draft::unexplained(case, errno)))
+        }
+    }
+}
+
+pub(super) fn explain(case: &Case<'_>, answer: Answer) -> Option<Draft> {
+    Some(match answer.errno {
+        Errno::ECONNREFUSED => refused(case, answer),
+        Errno::ETIMEDOUT => timed_out(case, answer),
+        Errno::EHOSTUNREACH => host_unreachable(case),
+        Errno::ENETUNREACH => icmp(
+            case,
+            Code::NetworkUnreachable,
+            "a router or firewall answered that the network is unreachable (ICMP), or that there is no route (ICMPv6)",
+        ),
+        Errno::EACCES => icmp(
+            case,
+            Code::AdminProhibited,
+            "a router or firewall answered that it is prohibited (ICMPv6: by an administrator, a policy, or a reject route)",
+        ),
+        Errno::ENOPROTOOPT => icmp(
+            case,
+            Code::ProtocolUnreachable,
+            "a host or firewall answered that the protocol is not available (ICMP protocol unreachable)",
+        ),
+        Errno::EHOSTDOWN => icmp(
+            case,
+            Code::IcmpError,
+            "a router answered that the host is unknown (ICMP)",
+        ),
+        Errno::ENONET => icmp(
+            case,
+            Code::IcmpError,
+            "a router answered that the host is isolated (ICMP)",
+        ),
+        Errno::EOPNOTSUPP => icmp(
+            case,
+            Code::IcmpError,
+            "a router answered that the source route failed (ICMP)",
+        ),
+        Errno::EPROTO => icmp(
+            case,
+            Code::IcmpError,
+            "a host or router could not read the packet (ICMP parameter problem)",
+        ),
+        _ => return None,
+    })
+}
+
+fn is_here(case: &Case<'_>) -> bool {
+    case.ip().is_some_and(|ip| ip.to_canonical().is_loopback())
+        || case
+            .facts
+            .route
+            .as_ref()
+            .is_some_and(|route| route.kind == RouteKind::Local)
+}
+
+/// `ECONNREFUSED`
+fn refused(case: &Case<'_>, answer: Answer) -> Draft {
+    let target = case.target();
+    if answer.reset {
+        return nobody_listens(case);
+    }
+    let (code, confidence, text) = if case.attempt.stages.syn_sent {
+        (
+            Code::RejectedByFirewall,
+            Confidence::Derived,
+            format!(
+                "{target} was refused, and not by a reset (RST): a firewall rejects it, here or on the way (ICMP port unreachable)"
+            ),
+        )
+    } else {
+        (
+            Code::ConnectionRefused,
+            Confidence::Observed,
+            format!(
+                "{target} was refused: nobody listens there (a reset), or a firewall rejects it (ICMP); which of both was not seen"
+            ),
+        )
+    };
+    let draft = Draft::new(code, confidence, text);
+    let draft = match code {
+        Code::ConnectionRefused => draft.fixes(look_for_listener(case)),
+        _ => draft,
+    };
+    draft.fix(look_at_firewall(case))
+}
+
+fn look_at_firewall(case: &Case<'_>) -> Fix {
+    fix::command(
+        "see this host's firewall",
+        case.in_namespace("nft list ruleset"),
+    )
+}
+
+fn look_for_listener(case: &Case<'_>) -> Option<Fix> {
+    let port = case.port().filter(|_| is_here(case))?;
+    Some(fix::command(
+        format!("see whether somebody listens on port {port}"),
+        case.in_namespace(&format!("ss -tlnp 'sport = :{port}'")),
+    ))
+}
+
+fn nobody_listens(case: &Case<'_>) -> Draft {
+    let target = case.target();
+    let listeners = || {
+        let holders = case.facts.holders.iter().flatten();
+        holders.filter(|holder| holder.state == SocketState::Listen)
+    };
+    let mut text = format!("nobody listens on {target}: the answer was a reset (RST)");
+    if is_here(case)
+        && let Some(other) = listeners().next()
+    {
+        text.push_str("; ");
+        text.push_str(&in_use::owner(other));
+        text.push_str(" listens on ");
+        text.push_str(&endpoint(other.ip, Some(other.port)));
+    }
+    let draft = Draft::new(Code::NobodyListens, Confidence::Observed, text);
+    let draft = match look_for_listener(case) {
+        Some(look) => draft
+            .fix(fix::advice("start the server, or let it listen on this address and port"))
+            .fix(look),
+        None => draft.fix(fix::advice(format!(
+            "start the server there, or correct the address or port; a firewall can send resets too (at {target})"
+        ))),
+    };
+    if is_here(case) {
+        draft.holders(listeners().cloned())
+    } else {
+        draft
+    }
+}
+
+fn seconds(latency: Duration) -> String {
+    format!("{:.1} s", latency.as_secs_f64())
+}
+
+/// `ETIMEDOUT`
+fn timed_out(case: &Case<'_>, answer: Answer) -> Draft {
+    let within = answer.latency.map_or_else(String::new, |latency| {
+        format!(" within {}", seconds(latency))
+    });
+    let by = connect::leaves_by(case).map_or_else(String::new, |name| format!(", sent by {name}"));
+    let text = format!(
+        "no answer from {}{within}{by}: the packets are dropped here (firewall, IPAddressDeny=) or on the way, or the host is down",
+        case.target()
+    );
+    let unit = case.service().map(|unit| {
+        fix::command(
+            "see whether the unit may send there",
+            format!(
+                "systemctl show -p IPAddressAllow,IPAddressDeny {}",
+                quote::word(unit.as_bytes())
+            ),
+        )
+    });
+    Draft::new(Code::ConnectTimedOut, Confidence::Observed, text)
+        .fixes(unit)
+        .fix(look_at_firewall(case))
+        .fixes(fix::look_at_route(case))
+}
+
+fn given_up(case: &Case<'_>, latency: Duration) -> Draft {
+    let text = format!(
+        "{} closed the socket after {} without an answer from {}",
+        case.name(),
+        seconds(latency),
+        case.target()
+    );
+    Draft::new(Code::GivenUp, Confidence::Observed, text)
+        .fix(look_at_firewall(case))
+        .fixes(fix::look_at_route(case))
+}
+
+/// `EHOSTUNREACH`
+fn host_unreachable(case: &Case<'_>) -> Draft {
+    let target = case.target();
+    let route = case.facts.route.as_ref();
+    let hop = route
+        .and_then(|route| route.gateway)
+        .or(case.ip())
+        .map_or_else(|| "the next hop".to_owned(), |ip| ip.to_string());
+    let by = connect::leaves_by(case).map_or_else(String::new, |name| format!(" on {name}"));
+    let see = fix::command(
+        "see which neighbours do not answer",
+        case.in_namespace("ip neigh"),
+    );
+    if case.facts.neighbour_failed == Some(true) {
+        let text = format!(
+            "{hop} does not answer ARP or neighbour discovery{by}: it is off, or not on this network"
+        );
+        return Draft::new(Code::NeighbourUnreachable, Confidence::Checked, text).fix(see);
+    }
+    let text = format!(
+        "{target} cannot be reached: {hop} does not answer ARP or neighbour discovery{by}, or a router or firewall answered so (ICMP)"
+    );
+    Draft::new(Code::HostUnreachable, Confidence::Observed, text)
+        .fix(see)
+        .fixes(fix::look_at_route(case))
+        .fix(look_at_firewall(case))
+}
+
+fn icmp(case: &Case<'_>, code: Code, what: &str) -> Draft {
+    let text = format!("{what}: {}", case.target());
+    Draft::new(code, Confidence::Derived, text)
+        .fixes(fix::look_at_route(case))
+        .fix(look_at_firewall(case))
+}

@@ -1,0 +1,260 @@
+//! What the protocol's bind refuses (kernel: net/ipv4/af_inet.c, net/ipv6/af_inet6.c).
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::{
+    address,
+    case::{Case, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN},
+    draft::Draft,
+    fix, gate, in_use,
+    privilege::{self, Privilege},
+};
+use crate::{
+    errno::Errno,
+    event::{Code, Confidence, Family, Proto},
+};
+
+pub(super) fn explain(case: &Case<'_>, errno: Errno) -> Option<Draft> {
+    match errno {
+        Errno::EACCES => eacces(case),
+        Errno::EPERM => eperm(case),
+        Errno::EADDRINUSE => Some(in_use::explain(case)),
+        Errno::EADDRNOTAVAIL => address::explain(case).map(|draft| draft.next(after_address(case))),
+        Errno::EINVAL => einval(case),
+        Errno::EAFNOSUPPORT => Some(wrong_family(case)),
+        Errno::ENODEV => Some(interface_gone(case)),
+        Errno::ENOMEM | Errno::ENOBUFS => Some(out_of_memory(case, errno)),
+        _ => None,
+    }
+}
+
+/// IPv6 looks at the port before the address, IPv4 the other way round.
+fn eacces(case: &Case<'_>) -> Option<Draft> {
+    if let Some(draft) = privilege::explain(case) {
+        let address = case
+            .ip()
+            .filter(IpAddr::is_ipv6)
+            .and_then(|_| address::next(case));
+        return Some(draft.next(address).next(in_use::next(case)));
+    }
+    let (port, threshold) = privilege::needed(case)?;
+    let below = privilege::below(port, threshold.value);
+    let lacks = format!("{below} and {} lacks CAP_NET_BIND_SERVICE", case.who());
+    let judges = gate::judges(case).join(" or ");
+    let judges = if judges.is_empty() {
+        "a security module"
+    } else {
+        &judges
+    };
+    let refused = match case.attempt.stages.operation {
+        Some(_) => format!("{judges} refused the use of that capability"),
+        None => format!("{judges} or a BPF program refused the call"),
+    };
+    Some(Draft::one_of(Errno::EACCES, &[&lacks, &refused]).fixes(privilege::grants(case, port)))
+}
+
+/// No protocol's bind returns it.
+fn eperm(case: &Case<'_>) -> Option<Draft> {
+    case.attempt.stages.operation.is_none().then(|| {
+        Draft::one_of(
+            Errno::EPERM,
+            &[
+                "a BPF program on the cgroup (systemd's SocketBindDeny=, a container's network)",
+                "seccomp",
+                "a security module (TOMOYO, BPF)",
+            ],
+        )
+        .fix(fix::command(
+            "see the programs on each cgroup, and who attached them",
+            "sudo bpftool cgroup tree",
+        ))
+    })
+}
+
+/// What a bind to an address that is not there would have met next: IPv4 looks at the port after
+/// the address.
+fn after_address(case: &Case<'_>) -> Vec<String> {
+    let low = case
+        .ip()
+        .filter(IpAddr::is_ipv4)
+        .and_then(|_| privilege::needed(case));
+    let may = privilege::privilege(case).map(|known| known.value);
+    let denied = low
+        .filter(|_| may != Some(Privilege::Has))
+        .map(|(port, threshold)| {
+            let below = privilege::below(port, threshold.value);
+            match may {
+                Some(_) => format!(
+                    "EACCES: {below} and {} has no CAP_NET_BIND_SERVICE",
+                    case.who()
+                ),
+                None => format!(
+                    "EACCES, unless {} has CAP_NET_BIND_SERVICE: {below}",
+                    case.who()
+                ),
+            }
+        });
+    denied.into_iter().chain(in_use::next(case)).collect()
+}
+
+/// In the kernel's order.
+fn einval(case: &Case<'_>) -> Option<Draft> {
+    multicast_stream(case)
+        .or_else(|| state(case))
+        .or_else(|| mapped_v6only(case))
+        .or_else(|| link_local(case))
+        .or_else(|| length(case))
+}
+
+fn derived(code: Code, text: impl Into<String>, advice: &str) -> Draft {
+    Draft::new(code, Confidence::Derived, text).fix(fix::advice(advice))
+}
+
+fn ipv6(case: &Case<'_>) -> Option<Ipv6Addr> {
+    match case.ip()? {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    }
+}
+
+fn multicast_stream(case: &Case<'_>) -> Option<Draft> {
+    let ip = ipv6(case).filter(|ip| ip.is_multicast() && case.is_tcp())?;
+    Some(derived(
+        Code::MulticastStream,
+        format!("{ip} is a multicast address, and TCP connects two hosts"),
+        "use a UDP socket, or an address of this host",
+    ))
+}
+
+fn state(case: &Case<'_>) -> Option<Draft> {
+    let already = |port: u16, confidence| {
+        let text =
+            format!("the socket is bound to port {port} already, and a socket can be bound once");
+        Draft::new(Code::AlreadyBound, confidence, text)
+            .fix(fix::advice("make a new socket for another port"))
+    };
+    let Some(before) = case.before() else {
+        // A bind that fails leaves the socket's own end as it was.
+        let port = case.attempt.local?.port.filter(|&port| port != 0)?;
+        return Some(already(port, Confidence::Checked));
+    };
+    if before.port != 0 && case.attempt.proto != Some(Proto::Raw) {
+        return Some(already(before.port, Confidence::Derived));
+    }
+    (before.state != TCP_CLOSE).then(|| {
+        let doing = match before.state {
+            TCP_ESTABLISHED => "connected",
+            TCP_LISTEN => "listening",
+            _ => "in use by a connection",
+        };
+        derived(
+            Code::SocketNotClosed,
+            format!("the socket is {doing} already, and can be bound only before"),
+            "call bind() before connect() or listen(), or make a new socket",
+        )
+    })
+}
+
+fn mapped_v6only(case: &Case<'_>) -> Option<Draft> {
+    let ip = ipv6(case).filter(|ip| ip.to_ipv4_mapped().is_some())?;
+    case.option(|options| options.v6only).filter(|&only| only)?;
+    Some(derived(
+        Code::MappedV6Only,
+        format!("{ip} is an IPv4 address, and the socket has IPV6_V6ONLY"),
+        "turn IPV6_V6ONLY off before bind(), or use an IPv4 socket",
+    ))
+}
+
+pub(super) fn link_local(case: &Case<'_>) -> Option<Draft> {
+    let ip = ipv6(case).filter(Ipv6Addr::is_unicast_link_local)?;
+    let scope = case.asked().map_or(0, |asked| asked.scope_id);
+    (scope == 0 && case.attempt.ifindex.is_none()).then(|| {
+        derived(
+            Code::LinkLocalWithoutScope,
+            format!("{ip} is a link-local address, and it was not said on which interface"),
+            "name the interface in the address (fe80::1%eth0, sin6_scope_id)",
+        )
+    })
+}
+
+/// What is left of `EINVAL` in `inet_bind` and `inet6_bind`: an address that is too short.
+fn length(case: &Case<'_>) -> Option<Draft> {
+    let reached = case.attempt.stages.operation.is_some() && case.before().is_some();
+    if (reached && (case.is_tcp() || case.is_udp())) || is_short(case) {
+        return Some(bad_length(case));
+    }
+    None
+}
+
+fn is_short(case: &Case<'_>) -> bool {
+    let internet = matches!(case.attempt.family, Some(Family::Ipv4 | Family::Ipv6));
+    case.attempt.requested.is_none() && internet
+}
+
+pub(super) fn bad_length(case: &Case<'_>) -> Draft {
+    let ipv6 = case.is_ipv6_socket();
+    let mixed = ipv6 == Some(true) && case.attempt.family == Some(Family::Ipv4);
+    if mixed {
+        return wrong_family(case);
+    }
+    let need = match ipv6 {
+        Some(true) => "24 bytes (sockaddr_in6)",
+        Some(false) => "16 bytes (sockaddr_in)",
+        None => "16 bytes (IPv4) or 24 bytes (IPv6)",
+    };
+    derived(
+        Code::BadAddressLength,
+        format!(
+            "the length passed with the address to {}() is less than {need}",
+            case.attempt.op.name()
+        ),
+        "pass the size of the sockaddr that was filled",
+    )
+}
+
+pub(super) fn wrong_family(case: &Case<'_>) -> Draft {
+    let passed = match case.attempt.family {
+        Some(Family::Ipv4) => "an IPv4 address".to_owned(),
+        Some(Family::Ipv6) => "an IPv6 address".to_owned(),
+        Some(Family::Unspec) => "an address of no family (AF_UNSPEC)".to_owned(),
+        Some(Family::Other(number)) => format!("an address of family {number}"),
+        None => "an address of another family".to_owned(),
+    };
+    let socket = match case.is_ipv6_socket() {
+        Some(true) => "an IPv6 socket",
+        Some(false) => "an IPv4 socket",
+        None => "a socket that does not take it",
+    };
+    derived(
+        Code::WrongFamily,
+        format!("{passed} was passed to {socket}"),
+        "make the socket and the address of the same family; an IPv6 socket takes IPv4 addresses as ::ffff:a.b.c.d",
+    )
+}
+
+fn interface_gone(case: &Case<'_>) -> Draft {
+    let scope = case.asked().map_or(0, |asked| asked.scope_id);
+    let index = case.attempt.ifindex.or((scope != 0).then_some(scope));
+    let index = index.map_or_else(String::new, |index| format!(" {index}"));
+    let mut text = format!("there is no interface{index} in the socket's network namespace");
+    if case.facts.interface_exists == Some(true) {
+        text.push_str(" at the time of the call; there is one now");
+    }
+    derived(
+        Code::InterfaceGone,
+        text,
+        "look the interface's number up anew (if_nametoindex): it changes when an interface is made again",
+    )
+    .fix(fix::command("see the interfaces there are", case.in_namespace("ip -br link")))
+}
+
+pub(super) fn out_of_memory(case: &Case<'_>, errno: Errno) -> Draft {
+    let text = format!(
+        "the kernel had no memory for {}(): {errno}",
+        case.attempt.op.name()
+    );
+    Draft::new(Code::OutOfMemory, Confidence::Derived, text).fix(fix::command(
+        "see whether memory, or that of the cgroup, ran out",
+        "sudo dmesg | grep -iE 'allocation failure|out of memory|oom'",
+    ))
+}

@@ -1,0 +1,120 @@
+//! A cause while it is being put together.
+
+use super::{case::Case, facts::System};
+use crate::{
+    errno::Errno,
+    event::{Cause, Code, Confidence, Fix, Holder, Stages},
+};
+
+#[derive(Debug)]
+pub(super) struct Draft(Cause);
+
+impl Draft {
+    pub(super) fn new(code: Code, confidence: Confidence, text: impl Into<String>) -> Self {
+        Self(Cause {
+            code,
+            text: text.into(),
+            fixes: Vec::new(),
+            confidence,
+            evidence: Vec::new(),
+            next: Vec::new(),
+            holders: Vec::new(),
+        })
+    }
+
+    /// An error that has several possible causes, which nothing tells apart.
+    pub(super) fn one_of(errno: Errno, causes: &[&str]) -> Self {
+        let text = format!(
+            "{errno} has one of these causes, and nothing that was seen tells them apart: {}",
+            causes.join("; ")
+        );
+        Self::new(Code::Unexplained, Confidence::Checked, text)
+    }
+
+    /// What the kernel returned, and from where.
+    pub(super) fn unexplained(case: &Case<'_>, errno: Errno) -> Self {
+        let errno = name(case, errno);
+        let place = last_station(&case.attempt.stages).unwrap_or(case.attempt.op.name());
+        let text = format!(
+            "the kernel returned {errno} from {place}, and portwatch knows of no cause that fits"
+        );
+        Self::new(Code::Unexplained, Confidence::Observed, text)
+    }
+
+    /// A return value that is neither 0 nor an error.
+    pub(super) fn no_error(case: &Case<'_>) -> Self {
+        let ret = case.attempt.ret.unwrap_or_default();
+        let op = case.attempt.op.name();
+        let text = format!("{op}() returned {ret}, which is neither 0 nor an error");
+        Self::new(Code::Unexplained, Confidence::Observed, text)
+    }
+
+    pub(super) fn seen(mut self, evidence: impl Into<String>) -> Self {
+        self.0.evidence.push(evidence.into());
+        self
+    }
+
+    pub(super) fn next(mut self, next: impl IntoIterator<Item = String>) -> Self {
+        self.0.next.extend(next);
+        self
+    }
+
+    pub(super) fn fix(mut self, fix: Fix) -> Self {
+        self.0.fixes.push(fix);
+        self
+    }
+
+    pub(super) fn fixes(mut self, fixes: impl IntoIterator<Item = Fix>) -> Self {
+        self.0.fixes.extend(fixes);
+        self
+    }
+
+    pub(super) fn holders(mut self, holders: impl IntoIterator<Item = Holder>) -> Self {
+        self.0.holders.extend(holders);
+        self
+    }
+
+    /// The cause, with what each station returned as its first evidence.
+    pub(super) fn finish(mut self, stages: &Stages) -> Box<Cause> {
+        self.0.evidence.splice(0..0, verdicts(stages));
+        Box::new(self.0)
+    }
+}
+
+/// As the system that returned it calls it.
+fn name(case: &Case<'_>, errno: Errno) -> String {
+    match case.facts.system {
+        System::Linux => errno.to_string(),
+        System::MacOs(_) => errno
+            .darwin_name()
+            .map_or_else(|| format!("E{}", errno.number()), str::to_owned),
+    }
+}
+
+fn stations(stages: &Stages) -> [(Option<i32>, &'static str); 5] {
+    [
+        (stages.lsm, "the security modules"),
+        (stages.cgroup, "cgroup BPF"),
+        (stages.get_port, "the search for a port"),
+        (stages.connect, "TCP's connect"),
+        (stages.operation, "the protocol"),
+    ]
+}
+
+fn verdicts(stages: &Stages) -> impl Iterator<Item = String> {
+    stations(stages).into_iter().filter_map(|(ret, place)| {
+        Some(match Errno::from_ret(ret?) {
+            Some(errno) => format!("{place} returned {errno}"),
+            None => format!("{place} returned {}", ret?),
+        })
+    })
+}
+
+/// The innermost that failed.
+fn last_station(stages: &Stages) -> Option<&'static str> {
+    let failed = |ret: Option<i32>| ret.is_some_and(|ret| ret != 0);
+    stations(stages)
+        .into_iter()
+        .find(|&(ret, _)| failed(ret))
+        .map(|(_, place)| place)
+}

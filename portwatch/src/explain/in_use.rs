@@ -1,0 +1,280 @@
+//! Ports that somebody has.
+
+use super::{
+    case::{Case, endpoint, name_of},
+    conflict::{Change, Claim, Conflict, Overlap, Rule, Transport, conflict},
+    draft::Draft,
+    facts::Skipped,
+    fix, quote,
+};
+use crate::event::{Code, Confidence, Fix, Holder, Op, SocketState};
+
+/// The sockets in the way, the most telling first.
+pub(super) fn in_the_way<'a>(case: &Case<'a>) -> Vec<(&'a Holder, Conflict)> {
+    let Some(claim) = Claim::of_attempt(case.attempt) else {
+        return Vec::new();
+    };
+    let holders = case.facts.holders.iter().flatten();
+    let mut found: Vec<_> = holders
+        .filter_map(|holder| {
+            let held = Claim::of_holder(holder, claim.transport);
+            Some((holder, conflict(&claim, &held)?))
+        })
+        .collect();
+    found.sort_by_key(|(holder, conflict)| (!conflict.certain, rank(holder.state)));
+    found
+}
+
+/// A server says more than its connections, and those more than what they leave behind.
+const fn rank(state: SocketState) -> u8 {
+    match state {
+        SocketState::Listen => 0,
+        SocketState::Bound => 1,
+        SocketState::TimeWait => 3,
+        _ => 2,
+    }
+}
+
+/// `EADDRINUSE`
+pub(super) fn explain(case: &Case<'_>) -> Draft {
+    let port = case.port().unwrap_or(0);
+    if case.attempt.op == Op::Listen || port == 0 {
+        return exhausted(case);
+    }
+    if case.is_ping() {
+        let text = format!("a ping socket with identifier {port} exists already");
+        return Draft::new(Code::PingIdentifierInUse, Confidence::Derived, text)
+            .fix(fix::advice("take another identifier, or 0"));
+    }
+    let found = in_the_way(case);
+    let looked_up = case.facts.holders.is_some() && Claim::of_attempt(case.attempt).is_some();
+    let Some((holder, conflict)) = found.first() else {
+        return if looked_up {
+            gone(case, port)
+        } else {
+            unknown(case, port)
+        };
+    };
+    let code = code(case, holder, conflict);
+    let text = format!(
+        "{} cannot have {}: {} {}{}",
+        case.name(),
+        case.target(),
+        owner(holder),
+        doing(case, holder),
+        reason(code, conflict)
+    );
+    Draft::new(code, Confidence::Checked, text)
+        .fixes(ways_out(code, conflict))
+        .fixes(stop(holder))
+        .fix(fix::look_for_holder(case, port))
+        .holders(found.iter().map(|(holder, _)| (*holder).clone()))
+}
+
+fn code(case: &Case<'_>, holder: &Holder, conflict: &Conflict) -> Code {
+    let connected = rank(holder.state) >= 2 && !case.is_udp();
+    match conflict.rule {
+        _ if holder.kernel => Code::PortInUseKernel,
+        _ if holder.state == SocketState::TimeWait => Code::PortInUseTimeWait,
+        _ if connected => Code::PortInUseConnection,
+        _ if conflict.overlap == Overlap::DualStack => Code::PortInUseDualStack,
+        Rule::NotShared => Code::PortInUse,
+        Rule::ReuseaddrOneSide => Code::PortInUseReuseaddrOneSide,
+        Rule::ReuseaddrListening => Code::PortInUseReuseaddrListening,
+        Rule::ReuseportOneSide => Code::PortInUseReuseportOneSide,
+        Rule::ReuseportOtherUser => Code::PortInUseReuseportOtherUser,
+    }
+}
+
+/// `nginx (pid 12, nginx.service)`
+pub(super) fn owner(holder: &Holder) -> String {
+    let Some(process) = &holder.process else {
+        return if holder.kernel {
+            "the kernel itself".to_owned()
+        } else {
+            "a socket that no process has open any more".to_owned()
+        };
+    };
+    let unit = process
+        .cgroup
+        .as_deref()
+        .and_then(|cgroup| cgroup.unit.as_deref())
+        .map_or_else(String::new, |unit| {
+            format!(", {}", quote::shown(unit.as_bytes()))
+        });
+    format!("{} (pid {}{unit})", name_of(&process.comm), process.tgid)
+}
+
+/// `listens on 0.0.0.0:80`
+fn doing(case: &Case<'_>, holder: &Holder) -> String {
+    let local = endpoint(holder.ip, Some(holder.port));
+    let peer = || {
+        holder.peer.map_or_else(String::new, |(ip, port)| {
+            format!(" to {}", endpoint(ip, Some(port)))
+        })
+    };
+    match holder.state {
+        SocketState::Listen => format!("listens on {local}"),
+        SocketState::Bound => format!("has {local}"),
+        SocketState::TimeWait => format!(
+            "is left in TIME_WAIT of a connection from {local}{}, for up to 60 s",
+            peer()
+        ),
+        _ if case.is_udp() => format!("has {local}, connected{}", peer()),
+        state => format!("has a connection from {local}{} ({})", peer(), state.name()),
+    }
+}
+
+/// What kept both from having it.
+fn reason(code: Code, conflict: &Conflict) -> &'static str {
+    match code {
+        Code::PortInUseDualStack => {
+            ", and an IPv6 wildcard without IPV6_V6ONLY takes the IPv4 port too"
+        }
+        Code::PortInUseReuseaddrListening => {
+            "; both have SO_REUSEADDR, which does not help against a socket that listens"
+        }
+        Code::PortInUseReuseaddrOneSide => "; only one of the two has SO_REUSEADDR",
+        Code::PortInUseReuseportOneSide => "; only one of the two has SO_REUSEPORT",
+        Code::PortInUseReuseportOtherUser => {
+            "; both have SO_REUSEPORT, but the sockets belong to different users"
+        }
+        _ if conflict.overlap == Overlap::Wildcard => {
+            ", and the wildcard address stands for every address"
+        }
+        _ => "",
+    }
+}
+
+/// What the program that was refused could do by itself; then what both could.
+fn ways_out(code: Code, conflict: &Conflict) -> Vec<Fix> {
+    let mut ways: Vec<Fix> = conflict
+        .ways_out
+        .iter()
+        .filter_map(|way| way_out(way))
+        .collect();
+    // A server that was started twice is no pair that wants to share its port.
+    if matches!(code, Code::PortInUse | Code::PortInUseReuseaddrListening) {
+        ways.clear();
+    }
+    ways.truncate(2);
+    ways
+}
+
+fn way_out(way: &[Change]) -> Option<Fix> {
+    let what = match way {
+        [Change::NewReuseaddr] => "set SO_REUSEADDR in this program too, before bind()",
+        [Change::NewReuseport] => {
+            "set SO_REUSEPORT in this program too, before bind(): the kernel then spreads connections over both"
+        }
+        [Change::NewV6only] => "set IPV6_V6ONLY in this program, before bind()",
+        [Change::HeldReuseaddr] => "set SO_REUSEADDR in the program that has the port, too",
+        [Change::HeldReuseport] => "set SO_REUSEPORT in the program that has the port, too",
+        [Change::HeldV6only] => "set IPV6_V6ONLY in the program that has the port",
+        [Change::NewReuseaddr, Change::HeldReuseaddr] => {
+            "set SO_REUSEADDR before bind(), in the program that had the port and in this one"
+        }
+        _ => return None,
+    };
+    Some(fix::advice(what))
+}
+
+/// How to make the holder let go.
+fn stop(holder: &Holder) -> Option<Fix> {
+    if holder.kernel {
+        return Some(fix::command(
+            "see what the kernel uses the port for: NFS, WireGuard, VXLAN …",
+            "ip -d link show; rpcinfo -p",
+        ));
+    }
+    let process = holder.process.as_ref()?;
+    let cgroup = process.cgroup.as_deref();
+    let unit = cgroup
+        .filter(|cgroup| cgroup.container.is_none() && !cgroup.path.contains("/user@"))
+        .and_then(|cgroup| cgroup.unit.as_deref())
+        .filter(|unit| unit.ends_with(".service"));
+    let name = name_of(&process.comm);
+    Some(match (unit, process.tgid) {
+        // It opens ports for the programs that it starts when somebody connects.
+        (_, 1) => fix::command(
+            format!("stop the socket unit that {name} holds the port for"),
+            "systemctl list-sockets --show-types",
+        ),
+        (Some(unit), _) => fix::command(
+            format!("stop {}", quote::shown(unit.as_bytes())),
+            format!("sudo systemctl stop {}", quote::word(unit.as_bytes())),
+        ),
+        (None, tgid) => fix::command(format!("stop {name}"), format!("sudo kill {tgid}")),
+    })
+}
+
+fn gone(case: &Case<'_>, port: u16) -> Draft {
+    let text = format!(
+        "port {port} was in use when {} asked for it, and nobody has it any more",
+        case.name()
+    );
+    Draft::new(Code::PortInUseHolderGone, Confidence::Checked, text)
+        .fix(fix::advice("try again"))
+        .fix(fix::look_for_holder(case, port))
+}
+
+fn unknown(case: &Case<'_>, port: u16) -> Draft {
+    let why = match case.facts.skipped {
+        Some(Skipped::TooMany) => "too many calls failed at once to look up by whom",
+        Some(Skipped::Namespace) => "its network namespace could not be entered to see by whom",
+        None => "by whom was not looked up",
+    };
+    let text = format!("port {port} is in use, and {why}");
+    Draft::new(Code::PortInUse, Confidence::Derived, text).fix(fix::look_for_holder(case, port))
+}
+
+/// No port is left of those that the kernel gives out by itself.
+pub(super) fn exhausted(case: &Case<'_>) -> Draft {
+    let range = case.facts.ports.map_or_else(
+        || "net.ipv4.ip_local_port_range".to_owned(),
+        |ports| {
+            format!(
+                "{} to {} (net.ipv4.ip_local_port_range)",
+                ports.first, ports.last
+            )
+        },
+    );
+    let whom = match case.attempt.op {
+        Op::Connect => format!(" for a connection to {}", case.target()),
+        Op::Bind | Op::Listen => String::new(),
+    };
+    let text = format!("no port of the range {range} is free{whom}");
+    let widen = fix::opening(
+        fix::command(
+            "widen the range",
+            case.in_namespace("sysctl -w net.ipv4.ip_local_port_range='1024 65535'"),
+        ),
+        "servers on these ports may find theirs taken by a connection",
+    );
+    let table = if case.transport() == Some(Transport::Udp) {
+        "-uan"
+    } else {
+        "-tan"
+    };
+    Draft::new(Code::EphemeralPortsExhausted, Confidence::Derived, text)
+        .fix(fix::command(
+            "see what uses them up",
+            case.in_namespace(&format!("ss {table}")),
+        ))
+        .fix(fix::advice(
+            "keep connections open and use them again, instead of a new one each time",
+        ))
+        .fix(widen)
+}
+
+/// Of a call that something else stopped: the port would not have been free either.
+pub(super) fn next(case: &Case<'_>) -> Option<String> {
+    let (holder, _) = in_the_way(case)
+        .into_iter()
+        .find(|(_, conflict)| conflict.certain)?;
+    Some(format!(
+        "EADDRINUSE: {} {}",
+        owner(holder),
+        doing(case, holder)
+    ))
+}

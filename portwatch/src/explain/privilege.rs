@@ -1,0 +1,251 @@
+//! Ports that need a privilege, and who has it.
+//!
+//! `ns_capable(net->user_ns, CAP_NET_BIND_SERVICE)` in `__inet_bind` and `__inet6_bind`: the
+//! capability is asked of the user namespace that owns the socket's network namespace
+//! (security/commoncap.c, `cap_capable`).
+
+use super::{
+    case::{Case, Known},
+    draft::Draft,
+    fix, gate, quote,
+};
+use crate::event::{Code, Confidence, Credentials, Fix};
+
+/// The initial user namespace (include/linux/proc_ns.h, `PROC_USER_INIT_INO`).
+const INITIAL: u32 = 0xefff_fffd;
+const CAP_NET_BIND_SERVICE: u64 = 1 << 10;
+
+/// Whether the caller may open low ports, by the kernel's formula.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Privilege {
+    /// Has the capability where it counts
+    Has,
+    Lacks,
+    /// Is in another user namespace than the one whose capabilities count
+    Elsewhere,
+}
+
+/// `None` where the credentials are not known, or do not tell.
+pub(super) fn privilege(case: &Case<'_>) -> Option<Known<Privilege>> {
+    let Known { value, confidence } = case.credentials()?;
+    judge(value, case.attempt.before.net_user_ns).map(|value| Known { value, confidence })
+}
+
+fn judge(credentials: Credentials, owner: Option<u32>) -> Option<Privilege> {
+    let has = credentials.cap_effective & CAP_NET_BIND_SERVICE != 0;
+    let plain = if has {
+        Privilege::Has
+    } else {
+        Privilege::Lacks
+    };
+    // The initial namespace is above all others: what one has there counts in all of them.
+    let is_above = credentials.user_ns == INITIAL || Some(credentials.user_ns) == owner;
+    match owner {
+        _ if is_above => Some(plain),
+        Some(INITIAL) => Some(Privilege::Elsewhere),
+        // One may be above the other: with the capability it would then have had it here too, and
+        // the call would not have come this far without.
+        Some(_) if has => Some(Privilege::Elsewhere),
+        None if has => None,
+        Some(_) | None => Some(Privilege::Lacks),
+    }
+}
+
+/// The threshold, if the port that was asked for is below it.
+pub(super) fn needed(case: &Case<'_>) -> Option<(u16, Known<u32>)> {
+    let port = case.port().filter(|&port| port != 0)?;
+    let threshold = case.threshold()?;
+    (u32::from(port) < threshold.value).then_some((port, threshold))
+}
+
+/// `EACCES` of a bind: `None` where the port needs no privilege, or that is not known.
+pub(super) fn explain(case: &Case<'_>) -> Option<Draft> {
+    let (port, threshold) = needed(case)?;
+    let Known { value, confidence } = privilege(case)?;
+    let confidence = confidence.max(threshold.confidence).max(if is_seen(case) {
+        Confidence::Derived
+    } else {
+        Confidence::Checked
+    });
+    let below = below(port, threshold.value);
+    let who = case.who();
+    Some(match value {
+        Privilege::Lacks => {
+            let text = format!("{below} and {who} has no CAP_NET_BIND_SERVICE");
+            draft(case, Code::LowPortNoCapability, confidence, text).fixes(grants(case, port))
+        }
+        Privilege::Elsewhere => elsewhere(case, port, confidence, &below),
+        Privilege::Has => {
+            let text = format!(
+                "{below}, {who} has CAP_NET_BIND_SERVICE, and a security module{} refused its use",
+                capability_judges(case)
+            );
+            let see = fix::command(
+                "see the denial",
+                "sudo journalctl -k --since -10min --grep 'capability|capname=\"net_bind_service\"|net_bind_service'",
+            );
+            draft(case, Code::LowPortCapabilityDenied, confidence, text).fix(see)
+        }
+    })
+}
+
+pub(super) const fn is_initial(user_ns: u32) -> bool {
+    user_ns == INITIAL
+}
+
+pub(super) fn below(port: u16, threshold: u32) -> String {
+    format!(
+        "port {port} is below {threshold} (net.ipv4.ip_unprivileged_port_start of this network namespace)"
+    )
+}
+
+fn elsewhere(case: &Case<'_>, port: u16, confidence: Confidence, below: &str) -> Draft {
+    let own = case.credentials().map_or_else(
+        || "another user namespace".to_owned(),
+        |known| namespace(known.value.user_ns),
+    );
+    let owner = case
+        .attempt
+        .before
+        .net_user_ns
+        .map_or_else(|| "another".to_owned(), namespace);
+    let text = format!(
+        "{below} and {} has its capabilities in {own} only, while the network namespace belongs to {owner}",
+        case.who()
+    );
+    draft(case, Code::LowPortForeignUserNamespace, confidence, text)
+        .fix(fix::advice(
+            "give the container or sandbox a network namespace of its own, and publish the port (no --network=host)",
+        ))
+        .fixes(fix::lower_threshold(case, port))
+}
+
+fn namespace(inode: u32) -> String {
+    if is_initial(inode) {
+        "the initial user namespace".to_owned()
+    } else {
+        format!("user namespace {inode}")
+    }
+}
+
+/// Whether it was the protocol that was seen to refuse.
+fn is_seen(case: &Case<'_>) -> bool {
+    case.attempt.stages.operation.is_some()
+}
+
+fn draft(case: &Case<'_>, code: Code, confidence: Confidence, text: String) -> Draft {
+    let mut draft = Draft::new(code, confidence, text);
+    if !is_seen(case) {
+        draft = draft.seen("whether something else had refused the call before was not seen");
+    }
+    if let Some(known) = case.credentials() {
+        draft = draft.seen(format!(
+            "CapEff {:016x} in {}",
+            known.value.cap_effective,
+            namespace(known.value.user_ns)
+        ));
+    }
+    match case.attempt.before.net_user_ns {
+        Some(owner) => draft.seen(format!(
+            "the network namespace belongs to {}",
+            namespace(owner)
+        )),
+        None => draft,
+    }
+}
+
+/// ` (selinux or apparmor)`: those that run here and judge capabilities.
+fn capability_judges(case: &Case<'_>) -> String {
+    let judges = gate::judges(case);
+    let judges: Vec<_> = judges
+        .into_iter()
+        .filter(|name| ["apparmor", "bpf", "selinux"].contains(name))
+        .collect();
+    if judges.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", judges.join(" or "))
+    }
+}
+
+/// What lets the caller open the port: first what helps it alone.
+pub(super) fn grants(case: &Case<'_>, port: u16) -> Vec<Fix> {
+    let mut fixes: Vec<Fix> = unit_capability(case).into_iter().collect();
+    // Not in a user namespace: a file's capabilities count in the one that it was given them in.
+    if case
+        .credentials()
+        .is_none_or(|known| known.value.user_ns == INITIAL)
+    {
+        fixes.extend(fix::file_capability(case));
+    }
+    fixes.extend(fix::lower_threshold(case, port));
+    if let Some(known) = case.threshold() {
+        fixes.push(fix::advice(format!("take a port from {} on", known.value)));
+    }
+    if case.service().is_some() {
+        fixes.push(fix::advice(format!(
+            "let systemd open port {port} and pass it on (a .socket unit), if the program can take it"
+        )));
+    }
+    fixes
+}
+
+fn unit_capability(case: &Case<'_>) -> Option<Fix> {
+    let unit = case.service()?;
+    let mut lines = vec!["AmbientCapabilities=CAP_NET_BIND_SERVICE"];
+    if case.is_root() {
+        // Root without it: the unit's bounding set has taken it away.
+        lines.push("CapabilityBoundingSet=CAP_NET_BIND_SERVICE");
+    }
+    let name = quote::shown(unit.as_bytes());
+    let fix = fix::command(
+        format!("let {name} open low ports, and restart it"),
+        fix::drop_in(unit, "low-ports", &lines),
+    );
+    Some(fix::opening(fix, format!("{name} can open any low port")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_capability_counts_where_the_network_namespace_belongs() {
+        let (own, other) = (INITIAL + 100, INITIAL + 200);
+        let judged = |cap_effective, user_ns, owner| {
+            let credentials = Credentials {
+                cap_effective,
+                user_ns,
+            };
+            judge(credentials, owner)
+        };
+        let all = u64::MAX;
+        for (found, expected) in [
+            (judged(all, INITIAL, Some(INITIAL)), Some(Privilege::Has)),
+            (judged(0, INITIAL, Some(INITIAL)), Some(Privilege::Lacks)),
+            (
+                judged(!CAP_NET_BIND_SERVICE, INITIAL, Some(INITIAL)),
+                Some(Privilege::Lacks),
+            ),
+            // From the host into a container's network namespace.
+            (judged(all, INITIAL, Some(own)), Some(Privilege::Has)),
+            // A container's root, in its own network namespace and in the host's.
+            (judged(all, own, Some(own)), Some(Privilege::Has)),
+            (judged(all, own, Some(INITIAL)), Some(Privilege::Elsewhere)),
+            (judged(0, own, Some(INITIAL)), Some(Privilege::Elsewhere)),
+            (judged(all, own, Some(other)), Some(Privilege::Elsewhere)),
+            (judged(0, own, Some(other)), Some(Privilege::Lacks)),
+            // The owner is not known.
+            (judged(all, INITIAL, None), Some(Privilege::Has)),
+            (judged(all, own, None), None),
+            (judged(0, own, None), Some(Privilege::Lacks)),
+        ] {
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn the_initial_user_namespace_has_its_fixed_inode() {
+        assert_eq!(INITIAL, 4_026_531_837);
+    }
+}

@@ -1,0 +1,153 @@
+//! Successes that would surprise.
+
+use super::{
+    address,
+    case::Case,
+    conflict::{Claim, Transport, conflict},
+    draft::Draft,
+    facts::System,
+    in_use, macos,
+    privilege::{self, Privilege},
+};
+use crate::event::{Code, Confidence, Holder, Op};
+
+/// Where ports have been privileged since BSD, and are unless the setting was changed.
+const PROT_SOCK: u16 = 1024;
+
+pub(super) fn explain(case: &Case<'_>) -> Option<Draft> {
+    if case.attempt.op != Op::Bind {
+        return None;
+    }
+    if let System::MacOs(version) = case.facts.system {
+        return macos::success(case, version);
+    }
+    no_port_yet(case)
+        .or_else(|| low_port(case))
+        .or_else(|| shared(case))
+        .or_else(|| nonlocal(case))
+}
+
+/// `IP_BIND_ADDRESS_NO_PORT`
+fn no_port_yet(case: &Case<'_>) -> Option<Draft> {
+    let asked = case.option(|options| options.bind_address_no_port)?;
+    let none = case.port() == Some(0) && case.attempt.local?.port == Some(0);
+    (asked && none).then(|| {
+        let text =
+            "the socket has no port yet: with IP_BIND_ADDRESS_NO_PORT it gets one at connect()";
+        Draft::new(Code::NoPortYet, Confidence::Derived, text)
+    })
+}
+
+/// A low port of somebody who is not root.
+fn low_port(case: &Case<'_>) -> Option<Draft> {
+    let port = case.port().filter(|&port| port != 0 && port < PROT_SOCK)?;
+    let low = !case.attempt.euid.is_none_or(|euid| euid == 0);
+    let privileged = case.attempt.privileged.filter(|_| low)?;
+    let who = case.who();
+    if !privileged {
+        let from = case.threshold().map_or_else(
+            || "further down".to_owned(),
+            |known| known.value.to_string(),
+        );
+        let text = format!(
+            "{who} may open port {port} because everybody may: net.ipv4.ip_unprivileged_port_start of this network namespace is {from}"
+        );
+        return Some(Draft::new(
+            Code::LowPortAllowedBySysctl,
+            Confidence::Derived,
+            text,
+        ));
+    }
+    let owner = case.attempt.before.net_user_ns;
+    let own = owner.filter(|&owner| !privilege::is_initial(owner));
+    Some(match own {
+        Some(owner) => {
+            let text = format!(
+                "{who} may open port {port} in this network namespace, which belongs to user namespace {owner}, where it has CAP_NET_BIND_SERVICE"
+            );
+            Draft::new(Code::LowPortOwnNamespace, Confidence::Derived, text)
+        }
+        None => {
+            let text = format!(
+                "{who} may open port {port} without being root: it has CAP_NET_BIND_SERVICE"
+            );
+            let draft = Draft::new(Code::LowPortAllowedByCapability, Confidence::Derived, text);
+            let seen = privilege::privilege(case).filter(|known| known.value == Privilege::Has);
+            match seen.and(case.credentials()) {
+                Some(known) => draft.seen(format!("CapEff {:016x}", known.value.cap_effective)),
+                None => draft,
+            }
+        }
+    })
+}
+
+/// Others' sockets on the same port, which could not be there without the options.
+fn shared(case: &Case<'_>) -> Option<Draft> {
+    let claim = Claim::of_attempt(case.attempt)?;
+    let by_reuseaddr = claim.transport == Transport::Udp && claim.reuseaddr == Some(true);
+    if claim.port == 0 || !(claim.reuseport == Some(true) || by_reuseaddr) {
+        return None;
+    }
+    let alone = Claim {
+        reuseaddr: Some(false),
+        reuseport: Some(false),
+        ..claim
+    };
+    let is_other = |holder: &&Holder| {
+        let own = holder
+            .process
+            .as_ref()
+            .is_none_or(|process| process.tgid == case.attempt.tgid);
+        !own && conflict(&alone, &Claim::of_holder(holder, claim.transport)).is_some()
+    };
+    let others: Vec<_> = case
+        .facts
+        .holders
+        .iter()
+        .flatten()
+        .filter(is_other)
+        .collect();
+    let first = others.first()?;
+    let option = if claim.reuseport == Some(true) {
+        "SO_REUSEPORT"
+    } else {
+        "SO_REUSEADDR"
+    };
+    let text = format!(
+        "{} shares {} with {} ({option})",
+        case.who(),
+        case.target(),
+        in_use::owner(first)
+    );
+    Some(
+        Draft::new(Code::PortShared, Confidence::Checked, text)
+            .holders(others.into_iter().cloned()),
+    )
+}
+
+/// `IP_FREEBIND`, `IP_TRANSPARENT`, `net.ipv4.ip_nonlocal_bind`
+fn nonlocal(case: &Case<'_>) -> Option<Draft> {
+    let ip = case.ip()?;
+    let found = case.facts.address.as_ref()?;
+    if ip.is_unspecified() || address::is_for_many(ip) || found.assigned.is_some() {
+        return None;
+    }
+    let options = case.attempt.options?;
+    let by = if options.freebind {
+        "it has IP_FREEBIND"
+    } else if options.transparent {
+        "it has IP_TRANSPARENT"
+    } else if found.nonlocal_bind == Some(true) {
+        "net.ipv4.ip_nonlocal_bind (or that of IPv6) is set"
+    } else {
+        return None;
+    };
+    let text = format!(
+        "the socket could be bound to {ip}, which is no address of its network namespace, since {by}"
+    );
+    Some(Draft::new(
+        Code::NonlocalAddressAllowed,
+        Confidence::Checked,
+        text,
+    ))
+}

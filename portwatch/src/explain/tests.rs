@@ -1,0 +1,1 @@
+//! One row each of the tables by which causes are told.
