@@ -37,6 +37,9 @@ pub enum Command {
         /// Print one JSON object instead of a table
         #[arg(long)]
         json: bool,
+        /// Load the eBPF programs of every source, attaching none, and show what each takes
+        #[arg(long)]
+        programs: bool,
     },
 }
 

@@ -1,23 +1,36 @@
 //! `portwatch doctor`: what this host allows, as a table for people and as JSON for machines.
 
+mod programs;
+
+use self::programs::ProgramJson;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use crate::support::{Check, SourceSupport, Status, Support, sources};
+use crate::{
+    source::cost::Program,
+    support::{Check, SourceSupport, Status, Support, sources},
+};
 
-/// The table, then what to do about each thing missing, then the sources. Ends in a newline.
+/// The table, then what to do about each thing missing, then the sources, and their programs if
+/// there are any to show. Ends in a newline.
 ///
 /// Prose is wrapped to the width, commands never: they are there to be copied. Without a width
 /// nothing is wrapped.
-pub fn render_table(support: &Support, width: Option<u16>, colour: bool) -> String {
+pub fn render_table(
+    support: &Support,
+    programs: Option<&[Program]>,
+    width: Option<u16>,
+    colour: bool,
+) -> String {
     let page = Page { width, colour };
     let sources = sources(support);
     let sections = [
         page.checks(&support.checks),
         page.remedies(&support.checks),
         page.sources(&sources),
+        programs.map_or_else(String::new, |programs| page.programs(programs)),
     ];
     let filled: Vec<_> = sections
         .into_iter()
@@ -201,17 +214,20 @@ const GREEN: Style = AnsiColor::Green.on_default();
 /// One JSON object on one line, with a newline:
 ///
 /// `{"v":1, "kind":"doctor", "kernel":…, "checks":[{"id", "title", "status", "detail", "means",
-/// "remedy"}], "sources":[{"name", "usable", "why"}]}`
+/// "remedy"}], "sources":[{"name", "usable", "why"}], "programs":[{"source", "program", "hooks",
+/// "verified", "translated", "jitted", "load_ns", "why"}]}`
 ///
 /// Every key is always there; `means` and `remedy` may be null, `status` is `ok`, `limited` or
-/// `missing`. Sources stand best first. Keys may be added within one `v`.
-pub fn render_json(support: &Support) -> String {
+/// `missing`. Sources stand best first. `programs` is null unless they were asked for. Keys may
+/// be added within one `v`.
+pub fn render_json(support: &Support, programs: Option<&[Program]>) -> String {
     let document = Document {
         v: 1,
         kind: "doctor",
         kernel: &support.kernel,
         checks: support.checks.iter().map(CheckJson::from).collect(),
         sources: sources(support).into_iter().map(SourceJson::from).collect(),
+        programs: programs.map(|programs| programs.iter().map(ProgramJson::from).collect()),
     };
     let json = serde_json::to_string(&document).expect("strings and flags always serialise");
     json + "\n"
@@ -224,6 +240,7 @@ struct Document<'a> {
     kernel: &'a str,
     checks: Vec<CheckJson<'a>>,
     sources: Vec<SourceJson>,
+    programs: Option<Vec<ProgramJson<'a>>>,
 }
 
 #[derive(Serialize)]

@@ -10,6 +10,7 @@ pub(crate) mod sample;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -26,6 +27,7 @@ pub enum Event {
     Attempt(Attempt),
     Outcome(OutcomeOf),
     Lost(Lost),
+    Degraded(Degraded),
     Summary(Box<Summary>),
 }
 
@@ -385,8 +387,8 @@ impl Comm {
     }
 }
 
-impl std::fmt::Debug for Comm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.as_bytes().escape_ascii())
     }
 }
@@ -460,14 +462,37 @@ pub struct Degradation {
     pub remedy: Option<String>,
 }
 
+/// Something that worked when the watch began, and no longer does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Degraded {
+    pub time: Time,
+    pub degradation: Degradation,
+}
+
 /// Attempts that did not make it into the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     pub time: Time,
     pub count: u64,
     pub reason: LossReason,
-    /// The CPU it happened on
-    pub cpu: u32,
+    pub place: Place,
+}
+
+/// Where something was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Cpu(u32),
+    /// A hook, or those that share one program and are counted together
+    Hook(Arc<str>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu(number) => write!(f, "cpu {number}"),
+            Self::Hook(hook) => f.write_str(hook),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -478,6 +503,11 @@ pub enum LossReason {
     InflightFull,
     /// More connects pending at once than are followed: the outcome is lost, not the attempt
     PendingFull,
+    /// The kernel skipped a program, since that or another one ran on the same CPU
+    Recursion,
+    /// The kernel skipped a probe, since another one ran on the same CPU or too many calls waited
+    /// for its return
+    ProbeMissed,
 }
 
 impl LossReason {
@@ -486,6 +516,8 @@ impl LossReason {
             Self::RingFull => "ring_full",
             Self::InflightFull => "inflight_full",
             Self::PendingFull => "pending_full",
+            Self::Recursion => "recursion",
+            Self::ProbeMissed => "probe_missed",
         }
     }
 }

@@ -22,7 +22,7 @@ const NO_SOURCE: u8 = 4;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Some(Command::Doctor { json }) => print_support(json),
+        Some(Command::Doctor { json, programs }) => print_support(json, programs),
         None => watch(&cli.watch),
     };
     match result {
@@ -51,13 +51,15 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn print_support(json: bool) -> anyhow::Result<()> {
+fn print_support(json: bool, programs: bool) -> anyhow::Result<()> {
     let support = support::probe();
+    let programs = programs.then(source::cost::measure);
     let text = if json {
-        doctor::render_json(&support)
+        doctor::render_json(&support, programs.as_deref())
     } else {
         doctor::render_table(
             &support,
+            programs.as_deref(),
             output::terminal_width(),
             Config::colour_by_default(),
         )

@@ -79,6 +79,7 @@ fn say(event: &Event) {
     let message = match event {
         Event::Start(start) => text::start_message(start),
         Event::Summary(summary) => text::summary_message(summary),
+        Event::Degraded(degraded) => text::degraded_message(degraded),
         Event::Attempt(_) | Event::Outcome(_) | Event::Lost(_) => return,
     };
     drop(writeln!(io::stderr(), "{}", message.trim_end()));

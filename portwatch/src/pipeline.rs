@@ -18,7 +18,7 @@ use crate::{
     cgroup::Cgroups,
     cli,
     config::Config,
-    event::{Attempt, Event, Family, Lost, Outcome, OutcomeOf, Start, Summary, Time},
+    event::{Attempt, Degraded, Event, Family, Lost, Outcome, OutcomeOf, Start, Summary, Time},
     explain,
     facts::Gatherer,
     interface::Interfaces,
@@ -325,10 +325,16 @@ impl<'a> Stream<'a> {
                 time: now(),
                 count: loss.count,
                 reason: loss.reason,
-                cpu: loss.cpu,
+                place: loss.place,
             }))?;
         }
-        Ok(())
+        match source.degradation() {
+            Some(degradation) => self.write(&Event::Degraded(Degraded {
+                time: now(),
+                degradation,
+            })),
+            None => Ok(()),
+        }
     }
 
     fn write_summary(&mut self, run_time: Duration) -> anyhow::Result<()> {

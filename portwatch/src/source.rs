@@ -5,6 +5,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod btf;
+pub mod cost;
 #[cfg(target_os = "linux")]
 pub mod decode;
 #[cfg(target_os = "linux")]
@@ -169,7 +170,7 @@ pub fn open(request: &Request) -> Result<Opened, NoSource> {
                     kind,
                     hooks: attached.hooks,
                     missing: attached.missing,
-                    degradations: degradations(kind, request, &tried),
+                    degradations: degradations(kind, request, &tried, attached.degradations),
                 });
             }
             Err(error) => {
@@ -189,8 +190,14 @@ fn is_refusal(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
-/// What is weaker than it could be: better sources that did not load, and the blind spots of the one that did.
-fn degradations(kind: Kind, request: &Request, tried: &[(Kind, String)]) -> Vec<Degradation> {
+/// What is weaker than it could be: better sources that did not load, what of this one does not
+/// work, and its blind spots.
+fn degradations(
+    kind: Kind,
+    request: &Request,
+    tried: &[(Kind, String)],
+    found: Vec<Degradation>,
+) -> Vec<Degradation> {
     let refused = tried.iter().map(|(better, why)| Degradation {
         what: format!("source {} is not available", better.name()),
         why: why.clone(),
@@ -202,7 +209,7 @@ fn degradations(kind: Kind, request: &Request, tried: &[(Kind, String)]) -> Vec<
         why: why.to_owned(),
         remedy: remedy.map(ToOwned::to_owned),
     });
-    refused.chain(blind).collect()
+    refused.chain(found).chain(blind).collect()
 }
 
 #[cfg(test)]
@@ -230,7 +237,7 @@ mod tests {
     fn a_fallback_says_why_the_better_source_does_not_run() {
         let request = Request::default();
         let tried = [(Kind::Kprobe, "no kprobes".to_owned())];
-        let all = degradations(Kind::Tracepoint, &request, &tried);
+        let all = degradations(Kind::Tracepoint, &request, &tried, Vec::new());
         assert_eq!(all[0].what, "source kprobe is not available");
         assert_eq!(all[0].why, "no kprobes");
         assert_eq!(all.len(), 1 + Kind::Tracepoint.blind_spots(&request).len());

@@ -31,7 +31,8 @@ pub fn print<W: Write>(out: &mut W, seq: u64, event: &Event, users: &mut Users) 
         Event::Start(start) => line(out, &Start::of(start)),
         Event::Attempt(attempt) => line(out, &Attempt::of(attempt, seq, users)),
         Event::Outcome(outcome) => line(out, &OutcomeOf::of(outcome, users)),
-        Event::Lost(lost) => line(out, &Lost::of(*lost)),
+        Event::Lost(lost) => line(out, &Lost::of(lost)),
+        Event::Degraded(degraded) => line(out, &Degraded::of(degraded)),
         Event::Summary(summary) => line(out, &Summary::of(summary)),
     }
 }
@@ -70,6 +71,39 @@ struct Degradation<'a> {
     remedy: Option<&'a str>,
 }
 
+impl<'a> Degradation<'a> {
+    fn of(degradation: &'a event::Degradation) -> Self {
+        let event::Degradation { what, why, remedy } = degradation;
+        Self {
+            what,
+            why,
+            remedy: remedy.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Degraded<'a> {
+    v: u8,
+    kind: &'static str,
+    #[serde(serialize_with = "value::rfc3339")]
+    time: Time,
+    #[serde(flatten)]
+    degradation: Degradation<'a>,
+}
+
+impl<'a> Degraded<'a> {
+    fn of(degraded: &'a event::Degraded) -> Self {
+        let event::Degraded { time, degradation } = degraded;
+        Self {
+            v: VERSION,
+            kind: "degraded",
+            time: *time,
+            degradation: Degradation::of(degradation),
+        }
+    }
+}
+
 impl<'a> Start<'a> {
     fn of(start: &'a event::Start) -> Self {
         let event::Start {
@@ -92,14 +126,7 @@ impl<'a> Start<'a> {
                 .iter()
                 .map(|event::MissingHook { hook, why, unseen }| Missing { hook, why, unseen })
                 .collect(),
-            degradations: degradations
-                .iter()
-                .map(|event::Degradation { what, why, remedy }| Degradation {
-                    what,
-                    why,
-                    remedy: remedy.as_deref(),
-                })
-                .collect(),
+            degradations: degradations.iter().map(Degradation::of).collect(),
             kernel,
             filters,
             pid: *pid,
@@ -444,20 +471,20 @@ struct Lost {
 }
 
 impl Lost {
-    fn of(lost: event::Lost) -> Self {
+    fn of(lost: &event::Lost) -> Self {
         let event::Lost {
             time,
             count,
             reason,
-            cpu,
+            place,
         } = lost;
         Self {
             v: VERSION,
             kind: "lost",
-            time,
-            count,
+            time: *time,
+            count: *count,
             reason: reason.name(),
-            r#where: format!("cpu {cpu}"),
+            r#where: place.to_string(),
         }
     }
 }

@@ -16,7 +16,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 pub use self::cause::Detail;
-pub use self::message::{start_message, summary_message};
+pub use self::message::{degraded_message, start_message, summary_message};
 use self::{
     cause::Page,
     clock::Clock,
@@ -24,7 +24,7 @@ use self::{
     row::Row,
 };
 use crate::{
-    event::{Attempt, Cause, Event, LossReason, Lost, OutcomeOf},
+    event::{Attempt, Cause, Event, LossReason, Lost, OutcomeOf, Place},
     users::Users,
 };
 
@@ -114,8 +114,8 @@ impl TextPrinter {
             Event::Start(_) => self.add_header(),
             Event::Attempt(attempt) => self.add_attempt(attempt, users),
             Event::Outcome(outcome) => self.add_outcome(outcome, users),
-            Event::Lost(lost) => self.add_lost(*lost),
-            Event::Summary(_) => Ok(()),
+            Event::Lost(lost) => self.add_lost(lost),
+            Event::Degraded(_) | Event::Summary(_) => Ok(()),
         }
     }
 
@@ -190,31 +190,41 @@ impl TextPrinter {
         }
     }
 
-    fn add_lost(&mut self, lost: Lost) -> std::fmt::Result {
+    fn add_lost(&mut self, lost: &Lost) -> std::fmt::Result {
         const STYLE: Style = AnsiColor::Yellow.on_default().bold();
         self.add_header()?;
         let Lost {
             time: _,
             count,
             reason,
-            cpu,
+            place,
         } = lost;
-        let (what, who) = match reason {
+        let (what, more) = match reason {
             LossReason::RingFull => ("ring buffer full", " (portwatch or its reader is too slow)"),
             LossReason::InflightFull => ("too many calls under way at once", ""),
             LossReason::PendingFull => ("the end of too many pending connects", ""),
+            LossReason::Recursion => (
+                "skipped by the kernel",
+                " (one was running on the same CPU)",
+            ),
+            LossReason::ProbeMissed => ("skipped by the kernel", " (the probe was busy)"),
         };
         let style = if self.colour { STYLE } else { Style::new() };
-        let plural = if count == 1 { "" } else { "s" };
+        let plural = if *count == 1 { "" } else { "s" };
         write!(self.lines, "{style}")?;
         let start = self.lines.len();
-        write!(
-            self.lines,
-            "-- lost {count} attempt{plural} on CPU {cpu}: {what}"
-        )?;
-        let width = self.lines.len() - start + who.len();
+        match place {
+            Place::Cpu(cpu) => write!(
+                self.lines,
+                "-- lost {count} attempt{plural} on CPU {cpu}: {what}"
+            )?,
+            Place::Hook(hook) => {
+                write!(self.lines, "-- lost {count} run{plural} of {hook}: {what}")?;
+            }
+        }
+        let width = self.lines.len() - start + more.len();
         if self.terminal.is_none_or(|terminal| width <= terminal) {
-            self.lines.write_str(who)?;
+            self.lines.write_str(more)?;
         }
         writeln!(self.lines, "{style:#}")
     }

@@ -1,9 +1,13 @@
 //! The eBPF sources: loads the programs, attaches them as a whole or not at all, reads the ring.
 
+mod canary;
 mod functions;
 mod hooks;
+mod link;
 mod load;
 pub mod probe;
+mod programs;
+mod skipped;
 
 use std::collections::VecDeque;
 
@@ -15,13 +19,17 @@ use aya::{
 use portwatch_common::settings::{self, loss};
 use tokio::io::{Interest, unix::AsyncFd};
 
-pub use self::load::{Loader, give_memory_back};
+use self::skipped::Skipped;
+pub use self::{
+    load::{Loader, give_memory_back},
+    programs::measure,
+};
 use super::{
     Kind, Request,
     decode::{self, ClockOffset, Record},
 };
 use crate::{
-    event::{LossReason, MissingHook},
+    event::{Degradation, LossReason, MissingHook, Place},
     ready,
 };
 
@@ -39,6 +47,9 @@ pub struct Source {
     unread_losses: bool,
     /// Bytes that may still be read before the counters are looked at again
     burst_left: usize,
+    skipped: Skipped,
+    /// Came about since the source was opened, and was not told yet
+    degradation: Option<Degradation>,
     diagnostics: Option<AsyncFd<aya_log::EbpfLogger<&'static dyn log::Log>>>,
     /// Kept for its links: they detach when it goes
     _programs: Ebpf,
@@ -48,13 +59,15 @@ pub struct Source {
 pub struct Attached {
     pub hooks: Vec<String>,
     pub missing: Vec<MissingHook>,
+    /// What works less than it should
+    pub degradations: Vec<Degradation>,
 }
 
 /// Attempts lost since the last look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LossCount {
     pub reason: LossReason,
-    pub cpu: u32,
+    pub place: Place,
     pub count: u64,
 }
 
@@ -65,11 +78,42 @@ impl Source {
         kind: Kind,
         request: &Request,
     ) -> anyhow::Result<(Self, Attached)> {
-        let (programs, attached) = loader.attach(kind, request)?;
-        Ok((Self::over(programs, request)?, attached))
+        let load::Attached {
+            programs,
+            hooks,
+            missing,
+        } = loader.attach(kind, request)?;
+        let (skipped, uncounted) = Skipped::find(&programs, &hooks);
+        let mut source = Self::over(programs, skipped, request)?;
+        let hooks: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
+        let mut degradations = source.try_hooks(kind, &hooks)?;
+        degradations.extend(uncounted);
+        let attached = Attached {
+            hooks,
+            missing,
+            degradations,
+        };
+        Ok((source, attached))
     }
 
-    fn over(mut programs: Ebpf, request: &Request) -> anyhow::Result<Self> {
+    /// Tries whether the hooks answer. What is in the ring then, and what was lost, was before the
+    /// watch and is forgotten.
+    fn try_hooks(&mut self, kind: Kind, hooks: &[String]) -> anyhow::Result<Vec<Degradation>> {
+        canary::clear(self.ring.get_mut());
+        self.losses()?;
+        let silent = canary::release(self.ring.get_mut(), kind, hooks);
+        if silent.is_empty() || self.losses()?.is_empty() {
+            return Ok(silent);
+        }
+        // The answers may be among what was lost.
+        Ok(vec![Degradation {
+            what: "whether all hooks answer is not known".to_owned(),
+            why: "attempts were lost while portwatch tried them".to_owned(),
+            remedy: Some("start it again".to_owned()),
+        }])
+    }
+
+    fn over(mut programs: Ebpf, skipped: Skipped, request: &Request) -> anyhow::Result<Self> {
         let ring = RingBuf::try_from(load::take(&mut programs, settings::EVENTS)?)?;
         let losses = PerCpuArray::try_from(load::take(&mut programs, settings::LOSSES)?)?;
         let diagnostics = match request.diagnostics {
@@ -86,6 +130,8 @@ impl Source {
             reported: Default::default(),
             unread_losses: false,
             burst_left: BURST,
+            skipped,
+            degradation: None,
             diagnostics,
             _programs: programs,
         })
@@ -133,8 +179,13 @@ impl Source {
     }
 
     /// Whether something was lost that [`Self::losses`] has not told, or may have been.
-    pub const fn has_losses(&self) -> bool {
-        self.unread_losses
+    pub fn has_losses(&self) -> bool {
+        self.unread_losses || self.skipped.is_due()
+    }
+
+    /// What has come to work less since the source was opened, if that was not told yet.
+    pub fn degradation(&mut self) -> Option<Degradation> {
+        self.degradation.take()
     }
 
     /// What was lost since the last call.
@@ -156,13 +207,15 @@ impl Source {
                 if total > *seen {
                     news.push(LossCount {
                         reason,
-                        cpu,
+                        place: Place::Cpu(cpu),
                         count: total - *seen,
                     });
                     *seen = total;
                 }
             }
         }
+        let uncounted = self.skipped.add_news(&mut news);
+        self.degradation = uncounted.or(self.degradation.take());
         Ok(news)
     }
 }

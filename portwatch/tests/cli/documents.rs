@@ -14,9 +14,9 @@ use portwatch::{
     errno::Errno,
     event::{
         Attempt, AttemptId, Before, Cause, Cgroup, Code, Comm, Confidence, Container, Credentials,
-        Degradation, End, Ended, Event, Family, Fix, Holder, HoldingProcess, IfName, Local,
-        LossReason, Lost, Lsm, MissingHook, Op, Options, Outcome, OutcomeOf, Process, Proto,
-        Requested, Runtime, SocketBefore, SocketState, Stages, Start, Summary, Time, Via,
+        Degradation, Degraded, End, Ended, Event, Family, Fix, Holder, HoldingProcess, IfName,
+        Local, LossReason, Lost, Lsm, MissingHook, Op, Options, Outcome, OutcomeOf, Place, Process,
+        Proto, Requested, Runtime, SocketBefore, SocketState, Stages, Start, Summary, Time, Via,
     },
     output::json,
     source::Kind,
@@ -254,6 +254,8 @@ fn values_of_every_field_are_documented() {
         LossReason::RingFull,
         LossReason::InflightFull,
         LossReason::PendingFull,
+        LossReason::Recursion,
+        LossReason::ProbeMissed,
     ];
     let names = vias.map(Via::name).into_iter().chain(options().names());
     let names = names.chain(losses.map(LossReason::name));
@@ -299,7 +301,7 @@ fn as_json(event: &Event) -> Value {
 }
 
 /// One of each kind, with every field that can be there.
-fn events() -> [(&'static str, Event); 5] {
+fn events() -> [(&'static str, Event); 6] {
     let start = Start {
         time: Time(0),
         backend: "kprobe",
@@ -334,7 +336,11 @@ fn events() -> [(&'static str, Event); 5] {
         time: Time(0),
         count: 1,
         reason: LossReason::RingFull,
-        cpu: 0,
+        place: Place::Cpu(0),
+    };
+    let degraded = Degraded {
+        time: Time(0),
+        degradation: start.degradations[0].clone(),
     };
     let summary = Summary {
         time: Time(0),
@@ -352,6 +358,7 @@ fn events() -> [(&'static str, Event); 5] {
         ("attempt", Event::Attempt(attempt())),
         ("outcome", Event::Outcome(outcome)),
         ("lost", Event::Lost(lost)),
+        ("degraded", Event::Degraded(degraded)),
         ("summary", Event::Summary(Box::new(summary))),
     ]
 }

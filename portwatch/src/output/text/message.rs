@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    event::{Degradation, LossReason, MissingHook, Op, Outcome, Start, Summary},
+    event::{Degradation, Degraded, LossReason, MissingHook, Op, Outcome, Start, Summary},
     output::sanitize::escape_prose_into,
 };
 
@@ -20,6 +20,18 @@ pub fn start_message(start: &Start) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write_start(&mut text, start);
+    text
+}
+
+/// What no longer works: lines for standard error, each with its line feed.
+pub fn degraded_message(degraded: &Degraded) -> String {
+    let Degraded {
+        time: _,
+        degradation,
+    } = degraded;
+    let mut text = String::from("portwatch: no longer as it began\n");
+    // Writing to a String cannot fail.
+    let _ = write_degradation(&mut text, degradation);
     text
 }
 
@@ -47,11 +59,8 @@ fn write_start(text: &mut String, start: &Start) -> fmt::Result {
     if !filters.is_empty() {
         add_prose(text, &format!("  showing only: {}", filters.join(" ")))?;
     }
-    for Degradation { what, why, remedy } in degradations {
-        add_prose(text, &format!("  limited: {what}: {why}"))?;
-        if let Some(remedy) = remedy {
-            add_prose(text, &format!("    better: {remedy}"))?;
-        }
+    for degradation in degradations {
+        write_degradation(text, degradation)?;
     }
     for MissingHook { hook, why, unseen } in missing {
         add_prose(text, &format!("  not seen: {unseen}"))?;
@@ -61,6 +70,15 @@ fn write_start(text: &mut String, start: &Start) -> fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn write_degradation(text: &mut String, degradation: &Degradation) -> fmt::Result {
+    let Degradation { what, why, remedy } = degradation;
+    add_prose(text, &format!("  limited: {what}: {why}"))?;
+    match remedy {
+        Some(remedy) => add_prose(text, &format!("    better: {remedy}")),
+        None => Ok(()),
+    }
 }
 
 /// A line of prose; line feeds within it (a verifier's log, a remedy in steps) start indented
@@ -137,11 +155,20 @@ fn write_lost(text: &mut String, lost: &BTreeMap<LossReason, u64>) -> fmt::Resul
         LossReason::RingFull => ("ring buffer full", *count),
         LossReason::InflightFull => ("too many calls at once", *count),
         LossReason::PendingFull => ("ends of too many pending connects", *count),
+        LossReason::Recursion => ("runs skipped", *count),
+        LossReason::ProbeMissed => ("probes missed", *count),
     });
     write_counts(text, "lost", reasons)?;
+    // A run that was skipped need not have been an attempt's.
+    let skipped = [LossReason::Recursion, LossReason::ProbeMissed];
+    let bound = if skipped.iter().any(|reason| lost.contains_key(reason)) {
+        "up to "
+    } else {
+        ""
+    };
     writeln!(
         text,
-        "  not complete: {} are missing above",
+        "  not complete: {bound}{} are missing above",
         Attempts(total)
     )
 }

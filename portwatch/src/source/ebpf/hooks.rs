@@ -130,6 +130,14 @@ pub(super) fn of_modules(active: Option<&str>) -> impl Iterator<Item = &'static 
         .flat_map(|module| &module.hooks)
 }
 
+/// All that a source can have, whatever is asked for.
+pub(super) fn every(kind: Kind) -> impl Iterator<Item = &'static Hook> {
+    let is_fexit = kind == Kind::Fexit;
+    let seccomp = if is_fexit { SECCOMP } else { &[] };
+    let modules = is_fexit.then(|| of_modules(None)).into_iter().flatten();
+    of(kind).iter().chain(seccomp).chain(modules)
+}
+
 /// Those that see what seccomp denies; attached only when asked for.
 pub(super) const SECCOMP: &[Hook] = &[
     needed(

@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, FEntry, FExit, KProbe, ProgramError, TracePoint},
+    programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, TracePoint},
 };
 use portwatch_common::settings::{self, Offsets, Settings};
 
 use super::{
-    Attached, functions,
+    functions,
     hooks::{self, Attach, Hook, TRACEPOINT_TYPE},
 };
 use crate::{
@@ -43,26 +43,39 @@ impl Default for Loader {
     }
 }
 
+/// A source's programs, loaded and attached. Dropping them detaches them.
+pub(super) struct Attached {
+    pub(super) programs: Ebpf,
+    pub(super) hooks: Vec<&'static Hook>,
+    pub(super) missing: Vec<MissingHook>,
+}
+
 impl Loader {
     /// The programs of `kind`, loaded and attached.
-    pub(super) fn attach(
+    pub(super) fn attach(&mut self, kind: Kind, request: &Request) -> anyhow::Result<Attached> {
+        let mut hooks = wanted(kind, request);
+        let (programs, kernel) = self.open(kind, request, &hooks)?;
+        hooks.retain(|hook| !hook.moot_if_absent || kernel.has(hook));
+        attach_all(programs, &hooks, kernel.functions.as_ref())
+    }
+
+    /// The object with its maps, of which no program is loaded yet, and what the kernel has of
+    /// what `hooks` are attached to.
+    pub(super) fn open(
         &mut self,
         kind: Kind,
         request: &Request,
-    ) -> anyhow::Result<(Ebpf, Attached)> {
-        let mut hooks = wanted(kind, request);
-        ensure_possible(kind, &hooks)?;
-        let kernel = Kernel::learn(kind, &hooks)?;
-        hooks.retain(|hook| !hook.moot_if_absent || kernel.has(hook));
+        hooks: &[&Hook],
+    ) -> anyhow::Result<(Ebpf, Kernel)> {
+        ensure_possible(kind, hooks)?;
+        let kernel = Kernel::learn(kind, hooks)?;
         let settings = Settings {
             offsets: kernel.offsets,
             kernel: request.kernel_threads.into(),
             protocol_hooks: (kind != Kind::Tracepoint).into(),
             seccomp: (kind == Kind::Fexit && request.seccomp).into(),
         };
-        let mut programs = self.load(settings, request)?;
-        let attached = attach_all(&mut programs, &hooks, kernel.functions.as_ref())?;
-        Ok((programs, attached))
+        Ok((self.load(settings, request)?, kernel))
     }
 
     fn load(&mut self, settings: Settings, request: &Request) -> anyhow::Result<Ebpf> {
@@ -133,10 +146,10 @@ fn ensure_possible(kind: Kind, hooks: &[&Hook]) -> anyhow::Result<()> {
 }
 
 /// What the kernel's type information says of interest.
-struct Kernel {
+pub(super) struct Kernel {
     offsets: Offsets,
     /// Where the functions are that programs are attached to by type information
-    functions: Option<Btf>,
+    pub(super) functions: Option<Btf>,
     /// The names of those that there are
     names: Vec<&'static str>,
 }
@@ -192,17 +205,18 @@ pub(super) fn take(programs: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps:
 
 /// Attaches every hook; one that is needed and missing fails the whole source.
 fn attach_all(
-    programs: &mut Ebpf,
-    hooks: &[&Hook],
+    programs: Ebpf,
+    hooks: &[&'static Hook],
     functions: Option<&Btf>,
 ) -> anyhow::Result<Attached> {
     let mut attached = Attached {
+        programs,
         hooks: Vec::new(),
         missing: Vec::new(),
     };
     for hook in hooks {
-        match attach(programs, hook, functions) {
-            Ok(()) => attached.hooks.push(hook.attach.to_string()),
+        match attach(&mut attached.programs, hook, functions) {
+            Ok(()) => attached.hooks.push(hook),
             Err(error) if hook.required => {
                 return Err(error.context(format!("cannot attach {}", hook.attach)));
             }
@@ -217,42 +231,49 @@ fn attach_all(
 }
 
 fn attach(programs: &mut Ebpf, hook: &Hook, functions: Option<&Btf>) -> anyhow::Result<()> {
-    let program = programs
-        .program_mut(hook.program)
-        .with_context(|| format!("the eBPF object has no program {}", hook.program))?;
-    let functions = || functions.context("no type information was read");
+    let program = program_of(programs, hook)?;
+    load_program(program, hook.attach, functions)?;
     match hook.attach {
-        Attach::Fentry(function) => {
-            let program: &mut FEntry = program.try_into()?;
-            accepted(program.load(function, functions()?))?;
-            program.attach()?;
-        }
-        Attach::Fexit(function) => {
-            let program: &mut FExit = program.try_into()?;
-            accepted(program.load(function, functions()?))?;
-            program.attach()?;
-        }
-        Attach::TracepointBtf(name) => {
-            let program: &mut BtfTracePoint = program.try_into()?;
-            accepted(program.load(name.trim_start_matches(TRACEPOINT_TYPE), functions()?))?;
-            program.attach()?;
-        }
+        Attach::Fentry(_) => drop(as_kind::<FEntry>(program)?.attach()?),
+        Attach::Fexit(_) => drop(as_kind::<FExit>(program)?.attach()?),
+        Attach::TracepointBtf(_) => drop(as_kind::<BtfTracePoint>(program)?.attach()?),
         Attach::Kprobe(function) | Attach::Kretprobe(function) => {
-            let program: &mut KProbe = program.try_into()?;
-            accepted(program.load())?;
-            program.attach(function, 0)?;
+            drop(as_kind::<KProbe>(program)?.attach(function, 0)?);
         }
         Attach::Tracepoint(category, name) => {
-            let program: &mut TracePoint = program.try_into()?;
-            accepted(program.load())?;
-            program.attach(category, name)?;
+            drop(as_kind::<TracePoint>(program)?.attach(category, name)?);
         }
     }
     Ok(())
 }
 
-/// One program may be attached in several places; it is loaded for the first.
-fn accepted(loaded: Result<(), ProgramError>) -> anyhow::Result<()> {
+pub(super) fn program_of<'a>(
+    programs: &'a mut Ebpf,
+    hook: &Hook,
+) -> anyhow::Result<&'a mut Program> {
+    programs
+        .program_mut(hook.program)
+        .with_context(|| format!("the eBPF object has no program {}", hook.program))
+}
+
+/// Has the kernel verify and compile a program. One that is attached in several places is loaded
+/// for the first.
+pub(super) fn load_program(
+    program: &mut Program,
+    attach: Attach,
+    functions: Option<&Btf>,
+) -> anyhow::Result<()> {
+    let functions = || functions.context("no type information was read");
+    let loaded = match attach {
+        Attach::Fentry(function) => as_kind::<FEntry>(program)?.load(function, functions()?),
+        Attach::Fexit(function) => as_kind::<FExit>(program)?.load(function, functions()?),
+        Attach::TracepointBtf(name) => {
+            let name = name.trim_start_matches(TRACEPOINT_TYPE);
+            as_kind::<BtfTracePoint>(program)?.load(name, functions()?)
+        }
+        Attach::Kprobe(_) | Attach::Kretprobe(_) => as_kind::<KProbe>(program)?.load(),
+        Attach::Tracepoint(..) => as_kind::<TracePoint>(program)?.load(),
+    };
     match loaded {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
         Err(ProgramError::LoadError {
@@ -264,4 +285,11 @@ fn accepted(loaded: Result<(), ProgramError>) -> anyhow::Result<()> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn as_kind<'a, T>(program: &'a mut Program) -> Result<&'a mut T, ProgramError>
+where
+    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    program.try_into()
 }

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use super::*;
 use crate::{
     errno::Errno,
-    event::{Degradation, MissingHook, Outcome, Summary},
+    event::{Degradation, Degraded, MissingHook, Outcome, Summary},
 };
 
 #[test]
@@ -55,6 +55,23 @@ fn a_limited_start_says_what_to_do() {
 }
 
 #[test]
+fn what_no_longer_works_is_said_like_what_never_did() {
+    let degraded = Degraded {
+        time: Time(0),
+        degradation: Degradation {
+            what: "skipped runs are no longer counted".into(),
+            why: "/proc is gone".into(),
+            remedy: Some("mount -t proc proc /proc".into()),
+        },
+    };
+    assert_snapshot!(degraded_message(&degraded), @"
+    portwatch: no longer as it began
+      limited: skipped runs are no longer counted: /proc is gone
+        better: mount -t proc proc /proc
+    ");
+}
+
+#[test]
 fn the_summary_counts() {
     let errno = |ret| Errno::from_ret(ret).unwrap();
     let summary = Summary {
@@ -78,7 +95,7 @@ fn the_summary_counts() {
       nothing was lost
     ");
     let lost = BTreeMap::from([(LossReason::RingFull, 12), (LossReason::InflightFull, 0)]);
-    assert_snapshot!(summary_message(&Summary { lost, ..summary }), @"
+    assert_snapshot!(summary_message(&Summary { lost, ..summary.clone() }), @"
     portwatch: 1224 attempts in 3 min 20 s
       bind     3 ok
       connect  1100 ok, 102 failed, 19 pending
@@ -86,6 +103,12 @@ fn the_summary_counts() {
       lost     12 ring buffer full
       not complete: 12 attempts are missing above
     ");
+    let lost = BTreeMap::from([(LossReason::Recursion, 2), (LossReason::ProbeMissed, 1)]);
+    let text = summary_message(&Summary { lost, ..summary });
+    assert!(text.ends_with(
+        "  lost     2 runs skipped, 1 probes missed\n  \
+         not complete: up to 3 attempts are missing above\n"
+    ));
     assert_snapshot!(summary_message(&Summary { run_time: Duration::from_millis(4250), ..Summary::default() }), @"
     portwatch: 0 attempts in 4.2 s
       nothing was lost

@@ -11,7 +11,7 @@ fn losses_are_seen_in_the_stream() {
             time: Time(0),
             count,
             reason,
-            cpu: 1,
+            place: Place::Cpu(1),
         })
     };
     let events = || {
@@ -32,6 +32,29 @@ fn losses_are_seen_in_the_stream() {
     -- lost 12 attempts on CPU 1: ring buffer full
     -- lost 1 attempt on CPU 1: too many calls under way at once
     05:04:05 connect tcp     1234 anna     curl       127.0.0.1:8080   ECONNREFUSED
+    ");
+}
+
+#[test]
+fn skipped_runs_name_their_hook() {
+    let lost = |count, reason, hook: &str| {
+        Event::Lost(Lost {
+            time: Time(0),
+            count,
+            reason,
+            place: Place::Hook(hook.into()),
+        })
+    };
+    let events = || {
+        [
+            lost(1, LossReason::Recursion, "fexit:inet_bind"),
+            lost(49, LossReason::ProbeMissed, "kretprobe:__ia32_sys_connect"),
+        ]
+    };
+    assert_snapshot!(print(&mut printer(None), events()), @"
+    TIME         OP      PROTO    PID USER     COMM            ADDRESS               RESULT
+    -- lost 1 run of fexit:inet_bind: skipped by the kernel (one was running on the same CPU)
+    -- lost 49 runs of kretprobe:__ia32_sys_connect: skipped by the kernel (the probe was busy)
     ");
 }
 
@@ -100,7 +123,7 @@ fn colours_mark_what_is_to_be_looked_at() {
         time: Time(0),
         count: 12,
         reason: LossReason::RingFull,
-        cpu: 1,
+        place: Place::Cpu(1),
     });
     let text = print(
         &mut printer,

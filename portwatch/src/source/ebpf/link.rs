@@ -1,0 +1,111 @@
+//! What the kernel tells of a link, as far as aya does not pass it on.
+//!
+//! Only the `bpf()` system call tells how often a kprobe was skipped: the link's fdinfo does not,
+//! in the kernels tested.
+
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+/// `BPF_OBJ_GET_INFO_BY_FD` (include/uapi/linux/bpf.h)
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+/// `BPF_LINK_TYPE_PERF_EVENT`
+const PERF_EVENT: u32 = 7;
+/// `BPF_PERF_EVENT_KPROBE`, `BPF_PERF_EVENT_KRETPROBE`
+const KPROBE: u32 = 3;
+const KRETPROBE: u32 = 4;
+/// Longer than the name of any function that is hooked
+const NAME: usize = 64;
+
+/// `struct bpf_link_info` of a perf event link with a kprobe, up to where the skipped runs stand.
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    link_type: u32,
+    link: u32,
+    program: u32,
+    padding: u32,
+    event_type: u32,
+    event_padding: u32,
+    /// A pointer to so many bytes, which the caller provides
+    name: u64,
+    name_len: u32,
+    offset: u32,
+    address: u64,
+    missed: u64,
+}
+
+const _: () = assert!(size_of::<Info>() == 56);
+
+/// `union bpf_attr` for that command.
+#[repr(C)]
+struct Request {
+    fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// What a kprobe's link tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Probe {
+    /// As hooks are named: `kprobe:inet_bind`
+    pub(super) hook: String,
+    /// Runs that were skipped
+    pub(super) missed: u64,
+}
+
+/// What is known of a perf event's link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PerfLink {
+    /// Of a kprobe
+    pub(super) probe: Option<Probe>,
+    /// The kernel knows the field for skipped runs, and so counts those of programs too: both came
+    /// in one series (Linux 6.7, `trace_call_bpf`, kernel/trace/bpf_trace.c)
+    pub(super) counts: bool,
+}
+
+/// Reads a link; `None` for what is no link of a perf event.
+pub(super) fn read(link: BorrowedFd<'_>) -> Option<PerfLink> {
+    let mut name = [0u8; NAME];
+    let mut info = Info {
+        name: name.as_mut_ptr().expose_provenance() as u64,
+        name_len: u32::try_from(NAME).ok()?,
+        ..Info::default()
+    };
+    let written = get_info(link, &mut info)?;
+    if info.link_type != PERF_EVENT {
+        return None;
+    }
+    let prefix = match info.event_type {
+        KPROBE => Some("kprobe"),
+        KRETPROBE => Some("kretprobe"),
+        _ => None,
+    };
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    Some(PerfLink {
+        probe: prefix.map(|prefix| Probe {
+            hook: format!("{prefix}:{}", String::from_utf8_lossy(name)),
+            missed: info.missed,
+        }),
+        counts: written >= size_of::<Info>(),
+    })
+}
+
+/// Fills `info`, and gives how many bytes of it the kernel knows.
+#[expect(unsafe_code, reason = "no library passes this on")]
+fn get_info(link: BorrowedFd<'_>, info: &mut Info) -> Option<usize> {
+    let mut request = Request {
+        fd: link.as_raw_fd().cast_unsigned(),
+        info_len: u32::try_from(size_of::<Info>()).ok()?,
+        info: (&raw mut *info).expose_provenance() as u64,
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, and `NAME` to the name that
+    // it points to; both live until the call is over, and any bytes are values of theirs.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            OBJ_GET_INFO_BY_FD,
+            &raw mut request,
+            size_of::<Request>(),
+        )
+    };
+    (status == 0).then_some(request.info_len as usize)
+}
