@@ -216,6 +216,7 @@ mod tests {
             let credentials = Credentials {
                 cap_effective,
                 user_ns,
+                level: None,
             };
             judge(credentials, owner)
         };
