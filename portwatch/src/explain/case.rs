@@ -160,7 +160,6 @@ impl<'a> Case<'a> {
     pub(super) fn in_namespace(&self, command: &str) -> String {
         let enter = || format!("sudo nsenter -t {} -n {command}", self.attempt.tgid);
         match &self.facts.namespace {
-            Some(Namespace::Own) => format!("sudo {command}"),
             Some(Namespace::Named(name)) => {
                 format!(
                     "sudo ip netns exec {} {command}",
@@ -169,7 +168,7 @@ impl<'a> Case<'a> {
             }
             Some(Namespace::Other) => enter(),
             None if self.container().is_some() => enter(),
-            None => format!("sudo {command}"),
+            Some(Namespace::Own) | None => format!("sudo {command}"),
         }
     }
 }

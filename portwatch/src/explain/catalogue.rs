@@ -55,7 +55,6 @@ const PORTS: &[Op] = &[Op::Bind, Op::Connect, Op::Listen];
 macro_rules! entries {
     ($($code:ident [$($errno:ident)*] $ops:ident $system:ident $what:literal, $fix:literal;)*) => {
         /// What there is to say about a code.
-        #[expect(clippy::too_many_lines, reason = "a table, one row for each code")]
         pub const fn entry(code: Code) -> Entry {
             match code {
                 $(Code::$code => Entry {

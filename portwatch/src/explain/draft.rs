@@ -75,7 +75,7 @@ impl Draft {
     }
 
     /// The cause, with what each station returned as its first evidence.
-    pub(super) fn finish(mut self, case: &Case<'_>) -> Box<Cause> {
+    pub(super) fn finish(mut self, case: &Case<'_>) -> Cause {
         self.0.evidence.splice(0..0, verdicts(&case.attempt.stages));
         let delay = case
             .delay()
@@ -83,7 +83,7 @@ impl Draft {
         let looked =
             delay.map(|delay| format!("looked up {} ms after the call began", delay.as_millis()));
         self.0.evidence.extend(looked);
-        Box::new(self.0)
+        self.0
     }
 }
 

@@ -237,8 +237,8 @@ fn expect(
     code: Code,
     confidence: Confidence,
     command: &str,
-) -> Box<Cause> {
-    let cause = explain(attempt, facts).expect("a cause");
+) -> Cause {
+    let cause = *explain(attempt, facts).expect("a cause");
     let first = cause.fixes.iter().find_map(|fix| fix.command.as_deref());
     assert_eq!(
         (cause.code, cause.confidence, first.unwrap_or("")),

@@ -247,6 +247,12 @@ fn an_address_that_cannot_be_had() {
         "sudo ip netns exec blue",
     );
     expect(&v4, &elsewhere(None, None), code, CHECKED, "");
+}
+
+#[test]
+fn an_address_on_an_interface_that_cannot_be_had() {
+    let v4 = bind("192.0.2.1", 8080, EADDRNOTAVAIL);
+    let v6 = bind("2001:db8::1", 8080, EADDRNOTAVAIL);
     let vrf = on(Assigned {
         vrf: IfName::new(b"red"),
         ..assigned()
@@ -286,6 +292,11 @@ fn an_address_that_cannot_be_had() {
     // It came after the call.
     let late = expect(&v4, &on(assigned()), Code::AddressNotLocal, CHECKED, "");
     assert!(late.text.contains("it is now, on eth0"), "{}", late.text);
+}
+
+#[test]
+fn an_address_that_the_socket_cannot_use() {
+    let v6 = bind("2001:db8::1", 8080, EADDRNOTAVAIL);
     let off = at(Address {
         ipv6_disabled_on: vec![IfName::new(b"eth0.5").unwrap()],
         ..Address::default()
@@ -298,11 +309,11 @@ fn an_address_that_cannot_be_had() {
         "sudo sysctl -w net.ipv6.conf.eth0/5.disable_ipv6=0",
     );
     let ping = with(bind("224.0.0.1", 0, EADDRNOTAVAIL), |attempt| {
-        attempt.proto = Some(PING)
+        attempt.proto = Some(PING);
     });
     expect(&ping, &none(), Code::AddressNotUsable, DERIVED, "");
     let raw = with(bind("::ffff:10.0.0.1", 0, EADDRNOTAVAIL), |attempt| {
-        attempt.proto = Some(Proto::Raw)
+        attempt.proto = Some(Proto::Raw);
     });
     expect(&raw, &none(), Code::AddressNotUsable, DERIVED, "");
 }
@@ -341,6 +352,12 @@ fn a_port_that_somebody_has() {
         CHECKED,
         "systemctl list-sockets --show-types",
     );
+}
+
+#[test]
+fn a_port_that_no_server_has() {
+    let plain = bind("127.0.0.1", 80, EADDRINUSE);
+    let listening = || holder("0.0.0.0", 80, SocketState::Listen);
     let kernel = Holder {
         kernel: true,
         process: None,
@@ -393,7 +410,7 @@ fn the_option_that_kept_a_port_from_being_shared() {
     let plain = bind("0.0.0.0", 80, EADDRINUSE);
     let ours = |change: fn(&mut Options)| {
         with(plain.clone(), |attempt| {
-            change(attempt.options.as_mut().unwrap())
+            change(attempt.options.as_mut().unwrap());
         })
     };
     let theirs = |change: fn(&mut Holder), state| {

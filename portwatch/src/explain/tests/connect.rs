@@ -92,10 +92,20 @@ fn the_route_refuses() {
         DERIVED,
         "sudo ip xfrm policy",
     );
+}
+
+#[test]
+fn what_the_route_refuses_can_come_from_the_network_too() {
+    let get = "sudo ip route get 192.0.2.1";
+    let to = |ret| connect("192.0.2.1", ret);
     // An answer from the network could have been the cause too.
     for ret in [ENETUNREACH, EHOSTUNREACH, EACCES] {
         expect(&unseen(to(ret)), &none(), Code::Unexplained, CHECKED, get);
     }
+}
+
+#[test]
+fn tcp_connects_two_hosts() {
     let many = connect("224.0.0.1", ENETUNREACH);
     expect(&many, &none(), Code::MulticastDestination, DERIVED, "");
     let all = connect("192.0.2.255", ENETUNREACH);
@@ -156,7 +166,7 @@ fn broadcast_must_be_asked_for() {
     let get = "sudo ip route get 192.0.2.255";
     expect(&subnet, &none(), Code::Unexplained, CHECKED, get);
     let allowed = with(subnet, |attempt| {
-        attempt.options.as_mut().unwrap().broadcast = true
+        attempt.options.as_mut().unwrap().broadcast = true;
     });
     expect(&allowed, &none(), Code::RouteProhibited, DERIVED, get);
 }
@@ -197,7 +207,7 @@ fn no_local_port_is_left() {
         "sudo ss -tan",
     );
     let autobind = with(udp(connect("192.0.2.1", -11)), |attempt| {
-        attempt.stages.get_port = Some(-11)
+        attempt.stages.get_port = Some(-11);
     });
     expect(&autobind, &none(), code, DERIVED, "sudo ss -uan");
     expect(
@@ -241,7 +251,7 @@ fn the_socket_is_busy() {
 fn a_connect_that_does_not_wait_is_under_way() {
     let pending = attempt(Op::Connect, "127.0.0.1", 80, EINPROGRESS);
     let nonblock = with(pending.clone(), |attempt| {
-        attempt.options.as_mut().unwrap().nonblock = true
+        attempt.options.as_mut().unwrap().nonblock = true;
     });
     expect(&nonblock, &none(), Code::ConnectInProgress, OBSERVED, "");
     expect(&pending, &none(), Code::SendTimeoutExpired, DERIVED, "");
@@ -254,7 +264,7 @@ fn refused_by_whom() {
     let firewall = "sudo nft list ruleset";
     let listeners = "sudo ss -tlnp 'sport = :80'";
     let reset = with(answered("127.0.0.1", ECONNREFUSED), |attempt| {
-        attempt.reset = true
+        attempt.reset = true;
     });
     expect(&reset, &none(), Code::NobodyListens, OBSERVED, listeners);
     let near = held(holder("127.0.0.2", 80, SocketState::Listen));
@@ -267,7 +277,7 @@ fn refused_by_whom() {
         cause.text
     );
     let far = with(answered("192.0.2.1", ECONNREFUSED), |attempt| {
-        attempt.reset = true
+        attempt.reset = true;
     });
     expect(&far, &none(), Code::NobodyListens, OBSERVED, "");
     expect(

@@ -38,7 +38,7 @@ fn a_verdict_that_was_seen_is_the_cause() {
     );
     // A verdict to let it pass is none.
     let passed = with(bind("127.0.0.1", 80, EACCES), |attempt| {
-        attempt.stages.cgroup = Some(0)
+        attempt.stages.cgroup = Some(0);
     });
     assert_eq!(
         explain(&passed, &none).unwrap().code,

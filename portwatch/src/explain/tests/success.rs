@@ -29,7 +29,7 @@ fn an_ordinary_success_needs_no_cause() {
     let mut own = holder("127.0.0.1", 8080, SocketState::Bound);
     own.process.as_mut().unwrap().tgid = 10;
     let shared = with(ok("127.0.0.1", 8080), |attempt| {
-        attempt.options.as_mut().unwrap().reuseport = true
+        attempt.options.as_mut().unwrap().reuseport = true;
     });
     assert_eq!(code(&shared, &held(own)), None);
 }
@@ -38,7 +38,7 @@ fn an_ordinary_success_needs_no_cause() {
 fn a_low_port_of_somebody_who_is_not_root() {
     let none = Facts::default();
     let lowered = with(ok("0.0.0.0", 80), |attempt| {
-        attempt.before.unprivileged_port_start = Some(80)
+        attempt.before.unprivileged_port_start = Some(80);
     });
     assert_eq!(code(&lowered, &none), Some(Code::LowPortAllowedBySysctl));
     let privileged = with(ok("0.0.0.0", 80), |attempt| {
