@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::unix::ffi::OsStrExt as _,
     path::Path,
+    time::Duration,
 };
 
 use super::{Facts, Namespace, conflict::Transport, quote};
@@ -127,6 +128,12 @@ impl<'a> Case<'a> {
         Known::of(self.attempt.before.credentials, self.facts.credentials)
     }
 
+    /// From the call to the look at what is beside it.
+    pub(super) fn delay(&self) -> Option<Duration> {
+        let nanoseconds = self.facts.taken?.0.checked_sub(self.attempt.time.0)?;
+        u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
+    }
+
     pub(super) fn container(&self) -> Option<&'a Container> {
         self.attempt.cgroup.as_deref()?.container.as_ref()
     }
@@ -153,7 +160,6 @@ impl<'a> Case<'a> {
     pub(super) fn in_namespace(&self, command: &str) -> String {
         let enter = || format!("sudo nsenter -t {} -n {command}", self.attempt.tgid);
         match &self.facts.namespace {
-            Some(Namespace::Own) => format!("sudo {command}"),
             Some(Namespace::Named(name)) => {
                 format!(
                     "sudo ip netns exec {} {command}",
@@ -162,7 +168,7 @@ impl<'a> Case<'a> {
             }
             Some(Namespace::Other) => enter(),
             None if self.container().is_some() => enter(),
-            None => format!("sudo {command}"),
+            Some(Namespace::Own) | None => format!("sudo {command}"),
         }
     }
 }

@@ -75,9 +75,15 @@ impl Draft {
     }
 
     /// The cause, with what each station returned as its first evidence.
-    pub(super) fn finish(mut self, stages: &Stages) -> Box<Cause> {
-        self.0.evidence.splice(0..0, verdicts(stages));
-        Box::new(self.0)
+    pub(super) fn finish(mut self, case: &Case<'_>) -> Cause {
+        self.0.evidence.splice(0..0, verdicts(&case.attempt.stages));
+        let delay = case
+            .delay()
+            .filter(|_| self.0.confidence == Confidence::Checked);
+        let looked =
+            delay.map(|delay| format!("looked up {} ms after the call began", delay.as_millis()));
+        self.0.evidence.extend(looked);
+        self.0
     }
 }
 

@@ -41,7 +41,7 @@ fn no_port_yet(case: &Case<'_>) -> Option<Draft> {
 /// A low port of somebody who is not root.
 fn low_port(case: &Case<'_>) -> Option<Draft> {
     let port = case.port().filter(|&port| port != 0 && port < PROT_SOCK)?;
-    let low = !case.attempt.euid.is_none_or(|euid| euid == 0);
+    let low = case.attempt.euid.is_some_and(|euid| euid != 0);
     let privileged = case.attempt.privileged.filter(|_| low)?;
     let who = case.who();
     if !privileged {
@@ -59,25 +59,23 @@ fn low_port(case: &Case<'_>) -> Option<Draft> {
         ));
     }
     let owner = case.attempt.before.net_user_ns;
-    let own = owner.filter(|&owner| !privilege::is_initial(owner));
-    Some(match own {
-        Some(owner) => {
-            let text = format!(
-                "{who} may open port {port} in this network namespace, which belongs to user namespace {owner}, where it has CAP_NET_BIND_SERVICE"
-            );
-            Draft::new(Code::LowPortOwnNamespace, Confidence::Derived, text)
-        }
-        None => {
-            let text = format!(
-                "{who} may open port {port} without being root: it has CAP_NET_BIND_SERVICE"
-            );
-            let draft = Draft::new(Code::LowPortAllowedByCapability, Confidence::Derived, text);
-            let seen = privilege::privilege(case).filter(|known| known.value == Privilege::Has);
-            match seen.and(case.credentials()) {
-                Some(known) => draft.seen(format!("CapEff {:016x}", known.value.cap_effective)),
-                None => draft,
-            }
-        }
+    if let Some(owner) = owner.filter(|&owner| !privilege::is_initial(owner)) {
+        let text = format!(
+            "{who} may open port {port} in this network namespace, which belongs to user namespace {owner}, where it has CAP_NET_BIND_SERVICE"
+        );
+        return Some(Draft::new(
+            Code::LowPortOwnNamespace,
+            Confidence::Derived,
+            text,
+        ));
+    }
+    let text =
+        format!("{who} may open port {port} without being root: it has CAP_NET_BIND_SERVICE");
+    let draft = Draft::new(Code::LowPortAllowedByCapability, Confidence::Derived, text);
+    let seen = privilege::privilege(case).filter(|known| known.value == Privilege::Has);
+    Some(match seen.and(case.credentials()) {
+        Some(known) => draft.seen(format!("CapEff {:016x}", known.value.cap_effective)),
+        None => draft,
     })
 }
 

@@ -2,7 +2,10 @@
 
 use proptest::{option, prelude::*, sample::select};
 
-use super::*;
+use super::{
+    Change::{HeldReuseaddr, HeldReuseport, HeldV6only, NewReuseaddr, NewReuseport, NewV6only},
+    *,
+};
 
 fn claim(transport: Transport, ip: &str) -> Claim {
     Claim {
@@ -137,72 +140,72 @@ fn states_of_tcp_decide() {
     }
 }
 
-/// Each rule, and what would have helped.
+/// What is held, what is asked for, the rule that failed, and what would have helped.
+const RULES: [(Edit, Edit, Rule, &[&[Change]]); 8] = [
+    (
+        PLAIN,
+        PLAIN,
+        Rule::NotShared,
+        &[
+            &[NewReuseaddr, HeldReuseaddr],
+            &[NewReuseport, HeldReuseport],
+        ],
+    ),
+    (
+        LISTEN,
+        RA,
+        Rule::NotShared,
+        &[&[NewReuseport, HeldReuseport]],
+    ),
+    (
+        RA,
+        PLAIN,
+        Rule::ReuseaddrOneSide,
+        &[
+            &[NewReuseaddr],
+            &[NewReuseaddr, HeldReuseaddr],
+            &[NewReuseport, HeldReuseport],
+        ],
+    ),
+    (
+        PLAIN,
+        RA,
+        Rule::ReuseaddrOneSide,
+        &[
+            &[HeldReuseaddr],
+            &[NewReuseaddr, HeldReuseaddr],
+            &[NewReuseport, HeldReuseport],
+        ],
+    ),
+    (
+        RA_LISTEN,
+        RA,
+        Rule::ReuseaddrListening,
+        &[&[NewReuseport, HeldReuseport]],
+    ),
+    (
+        RP_LISTEN,
+        PLAIN,
+        Rule::ReuseportOneSide,
+        &[&[NewReuseport], &[NewReuseport, HeldReuseport]],
+    ),
+    (
+        LISTEN,
+        RP,
+        Rule::ReuseportOneSide,
+        &[&[HeldReuseport], &[NewReuseport, HeldReuseport]],
+    ),
+    (
+        RP_OTHER,
+        RP,
+        Rule::ReuseportOtherUser,
+        &[&[NewReuseaddr, HeldReuseaddr]],
+    ),
+];
+
 #[test]
 fn the_rule_that_failed_and_the_way_out_are_named() {
-    use Change::{HeldReuseaddr, HeldReuseport, HeldV6only, NewReuseaddr, NewReuseport, NewV6only};
-    let rows: [(Edit, Edit, Rule, &[&[Change]]); 8] = [
-        (
-            PLAIN,
-            PLAIN,
-            Rule::NotShared,
-            &[
-                &[NewReuseaddr, HeldReuseaddr],
-                &[NewReuseport, HeldReuseport],
-            ],
-        ),
-        (
-            LISTEN,
-            RA,
-            Rule::NotShared,
-            &[&[NewReuseport, HeldReuseport]],
-        ),
-        (
-            RA,
-            PLAIN,
-            Rule::ReuseaddrOneSide,
-            &[
-                &[NewReuseaddr],
-                &[NewReuseaddr, HeldReuseaddr],
-                &[NewReuseport, HeldReuseport],
-            ],
-        ),
-        (
-            PLAIN,
-            RA,
-            Rule::ReuseaddrOneSide,
-            &[
-                &[HeldReuseaddr],
-                &[NewReuseaddr, HeldReuseaddr],
-                &[NewReuseport, HeldReuseport],
-            ],
-        ),
-        (
-            RA_LISTEN,
-            RA,
-            Rule::ReuseaddrListening,
-            &[&[NewReuseport, HeldReuseport]],
-        ),
-        (
-            RP_LISTEN,
-            PLAIN,
-            Rule::ReuseportOneSide,
-            &[&[NewReuseport], &[NewReuseport, HeldReuseport]],
-        ),
-        (
-            LISTEN,
-            RP,
-            Rule::ReuseportOneSide,
-            &[&[HeldReuseport], &[NewReuseport, HeldReuseport]],
-        ),
-        (
-            RP_OTHER,
-            RP,
-            Rule::ReuseportOtherUser,
-            &[&[NewReuseaddr, HeldReuseaddr]],
-        ),
-    ];
-    for (row, (held, new, rule, ways_out)) in rows.into_iter().enumerate() {
+    for (row, (held, new, rule, ways_out)) in RULES.into_iter().enumerate() {
         let (new, held) = pair(Transport::Tcp, ("0.0.0.0", held), ("0.0.0.0", new));
         let found = conflict(&new, &held).unwrap();
         assert_eq!((found.rule, &found.ways_out[..]), (rule, ways_out), "{row}");

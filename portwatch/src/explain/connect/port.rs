@@ -1,0 +1,86 @@
+//! The local end that the kernel looks for: a port of its own, a source address.
+
+use super::{
+    super::{case::Case, draft::Draft, fix, in_use},
+    is_ipv6,
+};
+use crate::{
+    errno::Errno,
+    event::{Code, Confidence},
+};
+
+/// `EADDRNOTAVAIL`
+pub(super) fn no_local_end(case: &Case<'_>) -> Draft {
+    if let Some(port) = case.bound_port() {
+        return tuple_in_use(case, port);
+    }
+    let no_source = |confidence| {
+        let text = format!(
+            "this host has no IPv6 address that could be the source of packets to {}",
+            case.target()
+        );
+        Draft::new(Code::NoSourceAddress, confidence, text).fix(fix::command(
+            "see the addresses there are",
+            case.in_namespace("ip -6 -br addr"),
+        ))
+    };
+    let stages = &case.attempt.stages;
+    // A source address is found before the port is looked for.
+    let has_source = case
+        .facts
+        .route
+        .as_ref()
+        .map(|route| route.source.is_some());
+    match (is_ipv6(case), has_source) {
+        (false, _) if case.before().is_some() => in_use::exhausted(case),
+        (true, _) if stages.syn_sent => in_use::exhausted(case),
+        (true, _) if stages.connect.is_some() || case.is_udp() => no_source(Confidence::Derived),
+        (true, Some(false)) => no_source(Confidence::Checked),
+        _ => Draft::one_of(
+            Errno::EADDRNOTAVAIL,
+            &[
+                "no local port is free for this destination",
+                "the socket's own port has a connection to this destination already",
+                "no local address can be the source (IPv6)",
+            ],
+        )
+        .fix(fix::command(
+            "see what uses the ports up",
+            case.in_namespace("ss -tan"),
+        )),
+    }
+}
+
+fn tuple_in_use(case: &Case<'_>, port: u16) -> Draft {
+    let text = format!(
+        "a connection from port {port} to {} exists already, perhaps in TIME_WAIT",
+        case.target()
+    );
+    Draft::new(Code::TupleInUse, Confidence::Derived, text)
+        .fix(fix::advice(
+            "bind the socket to no port, and let the kernel choose",
+        ))
+        .fix(fix::command(
+            "see the connections from this port",
+            case.in_namespace(&format!("ss -tanp 'sport = :{port}'")),
+        ))
+}
+
+/// `EAGAIN`: a port of its own could not be found (`inet_autobind`).
+pub(super) fn autobind(case: &Case<'_>) -> Draft {
+    let failed = case.attempt.stages.get_port.is_some_and(|ret| ret != 0);
+    if failed {
+        return in_use::exhausted(case);
+    }
+    Draft::one_of(
+        Errno::EAGAIN,
+        &[
+            "no local port is free (net.ipv4.ip_local_port_range)",
+            "an IPsec policy waits for its keys",
+        ],
+    )
+    .fix(fix::command(
+        "see what uses the ports up",
+        case.in_namespace("ss -uan"),
+    ))
+}
