@@ -125,7 +125,15 @@ impl Gatherer {
             }
         }
         if let Some(way) = wanted.route {
-            facts.route = namespace.route(way);
+            // From an address that the host has lost no route leads anywhere.
+            let lost = facts
+                .address
+                .as_ref()
+                .is_some_and(|address| address.assigned.is_none());
+            facts.route = namespace.route(Way {
+                source: way.source.filter(|_| !lost),
+                ..way
+            });
         }
         if let Some(ifindex) = wanted.interface {
             facts.interface_exists = namespace.has_interface(ifindex);
