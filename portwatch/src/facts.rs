@@ -140,16 +140,18 @@ impl Gatherer {
         }
     }
 
+    /// Where the attempt's process is, where it was found before, where the socket is, or where
+    /// a search leads.
     fn namespace_of(&mut self, attempt: &Attempt, until: Instant) -> Option<Namespace> {
         let netns = attempt.netns?;
         let near = Place {
             path: None,
             tgid: Some(attempt.tgid),
         };
-        let found = self
-            .namespaces
-            .find(netns, &[near], until)
-            .or_else(|| sockets::namespace_of(attempt))?;
+        let known = self.namespaces.known(netns, &near);
+        let found = known
+            .or_else(|| sockets::namespace_of(attempt))
+            .or_else(|| self.namespaces.find(netns, until))?;
         let namespace = Namespace::from(found);
         namespace.may_be_entered().then_some(namespace)
     }

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
-    event::{IfName, Op},
+    event::IfName,
     explain::{Address, Assigned},
-    facts::{Gatherer, Namespace},
+    facts::Namespace,
+    netns::Namespaces,
 };
 
-use super::{attempt, interface, ip, later, prepared};
+use super::{interface, ip, later, prepared};
 use crate::kernel::sys;
 
 /// Of those that nobody has: made for documentation. None of it leaves the namespace.
@@ -61,47 +62,43 @@ pub(super) fn is_elsewhere() -> Result<()> {
     let (there, mut child) = prepared(|| {
         ip(&format!("addr add {V4}/32 dev lo"))?;
         // A namespace is found by a process that is in it.
-        Ok(std::process::Command::new("busybox")
-            .args(["sleep", "1000"])
-            .spawn()?)
+        let mut sleep = std::process::Command::new("busybox");
+        Ok(sleep.args(["sleep", "1000"]).spawn()?)
     })?;
-    let (here, listener) = prepared(|| Ok(std::net::UdpSocket::bind("127.0.0.1:0")?))?;
-    let failed = portwatch::event::Attempt {
-        fd: Some(std::os::fd::AsRawFd::as_raw_fd(&listener)),
-        ..attempt(Op::Bind, libc::EADDRNOTAVAIL, &here, (parsed(V4)?, 80))
+    let (here, ()) = prepared(|| Ok(()))?;
+    let mut namespaces = Namespaces::default();
+    let mut elsewhere = |namespace: &Namespace, address: &str| -> Result<_> {
+        let found = namespace.elsewhere(parsed(address)?, &mut namespaces, later());
+        Ok(found
+            .into_iter()
+            .map(|at| (at.netns, at.tgid))
+            .collect::<Vec<_>>())
     };
-    let facts = Gatherer::new().gather(&failed);
+    let found = [
+        elsewhere(&here, V4)?,
+        elsewhere(&there, V4)?,
+        elsewhere(&here, V6)?,
+    ];
     child.kill()?;
     child.wait()?;
-    let address = facts
-        .address
-        .clone()
-        .with_context(|| format!("{facts:?}"))?;
-    ensure!(address.assigned.is_none(), "{address:?}");
-    ensure!(address.nonlocal_bind == Some(false), "{address:?}");
-    let elsewhere: Vec<_> = address
-        .elsewhere
-        .iter()
-        .map(|at| (at.netns, at.tgid))
-        .collect();
+    let there = (there.inode(), Some(child.id()));
     ensure!(
-        elsewhere == [(there.inode(), Some(child.id()))],
-        "{address:?}"
+        found == [vec![there], vec![], vec![]],
+        "{there:?}: {found:?}"
     );
     Ok(())
 }
 
 pub(super) fn is_tentative() -> Result<()> {
     let (namespace, ()) = prepared(|| {
-        interface("d0", "dummy")?;
-        // Asking others whether they have the address takes longer than this test.
-        sys::set_net("ipv6/conf/d0/dad_transmits", "1000")?;
-        ip("link set d0 arp on up")?;
-        ip(&format!("-6 addr add {V6}/64 dev d0"))
+        // While the far end is down, nobody can be asked whether they have the address.
+        interface("near", "veth")?;
+        ip("link set near up")?;
+        ip(&format!("-6 addr add {V6}/64 dev near"))
     })?;
     let found = assigned(&namespace, V6)?;
     ensure!(found.tentative && !found.dad_failed, "{found:?}");
-    ensure!(found.ifname == IfName::new(b"d0"), "{found:?}");
+    ensure!(found.ifname == IfName::new(b"near"), "{found:?}");
     Ok(())
 }
 
