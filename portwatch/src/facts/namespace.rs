@@ -159,8 +159,8 @@ impl Namespace {
             .collect()
     }
 
-    /// Where the way leads.
-    pub fn route(&self, way: Way) -> Option<Route> {
+    /// Where the way leads, and whether the next hop has failed to answer.
+    pub fn route(&self, way: Way) -> Option<(Route, Option<bool>)> {
         self.0.visit(|| way.look_up()).ok()?
     }
 

@@ -10,8 +10,9 @@ use std::{
 
 use super::Namespace;
 
-/// Where `ip netns` and docker give namespaces a name (a file that one is mounted on).
-const NAMED: [&str; 2] = ["/run/netns", "/var/run/docker/netns"];
+/// Where `ip netns` gives namespaces a name (a file that one is mounted on), and where docker does.
+const IP_NETNS: &str = "/run/netns";
+const NAMED: [&str; 2] = [IP_NETNS, "/var/run/docker/netns"];
 
 /// Namespaces, remembered by where they were found. What is there may be another one by now, so
 /// each use compares the inode.
@@ -67,18 +68,30 @@ impl Namespaces {
         place.open().ok().filter(|found| found.inode() == inode)
     }
 
+    /// The name by which `ip netns` knows the namespace with this inode.
+    pub fn name_of(inode: u32, until: Instant) -> Option<String> {
+        let mut named = Self::default();
+        named.take_in_names(IP_NETNS, until);
+        named.places.get(&inode)?.name()
+    }
+
     /// Looks for namespaces anew, as far as the time allows.
     pub fn search(&mut self, until: Instant) -> &HashMap<u32, Place> {
         self.places.clear();
         for directory in NAMED {
-            self.take_in(Path::new(directory), until, |name, place| {
-                place.path = Some(Path::new(directory).join(name));
-            });
+            self.take_in_names(directory, until);
         }
         self.take_in(Path::new("/proc"), until, |name, place| {
             place.tgid = place.tgid.or(name.parse().ok());
         });
         &self.places
+    }
+
+    fn take_in_names(&mut self, directory: &str, until: Instant) {
+        let directory = Path::new(directory);
+        self.take_in(directory, until, |name, place| {
+            place.path = Some(directory.join(name));
+        });
     }
 
     /// Goes through a directory of namespaces, or of processes.

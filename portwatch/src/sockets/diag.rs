@@ -252,7 +252,7 @@ mod tests {
         #[test]
         fn no_reply_is_too_strange(bytes in vec(any::<u8>(), 0..120)) {
             if let Some(entry) = parse(&bytes) {
-                prop_assert_eq!(entry.port.to_be_bytes(), bytes[4..6]);
+                prop_assert_eq!(entry.port, u16::from_be_bytes([bytes[4], bytes[5]]));
             }
         }
     }

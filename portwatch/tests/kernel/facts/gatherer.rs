@@ -1,18 +1,18 @@
 //! What is looked up about an attempt, and within which bounds.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, UdpSocket},
     os::fd::AsRawFd as _,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
-    event::{Attempt, Op},
-    explain::{Facts, Ports, Skipped},
+    event::{Attempt, AttemptId, Comm, Op, Requested},
+    explain::{self, Facts, Ports, Skipped},
     facts::{Credentials, Gatherer, Namespace},
 };
 
-use super::{attempt, prepared};
+use super::{UDP, attempt, prepared};
 use crate::kernel::sys;
 
 /// A port that is in use, and an attempt to bind it.
@@ -140,5 +140,75 @@ pub(super) fn of_success() -> Result<()> {
     };
     ensure!(Gatherer::new().gather(&fine) == Facts::default());
     drop(listener);
+    Ok(())
+}
+
+/// A connect that was refused, though somebody listens on another address of this host.
+pub(super) fn refused_here() -> Result<()> {
+    let (listener, failed) = in_use()?;
+    let asked = failed.requested.context("no address")?;
+    let refused = |ip: std::net::IpAddr| Attempt {
+        op: Op::Connect,
+        ret: Some(-libc::ECONNREFUSED),
+        requested: Some(Requested { ip, ..asked }),
+        ..failed.clone()
+    };
+    let mut gatherer = Gatherer::new();
+    let facts = gatherer.gather(&refused([127, 0, 0, 2].into()));
+    let holders = facts
+        .holders
+        .as_deref()
+        .with_context(|| format!("{facts:?}"))?;
+    ensure!(holders.len() == 1 && holders[0].ip == asked.ip, "{facts:?}");
+    // Of another host nothing is known.
+    let facts = gatherer.gather(&refused([192, 0, 2, 1].into()));
+    ensure!(
+        facts.holders.is_none() && facts.route.is_some(),
+        "{facts:?}"
+    );
+    drop(listener);
+    Ok(())
+}
+
+/// A source that sees neither the settings nor the credentials leaves them to be looked up.
+pub(super) fn low_port() -> Result<()> {
+    let (namespace, socket) = prepared(|| {
+        sys::set_net("ipv4/ip_unprivileged_port_start", "81")?;
+        Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 80))?)
+    })?;
+    let comm = std::fs::read("/proc/thread-self/comm")?;
+    let mut name = [0; 16];
+    let len = comm.len() - 1;
+    name[..len].copy_from_slice(&comm[..len]);
+    let tid = rustix::thread::gettid().as_raw_nonzero().get();
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let failed = Attempt {
+        id: AttemptId {
+            start_ns: u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec)?,
+            tid: u32::try_from(tid)?,
+        },
+        tid: u32::try_from(tid)?,
+        comm: Comm::new(name),
+        proto: Some(UDP),
+        fd: Some(socket.as_raw_fd()),
+        ..attempt(
+            Op::Bind,
+            libc::EACCES,
+            &namespace,
+            (Ipv4Addr::LOCALHOST.into(), 80),
+        )
+    };
+    let own = Credentials::of_pid(std::process::id()).context("no credentials")?;
+    let facts = Gatherer::new().gather(&failed);
+    ensure!(facts.unprivileged_port_start == Some(81), "{facts:?}");
+    let found = facts.credentials.with_context(|| format!("{facts:?}"))?;
+    ensure!(found.cap_effective == own.cap_effective, "{found:?}");
+    ensure!(Some(found.user_ns) == own.user_ns, "{found:?}");
+    ensure!(
+        facts.namespace == Some(explain::Namespace::Other),
+        "{facts:?}"
+    );
+    let holders = facts.holders.context("no holders")?;
+    ensure!(holders.len() == 1, "it is in use, too: {holders:?}");
     Ok(())
 }

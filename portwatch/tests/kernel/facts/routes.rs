@@ -16,7 +16,7 @@ fn route(namespace: &Namespace, destination: &str) -> Result<Route> {
         interface: None,
         uid: None,
     };
-    let found = namespace.route(way);
+    let found = namespace.route(way).map(|(route, _)| route);
     found.with_context(|| format!("no answer about {destination}"))
 }
 
@@ -79,7 +79,7 @@ pub(super) fn leads_on() -> Result<()> {
         interface: None,
         uid: None,
     };
-    let found = namespace.route(foreign).context("no answer")?;
+    let (found, _) = namespace.route(foreign).context("no answer")?;
     ensure!(
         found.kind == RouteKind::None,
         "not with a source of others: {found:?}"
