@@ -23,8 +23,8 @@ pub use self::{
 use crate::{
     cgroup::Cgroups,
     event::{Attempt, End, Holder, OutcomeOf, Proto, Time},
-    explain::{Facts, Skipped},
-    netns::{Namespaces, Place},
+    explain::{self, Facts, RouteKind, Skipped},
+    netns::{self, Namespaces, Place},
     sockets::{self, bound::Bound, holder},
 };
 
@@ -35,6 +35,8 @@ pub struct Gatherer {
     bound: Bound,
     cgroups: Cgroups,
     lsms: Vec<String>,
+    /// portwatch's own network namespace
+    own: Option<u32>,
     budget: Budget,
     answers: Answers,
 }
@@ -49,6 +51,7 @@ impl Gatherer {
             bound: Bound::default(),
             cgroups: Cgroups::new(),
             lsms: lsms(),
+            own: netns::Namespace::own().ok().map(|own| own.inode()),
             budget: Budget::new(Instant::now()),
             answers: Answers::default(),
         }
@@ -60,12 +63,11 @@ impl Gatherer {
         self.bound.remember(attempt);
     }
 
-    /// What is known about an attempt that failed.
+    /// What is known about an attempt, by how it ended.
     pub fn gather(&mut self, attempt: &Attempt) -> Facts {
-        match attempt.ret {
-            Some(ret) if ret < 0 => self.about(attempt, ret),
-            _ => Facts::default(),
-        }
+        attempt
+            .ret
+            .map_or_else(Facts::default, |ret| self.about(attempt, ret))
     }
 
     /// The same of a connect that was pending.
@@ -78,70 +80,102 @@ impl Gatherer {
 
     fn about(&mut self, attempt: &Attempt, ret: i32) -> Facts {
         let wanted = Wanted::by(attempt, ret);
-        let mut facts = Facts {
-            lsms: if wanted.lsms {
-                self.lsms.clone()
-            } else {
-                Vec::new()
-            },
-            ..Facts::default()
-        };
-        if !wanted.looks_up() {
-            return facts;
+        if wanted == Wanted::default() {
+            return Facts::default();
         }
         let begun = Instant::now();
         let key = answers::Key::of(attempt, wanted);
         if let Some(known) = self.answers.get(&key, begun) {
             return known.clone();
         }
+        let mut facts = Facts::default();
+        if wanted.lsms {
+            facts.lsms.clone_from(&self.lsms);
+        }
         if !self.budget.allows(begun) {
             facts.skipped = Some(Skipped::TooMany);
             return facts;
         }
-        self.look_up(attempt, wanted, begun + LONGEST, &mut facts);
+        let until = begun + LONGEST;
+        if wanted.namespace {
+            facts.namespace = self.way_into(attempt, until);
+        }
+        if wanted.enters() {
+            self.look_up(attempt, wanted, until, &mut facts);
+        }
         self.budget.spend(begun.elapsed());
         self.answers.put(key, begun, facts.clone());
         facts
     }
 
+    /// How commands get into the attempt's network namespace.
+    fn way_into(&self, attempt: &Attempt, until: Instant) -> Option<explain::Namespace> {
+        let netns = attempt.netns?;
+        if Some(netns) == self.own {
+            return Some(explain::Namespace::Own);
+        }
+        Some(
+            Namespaces::name_of(netns, until)
+                .map_or(explain::Namespace::Other, explain::Namespace::Named),
+        )
+    }
+
     fn look_up(&mut self, attempt: &Attempt, wanted: Wanted, until: Instant, facts: &mut Facts) {
+        if wanted.privilege {
+            facts.credentials = Credentials::of_attempt(attempt);
+        }
         let Some(namespace) = self.namespace_of(attempt, until) else {
             facts.skipped = Some(Skipped::Namespace);
             return;
         };
         facts.taken = Some(now());
+        if wanted.privilege {
+            facts.unprivileged_port_start = namespace.threshold();
+        }
         if wanted.ports {
             facts.ports = namespace.ports();
         }
-        if let Some((proto, port)) = wanted.holders {
-            facts.holders = self.holders(&namespace, proto, port, until);
-        }
         if let Some(ip) = wanted.address {
             facts.address = namespace.address(ip, wanted.ifindex, until);
-            if let Some(address) = &mut facts.address
-                && address.assigned.is_none()
-            {
-                address.elsewhere = namespace.elsewhere(ip, &mut self.namespaces, until);
-            }
+        }
+        if let Some(address) = &mut facts.address
+            && wanted.elsewhere
+            && address.assigned.is_none()
+        {
+            let others = &mut self.namespaces;
+            let elsewhere = wanted
+                .address
+                .map(|ip| namespace.elsewhere(ip, others, until));
+            address.elsewhere = elsewhere.unwrap_or_default();
         }
         if let Some(way) = wanted.route {
-            facts.route = namespace.route(way);
+            look_up_route(&namespace, way, facts);
         }
         if let Some(ifindex) = wanted.interface {
             facts.interface_exists = namespace.has_interface(ifindex);
         }
+        let is_here = facts
+            .route
+            .as_ref()
+            .is_some_and(|route| route.kind == RouteKind::Local);
+        let holders = wanted.holders.or(wanted.holders_here.filter(|_| is_here));
+        if let Some((proto, port)) = holders {
+            facts.holders = self.holders(&namespace, proto, port, until);
+        }
     }
 
+    /// Where the attempt's process is, where it was found before, where the socket is, or where
+    /// a search leads.
     fn namespace_of(&mut self, attempt: &Attempt, until: Instant) -> Option<Namespace> {
         let netns = attempt.netns?;
         let near = Place {
             path: None,
             tgid: Some(attempt.tgid),
         };
-        let found = self
-            .namespaces
-            .find(netns, &[near], until)
-            .or_else(|| sockets::namespace_of(attempt))?;
+        let known = self.namespaces.known(netns, &near);
+        let found = known
+            .or_else(|| sockets::namespace_of(attempt))
+            .or_else(|| self.namespaces.find(netns, until))?;
         let namespace = Namespace::from(found);
         namespace.may_be_entered().then_some(namespace)
     }
@@ -175,6 +209,20 @@ impl Gatherer {
 impl Default for Gatherer {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+fn look_up_route(namespace: &Namespace, way: Way, facts: &mut Facts) {
+    // From an address that the host has lost no route leads anywhere.
+    let address = facts.address.as_ref();
+    let lost = address.is_some_and(|address| address.assigned.is_none());
+    let found = namespace.route(Way {
+        source: way.source.filter(|_| !lost),
+        ..way
+    });
+    if let Some((route, neighbour_failed)) = found {
+        facts.route = Some(route);
+        facts.neighbour_failed = neighbour_failed;
     }
 }
 

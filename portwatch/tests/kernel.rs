@@ -16,6 +16,7 @@ mod kernel {
     pub(crate) mod compare;
     pub(crate) mod compat;
     pub(crate) mod driver;
+    pub(crate) mod facts;
     pub(crate) mod knowledge;
     pub(crate) mod portwatch;
     pub(crate) mod process;
@@ -37,5 +38,9 @@ fn main() -> ExitCode {
     {
         return kernel::workload::main(args);
     }
-    libtest_mimic::run(&Arguments::from_args(), kernel::trials::all()).exit_code()
+    let trials = kernel::trials::all()
+        .into_iter()
+        .chain(kernel::facts::all())
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

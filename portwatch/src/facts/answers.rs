@@ -17,13 +17,16 @@ pub(super) struct Answers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     netns: Option<u32>,
+    /// Whose credentials
+    tid: Option<u32>,
     wanted: Wanted,
 }
 
 impl Key {
-    pub(super) const fn of(attempt: &Attempt, wanted: Wanted) -> Self {
+    pub(super) fn of(attempt: &Attempt, wanted: Wanted) -> Self {
         Self {
             netns: attempt.netns,
+            tid: wanted.privilege.then_some(attempt.tid),
             wanted,
         }
     }

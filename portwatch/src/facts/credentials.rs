@@ -2,7 +2,10 @@
 
 use std::os::linux::fs::MetadataExt as _;
 
-use crate::process;
+use crate::{
+    event::{self, Attempt},
+    process,
+};
 
 /// The credentials of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +42,7 @@ const STATUS: u64 = 1024 * 1024;
 const LABEL: u64 = 4096;
 
 impl Credentials {
-    /// Of the first thread of a process; `None` where there is none, or it may not be looked at.
+    /// Of a process, or a thread; `None` where there is none, or it may not be looked at.
     pub fn of_pid(pid: u32) -> Option<Self> {
         let status = process::read(&format!("/proc/{pid}/status"), STATUS)?;
         let user_ns = std::fs::metadata(format!("/proc/{pid}/ns/user")).ok();
@@ -47,6 +50,18 @@ impl Credentials {
             user_ns: user_ns.and_then(|found| u32::try_from(found.st_ino()).ok()),
             label: label(pid),
             ..Self::parse(&status)?
+        })
+    }
+
+    /// Those that count for an attempt, if its thread is still there and the same.
+    pub(super) fn of_attempt(attempt: &Attempt) -> Option<event::Credentials> {
+        // /proc knows threads by their numbers too.
+        let found = Self::of_pid(attempt.tid)?;
+        let same = found.uid.real == attempt.uid && process::is_still(attempt);
+        Some(event::Credentials {
+            cap_effective: found.cap_effective,
+            user_ns: found.user_ns.filter(|_| same)?,
+            level: None,
         })
     }
 

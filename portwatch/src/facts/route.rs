@@ -49,19 +49,17 @@ struct Message {
 }
 
 impl Way {
-    /// In the thread's network namespace.
-    pub(super) fn look_up(self) -> Option<Route> {
+    /// The route in the thread's network namespace, and whether its next hop does not answer.
+    pub(super) fn look_up(self) -> Option<(Route, Option<bool>)> {
         let mut socket = Netlink::to_route().ok()?;
-        match socket.ask(RTM_GETROUTE, &self.question()) {
-            Ok(answer) => parse(&answer),
-            Err(Failure::Refused(errno)) => refusal(errno).map(|kind| Route {
-                kind,
-                interface: None,
-                gateway: None,
-                source: None,
-            }),
-            Err(Failure::Failed(_)) => None,
-        }
+        let (route, ifindex) = match socket.ask(RTM_GETROUTE, &self.question()) {
+            Ok(answer) => parse(&answer)?,
+            Err(Failure::Refused(errno)) => (Route::refusing(refusal(errno)?), None),
+            Err(Failure::Failed(_)) => return None,
+        };
+        let hop = route.gateway.unwrap_or(self.destination.to_canonical());
+        let failed = ifindex.and_then(|ifindex| neighbour_failed(&mut socket, ifindex, hop));
+        Some((route, failed))
     }
 
     fn question(self) -> Vec<u8> {
@@ -71,12 +69,9 @@ impl Way {
             .source
             .map(|source| source.to_canonical())
             .filter(|source| source.is_ipv4() == destination.is_ipv4());
-        let (family, len) = match destination {
-            IpAddr::V4(_) => (libc::AF_INET, 32),
-            IpAddr::V6(_) => (libc::AF_INET6, 128),
-        };
+        let len = if destination.is_ipv4() { 32 } else { 128 };
         let message = Message {
-            family: u8::try_from(family).unwrap_or_default(),
+            family: family(destination),
             destination_len: len,
             source_len: if source.is_some() { len } else { 0 },
             ..Message::default()
@@ -114,19 +109,72 @@ fn refusal(errno: Errno) -> Option<RouteKind> {
     }
 }
 
-fn parse(answer: &[u8]) -> Option<Route> {
+impl Route {
+    const fn refusing(kind: RouteKind) -> Self {
+        Self {
+            kind,
+            interface: None,
+            gateway: None,
+            source: None,
+        }
+    }
+}
+
+/// The route, and the number of the interface that it leaves by.
+fn parse(answer: &[u8]) -> Option<(Route, Option<u32>)> {
     let (message, rest) = Message::read_from_prefix(answer).ok()?;
     let attribute =
         |wanted| attributes(rest).find_map(|(kind, value)| (kind == wanted).then_some(value));
     let interface = attribute(RTA_OIF).and_then(|value| u32::read_from_bytes(value).ok());
     // An IPv4 route may lead over an IPv6 router: then its family comes first (`struct rtvia`).
     let via = || attribute(RTA_VIA).and_then(|value| ip_from(value.get(2..)?));
-    Some(Route {
+    let route = Route {
         kind: kind(message.kind)?,
         interface: interface.and_then(interface_name),
         gateway: attribute(RTA_GATEWAY).and_then(ip_from).or_else(via),
         source: attribute(RTA_PREFSRC).and_then(ip_from),
-    })
+    };
+    Some((route, interface))
+}
+
+/// `struct ndmsg` (include/uapi/linux/neighbour.h)
+#[derive(Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Neighbour {
+    family: u8,
+    pad: [u8; 3],
+    ifindex: u32,
+    state: u16,
+    flags: u8,
+    kind: u8,
+}
+
+/// Whether the last attempt to find a neighbour failed; `None` where there was none, or it is not
+/// over. (A neighbour can be asked for by its address since 5.0.)
+fn neighbour_failed(socket: &mut Netlink, ifindex: u32, hop: IpAddr) -> Option<bool> {
+    const RTM_GETNEIGH: u16 = 30;
+    const NDA_DST: u16 = 1;
+    const NUD_INCOMPLETE: u16 = 0x01;
+    const NUD_FAILED: u16 = 0x20;
+    let message = Neighbour {
+        family: family(hop),
+        ifindex,
+        ..Neighbour::default()
+    };
+    let mut question = message.as_bytes().to_owned();
+    push_ip(&mut question, NDA_DST, hop);
+    let answer = socket.ask(RTM_GETNEIGH, &question).ok()?;
+    let (Neighbour { state, .. }, _) = Neighbour::read_from_prefix(&answer).ok()?;
+    (state != 0 && state & NUD_INCOMPLETE == 0).then_some(state & NUD_FAILED != 0)
+}
+
+fn family(ip: IpAddr) -> u8 {
+    let family = if ip.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    u8::try_from(family).unwrap_or_default()
 }
 
 /// `RTN_*`
@@ -162,12 +210,15 @@ mod tests {
         push_ip(&mut answer, RTA_PREFSRC, [10, 0, 0, 9].into());
         assert_eq!(
             parse(&answer),
-            Some(Route {
-                kind: RouteKind::Unicast,
-                interface: None,
-                gateway: Some([10, 0, 0, 1].into()),
-                source: Some([10, 0, 0, 9].into()),
-            })
+            Some((
+                Route {
+                    kind: RouteKind::Unicast,
+                    interface: None,
+                    gateway: Some([10, 0, 0, 1].into()),
+                    source: Some([10, 0, 0, 9].into()),
+                },
+                None
+            ))
         );
     }
 
@@ -196,7 +247,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_is_too_strange(bytes in vec(any::<u8>(), 0..100)) {
-            drop(parse(&bytes));
+            prop_assert!(parse(&bytes).is_none() || (1..=8).contains(&bytes[7]));
         }
     }
 }

@@ -7,11 +7,23 @@ use crate::event::{Attempt, Op, Proto};
 
 /// What is to be looked up about an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a look-up of its own"
+)]
 pub(super) struct Wanted {
     pub(super) lsms: bool,
+    /// How to get into the network namespace
+    pub(super) namespace: bool,
     pub(super) ports: bool,
     pub(super) holders: Option<(Proto, u16)>,
+    /// The same, where the route leads to this host
+    pub(super) holders_here: Option<(Proto, u16)>,
+    /// What the source did not see of what a low port takes
+    pub(super) privilege: bool,
     pub(super) address: Option<IpAddr>,
+    /// Where else the address is, if not here
+    pub(super) elsewhere: bool,
     /// The interface that the address is wanted on
     pub(super) ifindex: Option<u32>,
     pub(super) route: Option<Way>,
@@ -21,52 +33,76 @@ pub(super) struct Wanted {
 impl Wanted {
     /// By the operation and its error. Where the answer is in the attempt already, nothing is.
     pub(super) fn by(attempt: &Attempt, ret: i32) -> Self {
-        let errno = -ret;
-        let lsms = attempt.stages.lsm.is_some_and(|verdict| verdict != 0)
-            || matches!(errno, libc::EACCES | libc::EPERM);
-        let refused = attempt.seccomp
-            || [attempt.stages.lsm, attempt.stages.cgroup]
-                .iter()
-                .any(|verdict| verdict.is_some_and(|verdict| verdict != 0));
-        if refused {
-            return Self {
-                lsms,
-                ..Self::default()
-            };
+        if ret >= 0 {
+            return Self::of_success(attempt).unwrap_or_default();
         }
-        let looked_up = match attempt.op {
+        let errno = -ret;
+        let denied = matches!(errno, libc::EACCES | libc::EPERM);
+        let verdicts = [attempt.stages.lsm, attempt.stages.cgroup];
+        let refused = attempt.seccomp || verdicts.into_iter().any(|verdict| is_error(verdict));
+        let wanted = match attempt.op {
+            _ if refused => None,
             Op::Bind | Op::Listen => Self::of_bind(attempt, errno),
             Op::Connect => Self::of_connect(attempt, errno),
         };
         Self {
-            lsms,
-            ..looked_up.unwrap_or_default()
+            namespace: true,
+            lsms: denied || is_error(attempt.stages.lsm),
+            ..wanted.unwrap_or_default()
         }
+    }
+
+    /// An address that need not be the host's: these are few.
+    fn of_success(attempt: &Attempt) -> Option<Self> {
+        let anything_goes = attempt
+            .options
+            .is_some_and(|options| options.freebind || options.transparent);
+        let asked = attempt.requested.filter(|asked| {
+            let ip = asked.ip.to_canonical();
+            anything_goes && attempt.op == Op::Bind && !ip.is_unspecified() && !ip.is_loopback()
+        })?;
+        Some(Self {
+            address: Some(asked.ip),
+            ifindex: interface(attempt),
+            ..Self::default()
+        })
     }
 
     fn of_bind(attempt: &Attempt, errno: i32) -> Option<Self> {
         let asked = attempt.effective.or(attempt.requested)?;
         let ifindex = interface(attempt);
+        // Port 0: there was none left.
+        let holders = attempt
+            .proto
+            .map(|proto| (proto, asked.port))
+            .filter(|&(_, port)| port != 0);
         Some(match errno {
             libc::EADDRINUSE => Self {
                 ports: true,
-                // Port 0: there was none left.
-                holders: attempt
-                    .proto
-                    .map(|proto| (proto, asked.port))
-                    .filter(|&(_, port)| port != 0),
+                holders,
                 ..Self::default()
             },
             libc::EADDRNOTAVAIL => Self {
                 address: Some(asked.ip),
+                elsewhere: true,
                 ifindex,
+                ..Self::default()
+            },
+            // Which of the two comes first depends on the family; whether the other would have
+            // come next is worth knowing.
+            libc::EACCES => Self {
+                address: Some(asked.ip).filter(IpAddr::is_ipv6),
+                ifindex,
+                holders,
+                privilege: attempt.before.credentials.is_none()
+                    || attempt.before.unprivileged_port_start.is_none(),
                 ..Self::default()
             },
             libc::ENODEV => Self {
                 interface: ifindex,
                 ..Self::default()
             },
-            _ => Self::default(),
+            _ => return None,
         })
     }
 
@@ -76,45 +112,62 @@ impl Wanted {
             .local
             .map(|local| local.ip)
             .filter(|ip| !ip.is_unspecified());
+        let owner = attempt.before.socket.and_then(|socket| socket.uid);
         let way = Way {
             destination: asked.ip,
             source,
             interface: interface(attempt),
-            uid: attempt
-                .before
-                .socket
-                .and_then(|socket| socket.uid)
-                .or(attempt.euid),
+            uid: owner.or(attempt.euid),
         };
-        let ports = matches!(errno, libc::EADDRNOTAVAIL | libc::EAGAIN);
-        let route = matches!(
-            errno,
-            libc::ENETUNREACH
-                | libc::EHOSTUNREACH
-                | libc::EACCES
-                | libc::EINVAL
-                | libc::ETIMEDOUT
-                | libc::EADDRNOTAVAIL
-        );
-        Some(Self {
-            ports,
+        let routed = Self {
+            route: Some(way),
             // A socket keeps the address that it was bound to when the host loses it.
-            address: source.filter(|_| route),
-            ifindex: None,
-            route: route.then_some(way),
-            interface: interface(attempt).filter(|_| errno == libc::ENODEV),
+            address: source,
             ..Self::default()
+        };
+        Some(match errno {
+            libc::ENETUNREACH
+            | libc::EHOSTUNREACH
+            | libc::EACCES
+            | libc::EINVAL
+            | libc::ETIMEDOUT => routed,
+            libc::EADDRNOTAVAIL => Self {
+                ports: true,
+                ..routed
+            },
+            libc::EAGAIN => Self {
+                ports: true,
+                ..Self::default()
+            },
+            // Somebody may listen on another address of this host.
+            libc::ECONNREFUSED => Self {
+                holders_here: attempt.proto.map(|proto| (proto, asked.port)),
+                address: None,
+                ..routed
+            },
+            libc::ENODEV => Self {
+                interface: interface(attempt),
+                ..Self::default()
+            },
+            _ => return None,
         })
     }
 
-    /// Whether anything but what is known already is wanted.
-    pub(super) fn looks_up(self) -> bool {
-        let Self { lsms, .. } = self;
+    /// Whether the namespace has to be entered.
+    pub(super) fn enters(self) -> bool {
+        let Self {
+            lsms, namespace, ..
+        } = self;
         self != Self {
             lsms,
+            namespace,
             ..Self::default()
         }
     }
+}
+
+fn is_error(verdict: Option<i32>) -> bool {
+    verdict.is_some_and(|verdict| verdict != 0)
 }
 
 /// Where the socket is bound to an interface, or the address has a scope.

@@ -65,7 +65,7 @@ fn an_error_is_the_kernels_answer() {
 fn attributes_come_back_as_they_were_written() {
     let mut bytes = Vec::new();
     push_attribute(&mut bytes, 1, b"lo\0");
-    push_attribute(&mut bytes, 0x8000 | 18, &[]);
+    push_attribute(&mut bytes, 0x8012, &[]);
     push_attribute(&mut bytes, 2, &[1, 2, 3, 4]);
     assert_eq!(bytes.len(), 8 + 4 + 8);
     let found: Vec<_> = attributes(&bytes).collect();

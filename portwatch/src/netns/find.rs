@@ -10,8 +10,9 @@ use std::{
 
 use super::Namespace;
 
-/// Where `ip netns` and docker give namespaces a name (a file that one is mounted on).
-const NAMED: [&str; 2] = ["/run/netns", "/var/run/docker/netns"];
+/// Where `ip netns` gives namespaces a name (a file that one is mounted on), and where docker does.
+const IP_NETNS: &str = "/run/netns";
+const NAMED: [&str; 2] = [IP_NETNS, "/var/run/docker/netns"];
 
 /// Namespaces, remembered by where they were found. What is there may be another one by now, so
 /// each use compares the inode.
@@ -50,34 +51,47 @@ impl Namespaces {
     /// soon back.
     const CAPACITY: usize = 4096;
 
-    /// The namespace with this inode: portwatch's own, one that a process or a file is known to
-    /// have, or, as far as the time allows, any that has a name or a process.
-    pub fn find(&mut self, inode: u32, near: &[Place], until: Instant) -> Option<Namespace> {
-        let own = || Namespace::own().ok();
+    /// The namespace with this inode, if it is where it is thought to be: portwatch's own, at
+    /// `near`, or where it was found before.
+    pub fn known(&self, inode: u32, near: &Place) -> Option<Namespace> {
         let is_it = |found: &Namespace| found.inode() == inode;
         let at = |place: &Place| place.open().ok().filter(is_it);
-        own()
-            .filter(is_it)
-            .or_else(|| near.iter().find_map(at))
+        let own = Namespace::own().ok().filter(is_it);
+        own.or_else(|| at(near))
             .or_else(|| self.places.get(&inode).and_then(at))
-            .or_else(|| {
-                self.search(until);
-                self.places.get(&inode).and_then(at)
-            })
+    }
+
+    /// The namespace with this inode, wherever it has a name or a process, as far as the time
+    /// allows.
+    pub fn find(&mut self, inode: u32, until: Instant) -> Option<Namespace> {
+        let place = self.search(until).get(&inode)?;
+        place.open().ok().filter(|found| found.inode() == inode)
+    }
+
+    /// The name by which `ip netns` knows the namespace with this inode.
+    pub fn name_of(inode: u32, until: Instant) -> Option<String> {
+        let mut named = Self::default();
+        named.take_in_names(IP_NETNS, until);
+        named.places.get(&inode)?.name()
     }
 
     /// Looks for namespaces anew, as far as the time allows.
     pub fn search(&mut self, until: Instant) -> &HashMap<u32, Place> {
         self.places.clear();
         for directory in NAMED {
-            self.take_in(Path::new(directory), until, |name, place| {
-                place.path = Some(Path::new(directory).join(name));
-            });
+            self.take_in_names(directory, until);
         }
         self.take_in(Path::new("/proc"), until, |name, place| {
             place.tgid = place.tgid.or(name.parse().ok());
         });
         &self.places
+    }
+
+    fn take_in_names(&mut self, directory: &str, until: Instant) {
+        let directory = Path::new(directory);
+        self.take_in(directory, until, |name, place| {
+            place.path = Some(directory.join(name));
+        });
     }
 
     /// Goes through a directory of namespaces, or of processes.
@@ -114,42 +128,43 @@ mod tests {
     use super::*;
 
     fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(60)
+        Instant::now() + Duration::from_mins(1)
+    }
+
+    fn own_process() -> Place {
+        Place {
+            path: None,
+            tgid: Some(std::process::id()),
+        }
     }
 
     #[test]
-    fn ones_own_namespace_is_found_without_a_search() {
+    fn ones_own_namespace_is_known() {
         let own = Namespace::own().unwrap().inode();
-        let mut namespaces = Namespaces::default();
-        let found = namespaces.find(own, &[], Instant::now()).unwrap();
+        let namespaces = Namespaces::default();
+        let found = namespaces.known(own, &Place::default()).unwrap();
         assert_eq!(found.inode(), own);
-        assert_eq!(namespaces.places, HashMap::new());
+        assert!(namespaces.known(own ^ 1, &own_process()).is_none());
     }
 
     #[test]
     fn a_search_finds_a_process_in_each_namespace_that_it_may_look_at() {
         let own = Namespace::own().unwrap().inode();
         let mut namespaces = Namespaces::default();
-        let place = &namespaces.search(soon())[&own];
-        assert_eq!(place.open().unwrap().inode(), own);
-        assert!(place.tgid.is_some());
+        assert_eq!(namespaces.find(own, soon()).unwrap().inode(), own);
+        assert!(namespaces.places[&own].tgid.is_some());
     }
 
     #[test]
     fn a_search_without_time_finds_nothing() {
         let mut namespaces = Namespaces::default();
         assert_eq!(namespaces.search(Instant::now()), &HashMap::new());
-        assert!(namespaces.find(1, &[], Instant::now()).is_none());
     }
 
     #[test]
     fn a_place_that_has_another_namespace_by_now_is_not_taken() {
         let mut namespaces = Namespaces::default();
-        let elsewhere = Place {
-            tgid: Some(std::process::id()),
-            ..Place::default()
-        };
-        namespaces.places.insert(1, elsewhere.clone());
-        assert!(namespaces.find(1, &[elsewhere], soon()).is_none());
+        namespaces.places.insert(1, own_process());
+        assert!(namespaces.known(1, &Place::default()).is_none());
     }
 }

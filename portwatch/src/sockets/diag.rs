@@ -251,7 +251,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_reply_is_too_strange(bytes in vec(any::<u8>(), 0..120)) {
-            drop(parse(&bytes));
+            if let Some(entry) = parse(&bytes) {
+                prop_assert_eq!(entry.port, u16::from_be_bytes([bytes[4], bytes[5]]));
+            }
         }
     }
 }

@@ -140,21 +140,21 @@ impl Question<'_> {
     }
 
     fn look_at_all(&self, table: u8, holders: &mut Vec<Holder>) {
-        let netns = self.namespace.inode();
+        let netns = Some(self.namespace.inode());
         let mut inodes = HashSet::new();
-        for tgid in processes() {
-            if Instant::now() >= self.until {
-                return;
-            }
-            if Namespace::inode_of_process(tgid) != Some(netns) {
-                continue;
-            }
+        let (near, far): (Vec<u32>, Vec<u32>) =
+            processes().partition(|&tgid| Namespace::inode_of_process(tgid) == netns);
+        for tgid in near.into_iter().chain(far) {
+            // Sockets stay in their namespace when their process goes to another.
             each_socket(tgid, |fd, inode| {
                 let time_is_up = Instant::now() >= self.until || holders.len() >= SOCKETS;
                 if !time_is_up && inodes.insert(inode) {
                     holders.extend(self.look_at(Owner { tgid, fd }, table, Some(inode)));
                 }
             });
+            if Instant::now() >= self.until {
+                return;
+            }
         }
     }
 

@@ -189,7 +189,7 @@ mod tests {
     fn ones_own_socket_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let inode = u32::try_from(fstat(&listener).unwrap().st_ino).unwrap();
-        let owners = Owners::find(&[inode], Instant::now() + Duration::from_secs(60));
+        let owners = Owners::find(&[inode], Instant::now() + Duration::from_mins(1));
         let own = Owner {
             tgid: std::process::id(),
             fd: listener.as_raw_fd(),

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::command::shown;
 
 /// What the tests can modprobe: add a name here for more. Those a kernel lacks are left out.
-const WANTED: [&str; 12] = [
+const WANTED: [&str; 14] = [
     "dummy",
     "ip6_udp_tunnel",
     "nf_tables",
@@ -24,6 +24,8 @@ const WANTED: [&str; 12] = [
     "nft_reject_ipv4",
     "nft_reject_ipv6",
     "sctp",
+    "tcp_diag",
+    "udp_diag",
     "udp_tunnel",
     "veth",
     "vrf",
