@@ -61,6 +61,8 @@ pub struct Attached {
     pub missing: Vec<MissingHook>,
     /// What works less than it should
     pub degradations: Vec<Degradation>,
+    /// A hook that is needed does not answer
+    pub is_blind: bool,
 }
 
 /// Attempts lost since the last look.
@@ -85,13 +87,15 @@ impl Source {
         } = loader.attach(kind, request)?;
         let (skipped, uncounted) = Skipped::find(&programs, &hooks);
         let mut source = Self::over(programs, skipped, request)?;
-        let hooks: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
-        let mut degradations = source.try_hooks(kind, &hooks)?;
-        degradations.extend(uncounted);
+        let names: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
+        let silent = source.try_hooks(kind, &names)?;
+        let needed = hooks.iter().filter(|hook| hook.required);
+        let mut needed = needed.map(|hook| canary::complaint(&hook.attach.to_string()));
         let attached = Attached {
-            hooks,
+            is_blind: needed.any(|what| silent.iter().any(|it| it.what == what)),
+            hooks: names,
             missing,
-            degradations,
+            degradations: silent.into_iter().chain(uncounted).collect(),
         };
         Ok((source, attached))
     }

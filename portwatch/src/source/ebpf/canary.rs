@@ -135,10 +135,15 @@ impl Answers {
     }
 }
 
+/// What is said of a hook that does not answer.
+pub(super) fn complaint(hook: &str) -> String {
+    format!("hook {hook} does not answer")
+}
+
 fn degradation(sign: &Sign) -> Degradation {
     let switched_off = std::fs::read_to_string(FTRACE_ENABLED).is_ok_and(|on| on.trim() == "0");
     Degradation {
-        what: format!("hook {} does not answer", sign.hook),
+        what: complaint(sign.hook),
         why: format!(
             "portwatch tried it with {}, and it left no mark: what it sees is missing",
             sign.call
