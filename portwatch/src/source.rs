@@ -160,13 +160,8 @@ pub fn open(request: &Request) -> Result<Opened, NoSource> {
     let mut loader = ebpf::Loader::default();
     let mut tried = Vec::new();
     let mut refused = false;
-    let mut kinds = kinds.into_iter().peekable();
-    while let Some(kind) = kinds.next() {
+    for kind in kinds {
         match ebpf::Source::open(&mut loader, kind, request) {
-            // Better a source that sees less than one that sees nothing.
-            Ok((_, attached)) if attached.is_blind && kinds.peek().is_some() => {
-                tried.push((kind, said(&attached.degradations)));
-            }
             Ok((source, attached)) => {
                 drop(loader);
                 ebpf::give_memory_back();
@@ -185,18 +180,6 @@ pub fn open(request: &Request) -> Result<Opened, NoSource> {
         }
     }
     Err(NoSource { tried, refused })
-}
-
-/// The first of them, in one line.
-#[cfg(target_os = "linux")]
-fn said(degradations: &[Degradation]) -> String {
-    let Some(Degradation { what, why, remedy }) = degradations.first() else {
-        return String::new();
-    };
-    match remedy {
-        Some(remedy) => format!("{what} ({why}); {remedy}"),
-        None => format!("{what} ({why})"),
-    }
 }
 
 #[cfg(target_os = "linux")]

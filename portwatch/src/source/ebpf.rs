@@ -61,8 +61,6 @@ pub struct Attached {
     pub missing: Vec<MissingHook>,
     /// What works less than it should
     pub degradations: Vec<Degradation>,
-    /// A hook that is needed does not answer
-    pub is_blind: bool,
 }
 
 /// Attempts lost since the last look.
@@ -87,13 +85,10 @@ impl Source {
         } = loader.attach(kind, request)?;
         let (skipped, uncounted) = Skipped::find(&programs, &hooks);
         let mut source = Self::over(programs, skipped, request)?;
-        let names: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
-        let silent = source.try_hooks(kind, &names)?;
-        let needed = hooks.iter().filter(|hook| hook.required);
-        let mut needed = needed.map(|hook| canary::complaint(&hook.attach.to_string()));
+        let hooks: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
+        let silent = source.try_hooks(kind, &hooks)?;
         let attached = Attached {
-            is_blind: needed.any(|what| silent.iter().any(|it| it.what == what)),
-            hooks: names,
+            hooks,
             missing,
             degradations: silent.into_iter().chain(uncounted).collect(),
         };

@@ -133,7 +133,7 @@ const TRIALS: &[(&str, Test)] = &[
         "hooks_all_answer_without_loopback",
         hooks::all_answer_without_loopback,
     ),
-    ("silent_hooks_are_named", hooks::silent_ones_are_named),
+    ("ftrace_is_off", hooks::ftrace_is_off),
     ("skipped_runs_are_counted", hooks::skipped_runs_are_counted),
     (
         "missed_probes_are_counted",
