@@ -24,19 +24,28 @@ mod kernel {
     pub(crate) mod source;
     pub(crate) mod stream;
     pub(crate) mod sys;
+    pub(crate) mod table;
     pub(crate) mod trials;
     pub(crate) mod truth;
     pub(crate) mod uring;
     pub(crate) mod workload;
+
+    /// Nobody may be there to read it.
+    pub(crate) fn print_table() -> std::process::ExitCode {
+        use std::io::Write as _;
+        match std::io::stdout().write_all(table::markdown().as_bytes()) {
+            Ok(()) => std::process::ExitCode::SUCCESS,
+            Err(_) => std::process::ExitCode::FAILURE,
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    if args
-        .next()
-        .is_some_and(|first| first == kernel::workload::FLAG)
-    {
-        return kernel::workload::main(args);
+    match args.next() {
+        Some(first) if first == kernel::workload::FLAG => return kernel::workload::main(args),
+        Some(first) if first == kernel::table::FLAG => return kernel::print_table(),
+        _ => {}
     }
     let trials = kernel::trials::all()
         .into_iter()

@@ -10,6 +10,7 @@ mod command;
 mod lint;
 mod run;
 mod setup;
+mod tables;
 mod test;
 mod vm;
 
@@ -36,6 +37,8 @@ enum Task {
     Test(test::Options),
     /// Check formatting, lints and the layers of portwatch's modules
     Lint,
+    /// Rewrite the tables of docs/KERNELS.md that are measured or follow from the kernel tests
+    Tables(tables::Options),
     /// Boot a test kernel with portwatch in it, and run a command there, or a shell
     Vm(vm::Options),
 }
@@ -56,6 +59,7 @@ fn start(task: Task) -> Result<ExitCode> {
         Task::Run(options) => run::run(&options)?,
         Task::Test(options) => return test::run(&options),
         Task::Lint => lint::run_all()?,
+        Task::Tables(options) => tables::run(&options)?,
         Task::Vm(options) => return vm::run(options),
     }
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,7 @@ use xtask::wire::{Job, Kind};
 
 use crate::{
     artifact::{self, KernelTest},
-    command::{as_root_with, cargo, shown},
+    command::{as_root_with, cargo, shown, which},
     lint,
     setup::{Need, ensure_for, kernels::SERIES},
     vm::{self, Accelerator, Added, Boot, Hardware},
@@ -127,7 +127,12 @@ fn unit_tests() -> Result<Counts> {
     let mut test = cargo();
     test.args(["test", "--workspace", "--exclude", "portwatch-ebpf"])
         .arg("--no-fail-fast");
-    tallied(&mut test)
+    let mut counts = tallied(&mut test)?;
+    // The one of the kernel tests that needs neither root nor a kernel to trace.
+    let mut documents = cargo();
+    documents.args(["test", "--package", "portwatch", "--test", "kernel", "--"]);
+    counts += tallied(documents.arg("documents::"))?;
+    Ok(counts)
 }
 
 fn host_tests(built: &KernelTest, options: &Options) -> Result<Counts> {
@@ -148,6 +153,7 @@ fn vm_tests(built: &KernelTest, series: &str, options: &Options) -> Result<Count
         ("PORTWATCH_TEST_SOURCES", VM_SOURCES),
         ("RUST_BACKTRACE", "1"),
     ];
+    let strace = which("strace").context("strace is missing; run `cargo xtask setup`")?;
     let boot = Boot {
         series: series.to_owned(),
         hardware: Hardware::new(options.accel),
@@ -155,6 +161,7 @@ fn vm_tests(built: &KernelTest, series: &str, options: &Options) -> Result<Count
         added: vec![
             Added::new(&built.test, TEST),
             Added::new(&built.portwatch, PORTWATCH),
+            Added::new(strace, "/usr/bin/strace"),
         ],
         job: Job {
             argv,

@@ -86,12 +86,11 @@ impl Source {
         let (skipped, uncounted) = Skipped::find(&programs, &hooks);
         let mut source = Self::over(programs, skipped, request)?;
         let hooks: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
-        let mut degradations = source.try_hooks(kind, &hooks)?;
-        degradations.extend(uncounted);
+        let silent = source.try_hooks(kind, &hooks)?;
         let attached = Attached {
             hooks,
             missing,
-            degradations,
+            degradations: silent.into_iter().chain(uncounted).collect(),
         };
         Ok((source, attached))
     }

@@ -10,7 +10,7 @@ use super::{
     record::Attempt,
     source::Source,
     stream::Stream,
-    sys,
+    sys, table,
     truth::{Caller, Op, Socket, Truth},
 };
 
@@ -47,6 +47,7 @@ pub(crate) fn first_attempts(source: Source, done: &Done, stream: &Stream) -> Re
 fn same_fields(source: Source, truths: &[&Truth], reported: &[&Attempt]) -> Result<()> {
     let mut differences = String::new();
     for (truth, attempt) in truths.iter().zip(reported) {
+        table::ensure_it_has(truth)?;
         difference(source, truth, attempt, &mut differences);
     }
     ensure!(

@@ -54,8 +54,13 @@ pub(crate) enum Knows {
 
 /// Whether this portwatch has hooks for it at all.
 pub(crate) fn sees(stream: &Stream, truth: &Truth) -> bool {
-    match stream.source() {
-        Source::Fexit => !truth.seccomp || stream.watches_seccomp(),
+    sees_by(stream.source(), stream.watches_seccomp(), truth)
+}
+
+/// The same of a source, that watches for what seccomp denies or does not.
+pub(crate) fn sees_by(source: Source, watches_seccomp: bool, truth: &Truth) -> bool {
+    match source {
+        Source::Fexit => !truth.seccomp || watches_seccomp,
         Source::Kprobe => !truth.seccomp && truth.op != Op::Listen && truth.via != "fastopen",
         Source::Tracepoint => !truth.seccomp && truth.op != Op::Listen && truth.via == "syscall",
     }
@@ -140,7 +145,7 @@ impl Truth {
     }
 
     /// By a thread that io_uring made for it.
-    fn is_by_worker(&self) -> bool {
+    pub(crate) fn is_by_worker(&self) -> bool {
         self.caller.comm.starts_with("iou-wrk-")
     }
 

@@ -39,7 +39,7 @@ pub(crate) struct Start {
     pub(crate) backend: String,
     pub(crate) hooks: Vec<String>,
     missing: Vec<Missing>,
-    degradations: Vec<Degradation>,
+    pub(crate) degradations: Vec<Degradation>,
     kernel: String,
     filters: Vec<String>,
     pub(crate) pid: u32,
@@ -63,10 +63,10 @@ struct Missing {
     dead_code,
     reason = "fields are read to see that they are there, and of that type"
 )]
-struct Degradation {
-    what: String,
+pub(crate) struct Degradation {
+    pub(crate) what: String,
     why: String,
-    remedy: Option<String>,
+    pub(crate) remedy: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -260,7 +260,23 @@ pub(crate) struct Lost {
     time: Time,
     pub(crate) count: u64,
     pub(crate) reason: String,
-    r#where: String,
+    pub(crate) r#where: String,
+}
+
+/// What no longer works.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+pub(crate) struct Degraded {
+    v: u64,
+    kind: String,
+    time: Time,
+    what: String,
+    why: String,
+    remedy: Option<String>,
 }
 
 pub(crate) type Counts = BTreeMap<String, u64>;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    record::{Attempt, Counts, Ending, Lost, Start, Summary},
+    record::{Attempt, Counts, Degraded, Ending, Lost, Start, Summary},
     source::Source,
 };
 
@@ -45,6 +45,7 @@ impl Stream {
             "attempt" => self.push_attempt(parse(line)?)?,
             "outcome" => self.push_outcome(parse(line)?)?,
             "lost" => self.losses.push(parse(line)?),
+            "degraded" => drop(parse::<Degraded>(line)?),
             "summary" => self.summaries.push(parse(line)?),
             other => bail!("unknown kind {other}"),
         }

@@ -68,10 +68,14 @@ fn family_number(address: SocketAddr) -> u16 {
 
 /// Moves the calling thread to a network namespace of its own, in which only loopback is up.
 pub(crate) fn enter_own_netns() -> Result<()> {
-    // SAFETY: of the flags only FILES is dangerous.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
-        .context("unshare(CLONE_NEWNET)")?;
+    enter_empty_netns()?;
     raise_loopback().context("cannot bring up lo")
+}
+
+/// The same with loopback down too.
+fn enter_empty_netns() -> Result<()> {
+    // SAFETY: of the flags only FILES is dangerous.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.context("unshare(CLONE_NEWNET)")
 }
 
 fn raise_loopback() -> io::Result<()> {
@@ -121,6 +125,14 @@ pub(crate) fn in_netns_of<T: Send>(
 pub(crate) fn in_own_netns<T: Send>(action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     on_own_thread(|| {
         enter_own_netns()?;
+        action()
+    })
+}
+
+/// The same in one in which nothing is up.
+pub(crate) fn in_empty_netns<T: Send>(action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    on_own_thread(|| {
+        enter_empty_netns()?;
         action()
     })
 }

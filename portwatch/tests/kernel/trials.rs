@@ -7,6 +7,7 @@ mod bind;
 mod connect;
 mod cost;
 mod filter;
+mod hooks;
 mod load;
 mod name;
 mod path;
@@ -22,6 +23,7 @@ use super::{
     portwatch,
     source::Source,
     stream::Stream,
+    table,
 };
 
 type Test = fn(Source) -> Result<()>;
@@ -126,6 +128,17 @@ const TRIALS: &[(&str, Test)] = &[
     ("few_capabilities_suffice", privilege::few_suffice),
     ("starts_within_100_ms", cost::starts_within_100_ms),
     ("memory_stays_below_12_mib", cost::memory_stays_below_12_mib),
+    ("hooks_all_answer", hooks::all_answer),
+    (
+        "hooks_all_answer_without_loopback",
+        hooks::all_answer_without_loopback,
+    ),
+    ("ftrace_is_off", hooks::ftrace_is_off),
+    ("skipped_runs_are_counted", hooks::skipped_runs_are_counted),
+    (
+        "missed_probes_are_counted",
+        hooks::missed_probes_are_counted,
+    ),
     ("filter_by_pid", filter::by_pid),
     ("filter_by_uid", filter::by_uid),
     ("filter_by_user_name", filter::by_user_name),
@@ -134,14 +147,15 @@ const TRIALS: &[(&str, Test)] = &[
 ];
 
 pub(crate) fn all() -> Vec<Trial> {
-    Source::ALL
-        .into_iter()
-        .flat_map(|source| {
-            TRIALS
-                .iter()
-                .map(move |&(name, test)| trial(source, name, test))
-        })
-        .collect()
+    let table = Trial::test("documents::what_each_source_sees", || {
+        table::is_in_the_document().map_err(|error| Failed::from(format!("{error:#}")))
+    });
+    let of_sources = Source::ALL.into_iter().flat_map(|source| {
+        TRIALS
+            .iter()
+            .map(move |&(name, test)| trial(source, name, test))
+    });
+    std::iter::once(table).chain(of_sources).collect()
 }
 
 fn trial(source: Source, name: &str, test: Test) -> Trial {

@@ -1,8 +1,8 @@
 //! Calls of portwatch's own, made once all is attached: does each hook answer?
 //!
-//! A hook that is attached need not fire: a function may be inlined where it is called, and
-//! `kernel.ftrace_enabled` switches trampolines off without a word. Everything here stays on
-//! loopback, and is over before the watch begins: none of it is in the stream.
+//! A hook that is attached need not fire: a function may be inlined where it is called, and what
+//! else changes the kernel's code may get in its way. Everything here stays on loopback, and is
+//! over before the watch begins: none of it is in the stream.
 
 mod calls;
 mod signs;
@@ -37,8 +37,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(50);
 /// Records that are read between two looks at the clock: others may write faster than this reads.
 const BATCH: usize = 4096;
-/// Switches the trampolines, and the kprobes that stand on ftrace (kernel/trace/ftrace.c).
-const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
 
 /// Takes what is in the ring away: attempts from before the watch, which are nobody's business.
 pub(super) fn clear(ring: &mut RingBuf<MapData>) {
@@ -63,7 +61,8 @@ pub(super) fn release(
         answers.read(ring, &calls);
         let silent = signs::silent(&signs, &answers.to(&calls));
         if silent.is_empty() || !wait(ring, deadline) {
-            return silent.into_iter().map(degradation).collect();
+            let silent = silent.into_iter();
+            return silent.map(|sign| degradation(kind, sign)).collect();
         }
     }
 }
@@ -135,14 +134,17 @@ impl Answers {
     }
 }
 
-fn degradation(sign: &Sign) -> Degradation {
-    let switched_off = std::fs::read_to_string(FTRACE_ENABLED).is_ok_and(|on| on.trim() == "0");
+fn degradation(kind: Kind, sign: &Sign) -> Degradation {
+    let others = Kind::ALL.iter().skip_while(|other| **other != kind).skip(1);
+    let others: Vec<_> = others
+        .map(|other| format!("--source {}", other.name()))
+        .collect();
     Degradation {
         what: format!("hook {} does not answer", sign.hook),
         why: format!(
             "portwatch tried it with {}, and it left no mark: what it sees is missing",
             sign.call
         ),
-        remedy: switched_off.then(|| "sudo sysctl kernel.ftrace_enabled=1".to_owned()),
+        remedy: (!others.is_empty()).then(|| format!("another source: {}", others.join(", "))),
     }
 }

@@ -28,6 +28,11 @@ const LOG_RING: &str = "AYA_LOGS";
 /// The security modules that are active, where securityfs is mounted.
 const ACTIVE_MODULES: &str = "/sys/kernel/security/lsm";
 
+/// Off, this keeps hooks on functions from being called, without an error to whoever attaches
+/// them; and the kernel may not find its way back from what was attached meanwhile
+/// (kernel/trace/ftrace.c, `ftrace_startup_enable`).
+const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
+
 /// Shown by kernels that take kprobes through perf_event_open() (kernel/events/core.c).
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 
@@ -135,6 +140,12 @@ fn ensure_possible(kind: Kind, hooks: &[&Hook]) -> anyhow::Result<()> {
     ensure!(
         kind != Kind::Kprobe || Path::new(KPROBE_PMU).exists(),
         "this kernel has no kprobes (CONFIG_KPROBE_EVENTS): there is no {KPROBE_PMU}"
+    );
+    let ftrace = std::fs::read_to_string(FTRACE_ENABLED);
+    ensure!(
+        kind == Kind::Tracepoint || !ftrace.is_ok_and(|on| on.trim() == "0"),
+        "its hooks would be attached and never called: kernel.ftrace_enabled is 0; \
+         `sudo sysctl kernel.ftrace_enabled=1`"
     );
     if hooks
         .iter()

@@ -1,8 +1,8 @@
 //! Attempts as 32-bit programs make them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Barrier};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, ensure};
 
 use super::super::{
     compat::{self, Entry, LowMemory},
@@ -11,7 +11,8 @@ use super::super::{
     truth::Op,
 };
 use super::{
-    connect::{hasty, listener},
+    BLOCKED,
+    connect::{FullListener, PATIENCE, hasty, impatient, listener},
     recorder::{Address, Descriptor, LOOPBACK, Recorder, Try, impossible},
     socket::Socket,
 };
@@ -41,6 +42,32 @@ pub(super) fn attempts(recorder: &Recorder) -> Result<()> {
         attempts.connects(address)?;
     }
     Ok(())
+}
+
+/// Many threads wait at the same time for a listener that does not answer; each then makes one
+/// more call.
+pub(super) fn blocked(recorder: &Recorder) -> Result<()> {
+    if let Err(error) = compat::ensure_there_is_any() {
+        return impossible(error.downcast::<Impossible>()?);
+    }
+    sys::enter_own_netns()?;
+    let full = FullListener::new(recorder)?;
+    let together = Barrier::new(BLOCKED);
+    let wait = || -> Result<()> {
+        let (memory, client) = (LowMemory::map()?, impatient(PATIENCE)?);
+        together.wait();
+        let ret = memory.attempt(Entry::Direct, Op::Connect, client.raw_fd(), full.address);
+        ensure!(ret == -libc::EINPROGRESS, "the connect returned {ret}");
+        let ret = sys::attempt(Op::Bind, NOT_OPEN, 0, 0);
+        ensure!(ret == -libc::EBADF, "the bind returned {ret}");
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..BLOCKED).map(|_| scope.spawn(wait)).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
+    })
 }
 
 impl Attempts<'_> {

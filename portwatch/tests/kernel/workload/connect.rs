@@ -24,7 +24,7 @@ const UNSPEC: Address = Address::Family(0);
 /// TEST-NET-1 (RFC 5737): asked for only where no route leads anywhere.
 pub(super) const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// So long do the connects wait that nobody answers.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Connects that are granted, refused, or not decided at once.
 pub(super) fn every_outcome(recorder: &Recorder) -> Result<()> {

@@ -2,12 +2,15 @@
 
 use std::{net::SocketAddr, os::fd::AsRawFd as _};
 
-use anyhow::{Result, anyhow, ensure};
-use rustix::net::{AddressFamily, SocketType, socket};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::{
+    net::{AddressFamily, SocketType, socket},
+    thread::{CpuSet, sched_setaffinity},
+};
 
 use super::super::{sys, truth::Op};
 use super::{
-    CLOSED, STORM_THREADS, TAKEN, USER,
+    CLOSED, STORM_EACH, STORM_THREADS, TAKEN, USER,
     recorder::{LOOPBACK, Recorder},
     socket::Socket,
 };
@@ -34,6 +37,14 @@ pub(super) fn storm(recorder: &Recorder, each: u64) -> Result<()> {
             .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
     })?;
     recorder.total(STORM_THREADS * each)
+}
+
+/// The threads take turns on one CPU.
+pub(super) fn storm_on_one_cpu(recorder: &Recorder) -> Result<()> {
+    let mut first = CpuSet::new();
+    first.set(0);
+    sched_setaffinity(None, &first).context("cannot stay on one CPU")?;
+    storm(recorder, STORM_EACH)
 }
 
 fn bind_quickly(attempts: u64) -> Result<()> {

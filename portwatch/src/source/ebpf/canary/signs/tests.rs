@@ -21,10 +21,24 @@ const UNTRIED: &[(&str, &str)] = &[
         "kprobe:tcp_v6_connect",
         "it tells the subflow of a Multipath TCP connect only",
     ),
+    ("tp_btf:tcp_receive_reset", FIREWALLS),
+    ("fexit:apparmor_socket_bind", REFUSALS),
+    ("fexit:apparmor_socket_connect", REFUSALS),
+    ("fexit:bpf_lsm_socket_bind", REFUSALS),
+    ("fexit:bpf_lsm_socket_connect", REFUSALS),
+    ("fexit:hook_socket_bind", REFUSALS),
+    ("fexit:hook_socket_connect", REFUSALS),
+    ("fexit:selinux_socket_bind", REFUSALS),
+    ("fexit:selinux_socket_connect", REFUSALS),
+    ("fexit:smack_socket_bind", REFUSALS),
+    ("fexit:smack_socket_connect", REFUSALS),
+    ("fexit:tomoyo_socket_bind", REFUSALS),
+    ("fexit:tomoyo_socket_connect", REFUSALS),
     ("kretprobe:__ia32_sys_connect", COMPAT),
     ("kretprobe:__ia32_compat_sys_socketcall", COMPAT),
 ];
 const REFUSALS: &str = "it notes refusals only";
+const FIREWALLS: &str = "a firewall may refuse without a reset";
 const PROGRAMS: &str = "it is called only where such a program is attached";
 const SECCOMP: &str = "it notes what seccomp denies only";
 const COMPAT: &str = "only 32-bit programs come by it";

@@ -1,0 +1,182 @@
+//! `cargo xtask tables`: rewrites the tables of docs/KERNELS.md that are measured in the test
+//! kernels, or follow from the kernel tests.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use xtask::wire::{Job, Kind};
+
+use crate::{
+    artifact::{self, KernelTest},
+    command::{output, root},
+    setup::{Need, ensure_for, kernels::SERIES},
+    vm::{self, Accelerator, Added, Boot, Hardware},
+};
+
+const DOCUMENT: &str = "docs/KERNELS.md";
+const PORTWATCH: &str = "/usr/bin/portwatch";
+
+/// What `cargo xtask tables` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only the table of what each source sees, which takes no test kernel
+    #[arg(long)]
+    knowledge: bool,
+}
+
+/// The part of `portwatch doctor --programs --json` that matters here.
+#[derive(Deserialize)]
+struct Report {
+    programs: Vec<Program>,
+}
+
+#[derive(Deserialize)]
+struct Program {
+    source: String,
+    program: String,
+    verified: Option<u32>,
+    translated: Option<u32>,
+    jitted: Option<u32>,
+    load_ns: Option<u64>,
+}
+
+/// `cargo xtask tables`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    ensure_for(&[Need::Bpf, Need::Vm])?;
+    let built = artifact::kernel_test()?;
+    let knowledge = output(std::process::Command::new(&built.test).arg("--knowledge"))?;
+    let mut tables = BTreeMap::from([("knowledge", knowledge)]);
+    if !options.knowledge {
+        tables.insert("programs", programs(&built)?);
+    }
+    let path = root().join(DOCUMENT);
+    let mut document =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {DOCUMENT}"))?;
+    for (name, table) in tables {
+        document = with_table(&document, name, &table)?;
+    }
+    fs::write(&path, document).with_context(|| format!("cannot write {DOCUMENT}"))
+}
+
+/// The document with what stands between a table's markers replaced.
+fn with_table(document: &str, name: &str, table: &str) -> Result<String> {
+    let begin = format!("<!-- {name}: written by cargo xtask tables -->\n");
+    let end = format!("<!-- end of {name} -->\n");
+    let missing = || format!("{DOCUMENT} has no place for the table `{name}`");
+    let (before, rest) = document.split_once(&begin).with_context(missing)?;
+    let (_, after) = rest.split_once(&end).with_context(missing)?;
+    Ok(format!("{before}{begin}\n{}\n\n{end}{after}", table.trim()))
+}
+
+/// What each program takes, in every test kernel.
+fn programs(built: &KernelTest) -> Result<String> {
+    let init = artifact::init()?;
+    let mut reports = Vec::new();
+    for series in SERIES {
+        eprintln!("tables: Linux {series}");
+        let boot = Boot {
+            series: series.to_owned(),
+            hardware: Hardware::new(Accelerator::Tcg),
+            init: init.clone(),
+            added: vec![Added::new(&built.portwatch, PORTWATCH)],
+            job: Job {
+                argv: [PORTWATCH, "doctor", "--programs", "--json"]
+                    .map(str::to_owned)
+                    .into(),
+                env: Vec::new(),
+                terminal: None,
+                input: false,
+            },
+            limit: Some(Duration::from_secs(60 * vm::MINUTES)),
+        };
+        let mut text = Vec::new();
+        let status = boot.run(&mut |kind, bytes| match kind {
+            Kind::Output => {
+                text.extend_from_slice(bytes);
+                Ok(())
+            }
+            _ => vm::pass_on(kind, bytes),
+        })?;
+        ensure!(status == 0, "portwatch doctor ended with status {status}");
+        let report: Report = serde_json::from_slice(&text).context("portwatch doctor's JSON")?;
+        reports.push((series, report));
+    }
+    Ok(programs_table(&reports))
+}
+
+/// One row for each program, with a group of columns for each kernel.
+fn programs_table(reports: &[(&str, Report)]) -> String {
+    let mut text = String::from("| source | program |");
+    for (series, _) in reports {
+        let _ = write!(text, " {series}: verified | BPF | native | load |");
+    }
+    text.push_str("\n|---|---|");
+    text.push_str(&"--:|--:|--:|--:|".repeat(reports.len()));
+    text.push('\n');
+    let Some((_, first)) = reports.first() else {
+        return text;
+    };
+    for Program {
+        source, program, ..
+    } in &first.programs
+    {
+        let _ = write!(text, "| `{source}` | `{program}` |");
+        for (_, report) in reports {
+            let same = |it: &&Program| it.source == *source && it.program == *program;
+            let _ = write!(text, " {} |", figures(report.programs.iter().find(same)));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn figures(program: Option<&Program>) -> String {
+    let number = |number: Option<u32>| number.map_or_else(|| "–".to_owned(), |it| it.to_string());
+    let time = |nanos: u64| format!("{} ms", Duration::from_nanos(nanos).as_millis());
+    let figures = program.map_or_else(
+        || ["–"; 4].map(str::to_owned),
+        |it| {
+            [
+                number(it.verified),
+                number(it.translated),
+                number(it.jitted),
+                it.load_ns.map_or_else(|| "–".to_owned(), time),
+            ]
+        },
+    );
+    figures.join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_between_the_markers_is_replaced() {
+        let document = "# Title\n<!-- it: written by cargo xtask tables -->\nold\n\
+                        <!-- end of it -->\nafter\n";
+        let once = with_table(document, "it", "| new |\n").unwrap();
+        assert_eq!(
+            once,
+            "# Title\n<!-- it: written by cargo xtask tables -->\n\n| new |\n\n\
+             <!-- end of it -->\nafter\n"
+        );
+        assert_eq!(with_table(&once, "it", "| new |\n").unwrap(), once);
+        assert!(with_table(document, "other", "").is_err());
+    }
+
+    #[test]
+    fn a_program_that_was_not_loaded_has_a_row_all_the_same() {
+        let loaded = r#"{"programs":[{"source":"kprobe","program":"bind_enter","verified":7,
+            "translated":80,"jitted":70,"load_ns":1999999}]}"#;
+        let refused = r#"{"programs":[{"source":"kprobe","program":"bind_enter","verified":null,
+            "translated":null,"jitted":null,"load_ns":null}]}"#;
+        let reports = [("6.1", loaded), ("6.12", refused)]
+            .map(|(series, json)| (series, serde_json::from_str(json).unwrap()));
+        assert_eq!(
+            programs_table(&reports).lines().last(),
+            Some("| `kprobe` | `bind_enter` | 7 | 80 | 70 | 1 ms | – | – | – | – |")
+        );
+    }
+}
