@@ -33,13 +33,18 @@ pub(crate) struct Inflight {
     pub(crate) attempt: Attempt,
     /// The caller's address, in its own memory; 0 where there was no system call
     pub(crate) user_addr: u64,
+    /// The `struct socket` and the kernel's copy of the address, for returns that have no arguments
+    pub(crate) socket: u64,
+    pub(crate) addr: u64,
     /// The `struct sock` that the outermost protocol hook saw
     pub(crate) sk: u64,
-    /// The one that gets the local end: of MPTCP a subflow, else the same
+    /// The one that TCP connects: of MPTCP a subflow, else the same
     pub(crate) end_sk: u64,
-    /// Protocol hooks that were entered and have not returned
+    /// Protocol hooks that were entered and have not returned, and likewise TCP's connects
     pub(crate) depth: u32,
+    pub(crate) tcp_depth: u32,
     pub(crate) owner: Owner,
+    unused: u32,
 }
 
 /// Which hook closes the record.
@@ -48,16 +53,6 @@ pub(crate) struct Inflight {
 pub(crate) enum Owner {
     Syscall,
     Protocol,
-}
-
-/// A connect that TCP has begun.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Pending {
-    pub(crate) start_ns: u64,
-    pub(crate) tid: u32,
-    /// Not 0: a reset has come
-    pub(crate) reset: u32,
 }
 
 /// What a protocol hook is called with.
@@ -72,15 +67,39 @@ pub(crate) struct ProtocolCall {
     pub(crate) nonblock: Option<bool>,
 }
 
+impl ProtocolCall {
+    /// A call that has no flags.
+    #[inline(always)]
+    pub(crate) const fn without_flags(op: u8, socket: u64, addr: u64, addr_len: i32) -> Self {
+        Self {
+            op,
+            socket,
+            addr,
+            addr_len,
+            nonblock: None,
+        }
+    }
+
+    /// A listen(), which has no address either.
+    #[inline(always)]
+    pub(crate) const fn listen(socket: u64) -> Self {
+        Self::without_flags(op::LISTEN, socket, 0, 0)
+    }
+}
+
 /// What a new record begins as. It lies in read-only memory: the stack has no room for it.
 static BLANK: Inflight = Inflight {
     // SAFETY: integers and byte arrays, for which zero is a value.
     attempt: unsafe { core::mem::transmute::<[u64; WORDS], Attempt>([0; WORDS]) },
     user_addr: 0,
+    socket: 0,
+    addr: 0,
     sk: 0,
     end_sk: 0,
     depth: 0,
+    tcp_depth: 0,
     owner: Owner::Syscall,
+    unused: 0,
 };
 
 const WORDS: usize = size_of::<Attempt>() / 8;
@@ -125,6 +144,12 @@ impl Inflight {
         Some(unsafe { &mut *record })
     }
 
+    /// The current thread's record, if it is about that operation.
+    #[inline(always)]
+    pub(crate) fn current_of(op: u8) -> Option<&'static mut Self> {
+        Self::current().filter(|inflight| inflight.attempt.op == op)
+    }
+
     #[inline(always)]
     pub(crate) fn remove() {
         // Its own thread is the only one that removes it: it is there, or never was.
@@ -137,8 +162,24 @@ impl Inflight {
         note_call::<M>(&mut self.attempt, call);
         if let Some(sk) = socket::of_socket::<M>(call.socket) {
             self.sk = sk;
-            self.end_sk = sk;
         }
+    }
+
+    /// Keeps what returns need that have no arguments.
+    #[inline(always)]
+    pub(crate) fn remember(&mut self, call: &ProtocolCall) {
+        self.socket = call.socket;
+        self.addr = call.addr;
+        self.attempt.sockaddr_len = call.addr_len;
+    }
+
+    /// What was kept of the call.
+    #[inline(always)]
+    pub(crate) fn call(&self) -> ProtocolCall {
+        let Attempt {
+            op, sockaddr_len, ..
+        } = self.attempt;
+        ProtocolCall::without_flags(op, self.socket, self.addr, sockaddr_len)
     }
 
     /// The call has returned: submits the record, which dates from the call's entry.
@@ -157,12 +198,13 @@ impl Inflight {
         self.submit::<M>();
     }
 
-    /// Sends the record on its way, as far as it is known.
+    /// Sends the record on its way, as far as it is known. Another takes its place.
     #[inline(always)]
     pub(crate) fn submit<M: CurrentTask>(&mut self) {
         if complete::<M>(&mut self.attempt) && EVENTS.output::<Attempt>(&self.attempt, 0).is_err() {
             count_loss(loss::RING_FULL);
         }
+        Self::remove();
     }
 }
 

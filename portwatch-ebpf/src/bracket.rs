@@ -1,24 +1,22 @@
 //! The kprobe and tracepoint sources: every call lies between an entry and a return.
 //!
 //! The outermost hook that sees a call opens its record and owns it; hooks further in only
-//! add to it. A kprobe's arguments are plain numbers, so kernel memory is read through helpers.
+//! add to it. A kprobe's arguments are plain numbers, so kernel memory is read through helpers;
+//! a kretprobe has none, so what it needs of them is kept in the record.
 
 use portwatch_common::event::{op, via};
 
 use crate::{
     attempt::{self, Inflight, Owner, ProtocolCall},
-    maps::setting,
+    caller::{Caller, caller},
     memory::Probed,
-    socket, task,
+    socket, station, task,
 };
 
 /// A bind or connect system call begins.
 #[inline(always)]
 pub(crate) fn enter_syscall(op: u8, fd: i32, user_addr: u64, addr_len: i32) {
-    if let Some(stale) = Inflight::current() {
-        // Its return was never seen: the result stays unknown, the attempt is not lost.
-        stale.submit::<Probed>();
-    }
+    submit_stale();
     let via = task::via_syscall::<Probed>();
     let Some(inflight) = Inflight::create(op, via, Owner::Syscall) else {
         return;
@@ -29,17 +27,73 @@ pub(crate) fn enter_syscall(op: u8, fd: i32, user_addr: u64, addr_len: i32) {
     attempt::copy_user_address(&mut inflight.attempt, user_addr);
 }
 
+/// The return of a record that is still there was never seen: its result stays unknown, the
+/// attempt is not lost.
+#[inline(always)]
+fn submit_stale() {
+    if let Some(stale) = Inflight::current() {
+        stale.submit::<Probed>();
+    }
+}
+
 /// The system call returns.
 #[inline(always)]
 pub(crate) fn exit_syscall(op: u8, ret: i32) {
-    let Some(inflight) = Inflight::current() else {
+    let Some(inflight) = Inflight::current_of(op) else {
         return;
     };
-    if inflight.attempt.op == op && inflight.owner == Owner::Syscall {
+    if inflight.owner == Owner::Syscall {
         // Memory that was not resident at entry is now: the kernel has read it itself.
         let user_addr = inflight.user_addr;
         attempt::copy_user_address(&mut inflight.attempt, user_addr);
-        close(inflight, ret);
+        // What `inet_stream_connect` returns, which has no return probe, the call returns.
+        if op == op::CONNECT && inflight.depth > 0 {
+            station::note_operation(&mut inflight.attempt, ret);
+        }
+        inflight.close::<Probed>(ret);
+    }
+}
+
+/// The security modules are asked about a system call, or about what `io_uring` does.
+#[inline(always)]
+pub(crate) fn enter_lsm(call: &ProtocolCall) {
+    match Inflight::current_of(call.op) {
+        Some(inflight) if inflight.owner == Owner::Syscall => inflight.remember(call),
+        _ => {
+            submit_stale();
+            open(caller(call.op), call);
+        }
+    }
+}
+
+/// One security module's verdict is in; that of all of them follows.
+#[inline(always)]
+pub(crate) fn exit_module(module: u8, ret: i32) {
+    if ret != 0
+        && let Some(inflight) = Inflight::current()
+    {
+        inflight.attempt.lsm = module;
+    }
+}
+
+/// The security modules' verdict is in. Where they let pass what has no system call, the
+/// protocol's entry opens a record of its own.
+#[inline(always)]
+pub(crate) fn exit_lsm(op: u8, ret: i32) {
+    let Some(inflight) = Inflight::current_of(op) else {
+        return;
+    };
+    if ret != 0 {
+        station::note_refusal(&mut inflight.attempt, ret);
+        let call = inflight.call();
+        note_call(inflight, &call);
+    }
+    if inflight.owner == Owner::Protocol {
+        if ret == 0 {
+            Inflight::remove();
+        } else {
+            inflight.close::<Probed>(ret);
+        }
     }
 }
 
@@ -48,12 +102,10 @@ pub(crate) fn exit_syscall(op: u8, ret: i32) {
 pub(crate) fn enter_protocol(call: &ProtocolCall) {
     match Inflight::current() {
         Some(inflight) if encloses(inflight, call) => nest(inflight, call),
-        Some(stale) => {
-            // Its return was never seen: the result stays unknown, the attempt is not lost.
-            stale.submit::<Probed>();
+        _ => {
+            submit_stale();
             open_protocol(call);
         }
-        None => open_protocol(call),
     }
 }
 
@@ -74,7 +126,8 @@ fn nest(inflight: &mut Inflight, call: &ProtocolCall) {
         return;
     }
     inflight.depth += 1;
-    if inflight.sk == 0 {
+    if inflight.depth == 1 {
+        inflight.remember(call);
         note_call(inflight, call);
     }
 }
@@ -83,55 +136,111 @@ fn nest(inflight: &mut Inflight, call: &ProtocolCall) {
 #[inline(always)]
 fn note_call(inflight: &mut Inflight, call: &ProtocolCall) {
     inflight.note_call::<Probed>(call);
-    attempt::note_before::<Probed>(&mut inflight.attempt, call.socket);
-    note_end(inflight);
-}
-
-/// The local end as it is: one that was there before stays where a call changes nothing.
-#[inline(always)]
-fn note_end(inflight: &mut Inflight) {
-    let sk = inflight.end_sk;
+    station::note_before::<Probed>(&mut inflight.attempt, call);
+    // An end that was there before stays where a call changes nothing.
+    let sk = inflight.sk;
     socket::local_end::<Probed>(&mut inflight.attempt, sk);
 }
 
 #[inline(always)]
 fn open_protocol(call: &ProtocolCall) {
-    if setting!(kernel) == 0 && task::is_kernel_thread::<Probed>() {
-        return;
-    }
-    let via = task::via_without_syscall::<Probed>();
-    if let Some(inflight) = Inflight::create(call.op, via, Owner::Protocol) {
+    let caller = caller(call.op);
+    if caller.is_wanted()
+        && caller.is_outermost::<Probed>(call.socket)
+        && let Some(inflight) = open(caller, call)
+    {
         inflight.depth = 1;
         note_call(inflight, call);
     }
 }
 
-/// A protocol's bind, or a connect that cannot wait, returns.
+/// Opens a record for a call that came by no system call whose entry is hooked.
+#[inline(always)]
+fn open(caller: Caller, call: &ProtocolCall) -> Option<&'static mut Inflight> {
+    let inflight = Inflight::create(call.op, caller.via, Owner::Protocol)?;
+    caller.note_descriptor(&mut inflight.attempt);
+    inflight.remember(call);
+    Some(inflight)
+}
+
+/// A protocol's bind or listen, or a connect that cannot wait, returns.
 #[inline(always)]
 pub(crate) fn exit_protocol(op: u8, ret: i32) {
-    let Some(inflight) = Inflight::current() else {
+    let Some(inflight) = Inflight::current_of(op) else {
         return;
     };
-    if inflight.attempt.op != op {
+    inflight.depth = inflight.depth.saturating_sub(1);
+    if inflight.depth > 0 {
         return;
     }
-    inflight.depth = inflight.depth.saturating_sub(1);
-    if inflight.depth == 0 {
-        let sk = inflight.sk;
-        socket::local_end::<Probed>(&mut inflight.attempt, sk);
-        socket::describe::<Probed>(&mut inflight.attempt, sk);
-        if inflight.owner == Owner::Protocol {
-            close(inflight, ret);
-        }
+    station::note_operation(&mut inflight.attempt, ret);
+    let sk = inflight.sk;
+    if op == op::BIND {
+        let (addr, len) = (inflight.addr, inflight.attempt.sockaddr_len);
+        station::note_effective(&mut inflight.attempt, addr, len);
+    } else if ret == 0 && station::passed_cgroup(&inflight.attempt) {
+        socket::far_end::<Probed>(&mut inflight.attempt, sk);
+    }
+    socket::local_end::<Probed>(&mut inflight.attempt, sk);
+    socket::describe::<Probed>(&mut inflight.attempt, sk);
+    if inflight.owner == Owner::Protocol {
+        inflight.close::<Probed>(ret);
     }
 }
 
-/// TCP begins to connect, for itself or as a subflow of MPTCP.
+/// listen() begins. It matters where it binds the socket too.
 #[inline(always)]
-pub(crate) fn enter_tcp_connect(sk: u64) {
-    if let Some(inflight) = Inflight::current() {
-        inflight.end_sk = sk;
+pub(crate) fn enter_listen(socket: u64) {
+    if socket::of_socket::<Probed>(socket).and_then(socket::port::<Probed>) == Some(0) {
+        submit_stale();
+        open_protocol(&ProtocolCall::listen(socket));
     }
+}
+
+/// The verdict of cgroup BPF programs, on the address or on the bound socket.
+#[inline(always)]
+pub(crate) fn exit_cgroup(ret: i32) {
+    if let Some(inflight) = Inflight::current() {
+        station::note_cgroup(&mut inflight.attempt, ret);
+    }
+}
+
+/// A port was looked for.
+#[inline(always)]
+pub(crate) fn exit_get_port(ret: i32) {
+    if ret != 0
+        && let Some(inflight) = Inflight::current()
+    {
+        station::note_port(&mut inflight.attempt, ret);
+    }
+}
+
+/// TCP begins to connect: for itself, as a subflow of MPTCP, or with the first data.
+#[inline(always)]
+pub(crate) fn enter_tcp_connect(sk: u64, addr: u64, addr_len: i32) {
+    let inflight = match Inflight::current() {
+        Some(inflight) => inflight,
+        None => match open_fast(sk, addr, addr_len) {
+            Some(inflight) => inflight,
+            None => return,
+        },
+    };
+    inflight.end_sk = sk;
+    inflight.tcp_depth += 1;
+}
+
+/// A connect that comes with the first data, of which no other hook knows.
+#[inline(always)]
+fn open_fast(sk: u64, addr: u64, addr_len: i32) -> Option<&'static mut Inflight> {
+    let caller = caller(op::CONNECT);
+    let socket = socket::owner::<Probed>(sk)?;
+    if caller.via != via::FASTOPEN || !caller.is_outermost::<Probed>(socket) {
+        return None;
+    }
+    let call = ProtocolCall::without_flags(op::CONNECT, socket, addr, addr_len);
+    let inflight = open(caller, &call)?;
+    note_call(inflight, &call);
+    Some(inflight)
 }
 
 /// TCP has sent its SYN, or failed to: from here on the local end is known.
@@ -140,17 +249,20 @@ pub(crate) fn enter_tcp_connect(sk: u64) {
 /// its result, and without one the result is still open.
 #[inline(always)]
 pub(crate) fn exit_tcp_connect(ret: i32) {
-    let Some(inflight) = Inflight::current() else {
+    let Some(inflight) = Inflight::current_of(op::CONNECT) else {
         return;
     };
-    note_end(inflight);
+    inflight.tcp_depth = inflight.tcp_depth.saturating_sub(1);
+    // `tcp_v6_connect` calls `tcp_v4_connect` for an IPv4 address in an IPv6 one.
+    if inflight.tcp_depth > 0 {
+        return;
+    }
+    let sk = inflight.end_sk;
+    station::note_tcp::<Probed>(inflight, sk, ret);
     match inflight.owner {
         Owner::Syscall => {}
-        Owner::Protocol if ret != 0 => close(inflight, ret),
-        Owner::Protocol => {
-            inflight.submit::<Probed>();
-            Inflight::remove();
-        }
+        Owner::Protocol if ret != 0 => inflight.close::<Probed>(ret),
+        Owner::Protocol => inflight.submit::<Probed>(),
     }
 }
 
@@ -162,10 +274,4 @@ pub(crate) fn exit_compat(op: u8, ret: i32) {
     {
         exit_syscall(op, ret);
     }
-}
-
-#[inline(always)]
-fn close(inflight: &mut Inflight, ret: i32) {
-    inflight.close::<Probed>(ret);
-    Inflight::remove();
 }

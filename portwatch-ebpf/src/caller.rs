@@ -7,9 +7,13 @@
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs,
 };
-use portwatch_common::event::{known, via};
+use portwatch_common::event::{Attempt, known, op, via};
 
-use crate::{memory::Typed, task};
+use crate::{
+    maps::setting,
+    memory::{Memory, Typed},
+    socket, task,
+};
 
 /// How the current call came to the kernel, and what it was given.
 #[derive(Clone, Copy)]
@@ -31,6 +35,25 @@ impl Caller {
     #[inline(always)]
     pub(crate) fn has_syscall(self) -> bool {
         matches!(self.via, via::SYSCALL | via::COMPAT32)
+    }
+
+    /// The kernel's own attempts count only if they were asked for.
+    #[inline(always)]
+    pub(crate) fn is_wanted(self) -> bool {
+        self.via != via::KERNEL || setting!(kernel) != 0
+    }
+
+    /// Whether a hook that sees that socket sees the outermost call: not a subflow's, nor SMC's
+    /// TCP socket's, which the kernel makes for itself while a process asks for something else.
+    #[inline(always)]
+    pub(crate) fn is_outermost<M: Memory>(self, socket: u64) -> bool {
+        self.via == via::KERNEL || socket::has_file::<M>(socket) != Some(false)
+    }
+
+    #[inline(always)]
+    pub(crate) fn note_descriptor(self, attempt: &mut Attempt) {
+        attempt.fd = self.fd;
+        attempt.known |= self.known;
     }
 
     const fn without_arguments(via: u8) -> Self {
@@ -70,16 +93,20 @@ mod number {
     pub(super) const X32: u64 = 0x4000_0000;
 }
 
-/// Who calls. Only for programs of kernels that have BTF (`bpf_task_pt_regs`, since 5.15).
+/// Who asks for that operation. Only for programs of kernels that have BTF (`bpf_task_pt_regs`,
+/// since 5.15).
 #[inline(always)]
-pub(crate) fn caller() -> Caller {
+pub(crate) fn caller(op: u8) -> Caller {
     match task::via_without_syscall::<Typed>() {
         via::UNKNOWN => {}
         via => return Caller::without_arguments(via),
     }
+    if cfg!(not(bpf_target_arch = "x86_64")) {
+        return Caller::without_arguments(via::UNKNOWN);
+    }
     match task::is_compat::<Typed>() {
-        Some(true) => compat(&registers()),
-        _ => native(&registers()),
+        Some(true) => compat(op, &registers()),
+        _ => native(op, &registers()),
     }
 }
 
@@ -110,7 +137,7 @@ fn registers() -> Registers {
     }
 }
 
-/// The loader offers the fexit source on the machines above only.
+/// Elsewhere they are not known, and the loader does not offer the fexit source.
 #[cfg(not(bpf_target_arch = "x86_64"))]
 #[inline(always)]
 fn registers() -> Registers {
@@ -122,26 +149,28 @@ fn registers() -> Registers {
 }
 
 #[inline(always)]
-fn native(registers: &Registers) -> Caller {
+fn native(op: u8, registers: &Registers) -> Caller {
     let via = match registers.number & !number::X32 {
         number::BIND | number::CONNECT | number::LISTEN => via::SYSCALL,
         number::IO_URING_ENTER => via::IO_URING,
-        send if number::SENDS.contains(&send) => via::FASTOPEN,
+        send if op == op::CONNECT && number::SENDS.contains(&send) => via::FASTOPEN,
         _ => via::KERNEL,
     };
     with_arguments(via, registers.arguments)
 }
 
 #[inline(always)]
-fn compat(registers: &Registers) -> Caller {
+fn compat(op: u8, registers: &Registers) -> Caller {
     let arguments = registers.compat_arguments;
     match registers.number {
-        number::COMPAT_SOCKETCALL => socketcall(arguments[0], arguments[1]),
+        number::COMPAT_SOCKETCALL => socketcall(op, arguments[0], arguments[1]),
         number::COMPAT_BIND | number::COMPAT_CONNECT | number::COMPAT_LISTEN => {
             with_arguments(via::COMPAT32, arguments)
         }
         number::IO_URING_ENTER => Caller::without_arguments(via::IO_URING),
-        send if number::COMPAT_SENDS.contains(&send) => with_arguments(via::FASTOPEN, arguments),
+        send if op == op::CONNECT && number::COMPAT_SENDS.contains(&send) => {
+            with_arguments(via::FASTOPEN, arguments)
+        }
         _ => Caller::without_arguments(via::KERNEL),
     }
 }
@@ -169,11 +198,11 @@ fn with_arguments(via: u8, [first, second, third]: [u64; 3]) -> Caller {
 /// socketcall(2): the arguments lie in the caller's memory, as 32-bit words
 /// (include/uapi/linux/net.h, `SYS_BIND` …).
 #[inline(always)]
-fn socketcall(call: u64, arguments: u64) -> Caller {
+fn socketcall(op: u8, call: u64, arguments: u64) -> Caller {
     let via = match call as u32 {
         2..=4 => via::COMPAT32,
         // SYS_SENDTO, SYS_SENDMSG, SYS_SENDMMSG
-        11 | 16 | 20 => via::FASTOPEN,
+        11 | 16 | 20 if op == op::CONNECT => via::FASTOPEN,
         _ => return Caller::without_arguments(via::KERNEL),
     };
     let mut words = [0u32; 3];

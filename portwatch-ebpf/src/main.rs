@@ -2,8 +2,9 @@
 //!
 //! [`hooks`] has the entry points, each a line or two that call [`trampoline`] (the fexit
 //! source) or [`bracket`] (the kprobe and tracepoint sources). Both keep what they see of a
-//! call in an [`attempt`], and submit that. [`caller`], [`socket`], [`task`] and [`sockaddr`]
-//! read what it is about, by way of [`memory`]; [`maps`] is what userspace sees.
+//! call in an [`attempt`], and submit that: what each [`station`] said, and, if it is
+//! [`pending`], how it ended. [`caller`], [`socket`], [`task`] and [`sockaddr`] read what it is
+//! about, by way of [`memory`]; [`maps`] is what userspace sees.
 #![no_std]
 #![no_main]
 #![expect(
@@ -27,8 +28,10 @@ mod caller;
 mod hooks;
 mod maps;
 mod memory;
+mod pending;
 mod sockaddr;
 mod socket;
+mod station;
 mod task;
 mod trampoline;
 

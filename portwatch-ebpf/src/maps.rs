@@ -10,7 +10,7 @@ use portwatch_common::{
     settings::{EVENTS_BYTES, INFLIGHT_ENTRIES, Offset, Offsets, PENDING_ENTRIES, Settings, loss},
 };
 
-use crate::attempt::{Inflight, Pending};
+use crate::{attempt::Inflight, pending::Pending};
 
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);

@@ -104,12 +104,6 @@ pub(crate) fn user_ns_level<M: Memory>(namespace: u64) -> Option<u8> {
     Some(level as u8)
 }
 
-/// Whether the current task is a kernel thread; false where that cannot be told.
-#[inline(always)]
-pub(crate) fn is_kernel_thread<M: CurrentTask>() -> bool {
-    flags::<M>().is_some_and(|flags| flags & PF_KTHREAD != 0)
-}
-
 /// How a call came to the kernel whose system call was not seen.
 #[inline(always)]
 pub(crate) fn via_without_syscall<M: CurrentTask>() -> u8 {

@@ -8,37 +8,17 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use portwatch_common::{
-    event::{Attempt, KIND_OUTCOME, Outcome, SOCKADDR_LEN, known, lsm, op, stage, via},
+    event::{Attempt, SOCKADDR_LEN, known, lsm, op, via},
     settings::loss,
 };
 
 use crate::{
-    attempt::{self, Inflight, Owner, Pending, ProtocolCall, now},
+    attempt::{self, Inflight, Owner, ProtocolCall},
     caller::{Caller, caller},
-    maps::{EVENTS, PASSED, PENDING, count_loss, setting},
+    maps::{PASSED, count_loss, setting},
     memory::Typed,
-    sockaddr, socket, task,
+    sockaddr, socket, station, task,
 };
-
-/// `SS_CONNECTING` (include/uapi/linux/net.h): a connect on this socket is already under way.
-const SS_CONNECTING: u8 = 2;
-// include/net/tcp_states.h
-const TCP_SYN_SENT: u32 = 2;
-const TCP_SYN_RECV: u32 = 3;
-const TCP_CLOSE: u32 = 7;
-const IPPROTO_TCP: u16 = 6;
-
-/// Whether this hook sees the outermost call: not a subflow's, nor SMC's TCP socket's, which the
-/// kernel makes for itself while a process asks for something else.
-#[inline(always)]
-fn is_outermost(caller: Caller, socket: u64) -> bool {
-    caller.via == via::KERNEL || socket::has_file::<Typed>(socket) != Some(false)
-}
-
-#[inline(always)]
-fn is_wanted(caller: Caller) -> bool {
-    caller.via != via::KERNEL || setting!(kernel) != 0
-}
 
 /// Opens a record for a call that is seen for the first time.
 #[inline(always)]
@@ -56,27 +36,22 @@ fn open(caller: Caller, call: &ProtocolCall) -> Option<&'static mut Inflight> {
 #[inline(always)]
 fn describe(inflight: &mut Inflight, caller: Caller, call: &ProtocolCall) {
     inflight.user_addr = caller.user_addr;
-    note_descriptor(&mut inflight.attempt, caller);
+    caller.note_descriptor(&mut inflight.attempt);
     inflight.note_call::<Typed>(call);
 }
 
-#[inline(always)]
-fn note_descriptor(attempt: &mut Attempt, caller: Caller) {
-    attempt.fd = caller.fd;
-    attempt.known |= caller.known;
-}
-
-/// The current thread's record, if it is about this operation on this socket.
+/// The current thread's record, if it is about this operation on this socket, or was opened
+/// before the socket was seen.
 #[inline(always)]
 fn current(op: u8, sk: u64) -> Option<&'static mut Inflight> {
-    Inflight::current().filter(|inflight| inflight.attempt.op == op && inflight.sk == sk)
+    Inflight::current_of(op).filter(|inflight| inflight.sk == sk || inflight.sk == 0)
 }
 
 /// A protocol's bind returns.
 #[inline(always)]
 pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
-    let caller = caller();
-    if !is_wanted(caller) || !is_outermost(caller, call.socket) {
+    let caller = caller(op::BIND);
+    if !caller.is_wanted() || !caller.is_outermost::<Typed>(call.socket) {
         return;
     }
     let Some(sk) = socket::of_socket::<Typed>(call.socket) else {
@@ -91,7 +66,6 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
         bound(&mut inflight.attempt, call, sk, ret);
         if !goes_on {
             inflight.finish::<Typed>(ret);
-            Inflight::remove();
         }
     } else if goes_on {
         if let Some(inflight) = open(caller, call) {
@@ -100,7 +74,7 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
     } else {
         attempt::emit::<Typed>(|attempt| {
             attempt::begin(attempt, op::BIND, caller.via);
-            note_descriptor(attempt, caller);
+            caller.note_descriptor(attempt);
             attempt::note_call::<Typed>(attempt, call);
             bound(attempt, call, sk, ret);
             attempt::returned(attempt, ret);
@@ -111,17 +85,13 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
 /// Notes what the operation did.
 #[inline(always)]
 fn bound(attempt: &mut Attempt, call: &ProtocolCall, sk: u64, ret: i32) {
-    attempt.stages.reached |= stage::OPERATION;
-    attempt.stages.operation = ret as i16;
-    if attempt.stages.reached & stage::CGROUP != 0
-        && sockaddr::copy_kernel(&mut attempt.effective, call.addr, call.addr_len)
-    {
-        attempt.known |= known::EFFECTIVE;
-    }
+    station::note_operation(attempt, ret);
+    attempt.sockaddr_len = call.addr_len;
+    station::note_effective(attempt, call.addr, call.addr_len);
     socket::local_end::<Typed>(attempt, sk);
     if ret != 0 {
         // A bind that fails leaves the socket as it was.
-        attempt::note_before::<Typed>(attempt, call.socket);
+        station::note_before::<Typed>(attempt, call);
     } else if attempt::takes_privilege(attempt) {
         socket::net_user_ns::<Typed>(attempt, sk);
     }
@@ -141,19 +111,17 @@ pub(crate) fn lsm_returns(call: &ProtocolCall, ret: i32) {
     if ret == 0 {
         return;
     }
-    let announced = Inflight::current().filter(|inflight| inflight.attempt.op == call.op);
+    let announced = Inflight::current_of(call.op);
     let module = announced.map_or(lsm::UNKNOWN, |inflight| inflight.attempt.lsm);
-    let caller = caller();
+    let caller = caller(call.op);
     let Some(inflight) = open(caller, call) else {
         return;
     };
-    inflight.attempt.stages.reached |= stage::LSM;
-    inflight.attempt.stages.lsm = ret as i16;
+    station::note_refusal(&mut inflight.attempt, ret);
     inflight.attempt.lsm = module;
-    attempt::note_before::<Typed>(&mut inflight.attempt, call.socket);
+    station::note_before::<Typed>(&mut inflight.attempt, call);
     if !caller.has_syscall() {
         inflight.finish::<Typed>(ret);
-        Inflight::remove();
     }
 }
 
@@ -163,30 +131,42 @@ pub(crate) fn lsm_returns(call: &ProtocolCall, ret: i32) {
 /// holds what was asked for.
 #[inline(always)]
 pub(crate) fn cgroup_enters(sk: u64, addr: u64) {
-    let caller = caller();
-    if Inflight::current().is_some() || !caller.has_syscall() {
-        return;
-    }
+    let caller = caller(op::BIND);
     let Some(socket) = socket::owner::<Typed>(sk) else {
         return;
     };
-    open(
-        caller,
-        &ProtocolCall {
-            op: op::BIND,
-            socket,
-            addr,
-            addr_len: caller.user_len,
-            nonblock: None,
-        },
-    );
+    // How long it is, the bind's return tells; the kernel's copy has room for the longest.
+    let call = ProtocolCall::without_flags(op::BIND, socket, addr, SOCKADDR_LEN as i32);
+    match Inflight::current() {
+        Some(inflight) if inflight.sk == 0 && inflight.attempt.op == op::BIND => {
+            describe(inflight, caller, &call);
+        }
+        None if caller.has_syscall() => {
+            open(caller, &call);
+        }
+        _ => {}
+    }
+}
+
+/// `io_uring` begins to bind, and tells its thread's hooks so: its registers do not.
+#[inline(always)]
+pub(crate) fn ring_bind_enters() {
+    Inflight::create(op::BIND, via::IO_URING, Owner::Protocol);
+}
+
+/// `io_uring` has done so: no record stays.
+#[inline(always)]
+pub(crate) fn ring_bind_returns() {
+    if Inflight::current_of(op::BIND).is_some() {
+        Inflight::remove();
+    }
 }
 
 /// The verdict of cgroup BPF programs on the address.
 #[inline(always)]
 pub(crate) fn cgroup_returns(ret: i32) {
     if let Some(inflight) = Inflight::current() {
-        note_cgroup(inflight, ret);
+        station::note_cgroup(&mut inflight.attempt, ret);
     }
 }
 
@@ -195,21 +175,11 @@ pub(crate) fn cgroup_returns(ret: i32) {
 #[inline(always)]
 pub(crate) fn cgroup_socket_returns(sk: u64, ret: i32) {
     if let Some(inflight) = Inflight::current() {
-        note_cgroup(inflight, ret);
+        station::note_cgroup(&mut inflight.attempt, ret);
     } else if ret != 0
         && let Some(inflight) = await_bind(sk)
     {
-        note_cgroup(inflight, ret);
-    }
-}
-
-#[inline(always)]
-fn note_cgroup(inflight: &mut Inflight, ret: i32) {
-    let stages = &mut inflight.attempt.stages;
-    stages.reached |= stage::CGROUP;
-    // The later of two verdicts counts only if it is a refusal.
-    if ret != 0 || stages.cgroup == 0 {
-        stages.cgroup = ret as i16;
+        station::note_cgroup(&mut inflight.attempt, ret);
     }
 }
 
@@ -220,28 +190,22 @@ pub(crate) fn get_port_returns(sk: u64, ret: i32) {
         return;
     }
     if let Some(inflight) = Inflight::current() {
-        note_port(inflight, ret);
+        station::note_port(&mut inflight.attempt, ret);
     } else if let Some(inflight) = await_bind(sk) {
-        note_port(inflight, ret);
+        station::note_port(&mut inflight.attempt, ret);
     }
 }
 
 /// Opens a record for a bind of which so far only the socket is known.
 #[inline(always)]
 fn await_bind(sk: u64) -> Option<&'static mut Inflight> {
-    let caller = caller();
+    let caller = caller(op::BIND);
     if !caller.has_syscall() {
         return None;
     }
     let inflight = Inflight::create(op::BIND, caller.via, Owner::Syscall)?;
     inflight.sk = sk;
     Some(inflight)
-}
-
-#[inline(always)]
-fn note_port(inflight: &mut Inflight, ret: i32) {
-    inflight.attempt.stages.reached |= stage::GET_PORT;
-    inflight.attempt.stages.get_port = ret as i16;
 }
 
 /// The bind system call returns: what failed is submitted here, with all that was noted on the way.
@@ -265,13 +229,11 @@ pub(crate) fn sys_connect_returns(fd: i32, user_addr: u64, addr_len: i32, ret: i
 #[inline(always)]
 fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
     if let Some(inflight) = Inflight::current() {
-        if inflight.attempt.op == op {
-            match op {
-                op::CONNECT => inflight.close::<Typed>(ret),
-                _ => inflight.finish::<Typed>(ret),
-            }
+        match op {
+            _ if inflight.attempt.op != op => Inflight::remove(),
+            op::CONNECT => inflight.close::<Typed>(ret),
+            _ => inflight.finish::<Typed>(ret),
         }
-        Inflight::remove();
         return;
     }
     // No socket was reached, or one whose protocol has no hook.
@@ -290,16 +252,12 @@ fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
 /// A protocol's connect begins.
 #[inline(always)]
 pub(crate) fn connect_enters(call: &ProtocolCall) {
-    let caller = caller();
-    if !is_wanted(caller) || !is_outermost(caller, call.socket) {
-        return;
-    }
-    let Some(inflight) = open(caller, call) else {
-        return;
-    };
-    attempt::note_before::<Typed>(&mut inflight.attempt, call.socket);
-    if inflight.attempt.socket_state_before == SS_CONNECTING {
-        inflight.attempt.known |= known::REPEAT;
+    let caller = caller(op::CONNECT);
+    if caller.is_wanted()
+        && caller.is_outermost::<Typed>(call.socket)
+        && let Some(inflight) = open(caller, call)
+    {
+        station::note_before::<Typed>(&mut inflight.attempt, call);
     }
 }
 
@@ -313,10 +271,9 @@ pub(crate) fn connect_returns(socket: u64, ret: i32) {
         return;
     };
     let attempt = &mut inflight.attempt;
-    attempt.stages.reached |= stage::OPERATION;
-    attempt.stages.operation = ret as i16;
-    let rewritten = attempt.stages.reached & stage::CGROUP != 0;
-    if rewritten && ret == 0 && attempt.known & known::EFFECTIVE == 0 {
+    station::note_operation(attempt, ret);
+    let is_open = attempt.known & known::EFFECTIVE == 0;
+    if ret == 0 && is_open && station::passed_cgroup(attempt) {
         socket::far_end::<Typed>(attempt, sk);
     }
     // What TCP has told stays: the end that the SYN left from, which a refusal takes away again,
@@ -326,7 +283,6 @@ pub(crate) fn connect_returns(socket: u64, ret: i32) {
     }
     if inflight.owner == Owner::Protocol {
         inflight.close::<Typed>(ret);
-        Inflight::remove();
     }
 }
 
@@ -339,18 +295,9 @@ pub(crate) fn listen_enters(socket: u64) {
     if socket::port::<Typed>(sk) != Some(0) {
         return;
     }
-    let caller = caller();
-    if is_wanted(caller) && is_outermost(caller, socket) {
-        open(
-            caller,
-            &ProtocolCall {
-                op: op::LISTEN,
-                socket,
-                addr: 0,
-                addr_len: 0,
-                nonblock: None,
-            },
-        );
+    let caller = caller(op::LISTEN);
+    if caller.is_wanted() && caller.is_outermost::<Typed>(socket) {
+        open(caller, &ProtocolCall::listen(socket));
     }
 }
 
@@ -363,11 +310,9 @@ pub(crate) fn listen_returns(socket: u64, ret: i32) {
     let Some(inflight) = current(op::LISTEN, sk) else {
         return;
     };
-    inflight.attempt.stages.reached |= stage::OPERATION;
-    inflight.attempt.stages.operation = ret as i16;
+    station::note_operation(&mut inflight.attempt, ret);
     socket::local_end::<Typed>(&mut inflight.attempt, sk);
     inflight.close::<Typed>(ret);
-    Inflight::remove();
 }
 
 /// TCP has sent its SYN, or failed to.
@@ -375,57 +320,35 @@ pub(crate) fn listen_returns(socket: u64, ret: i32) {
 pub(crate) fn tcp_connect_returns(sk: u64, addr: u64, addr_len: i32, ret: i32) {
     match Inflight::current() {
         Some(inflight) if inflight.attempt.op == op::CONNECT => {
-            note_tcp(inflight, sk, ret);
+            station::note_tcp::<Typed>(inflight, sk, ret);
         }
         Some(_) => {}
         None => fast_open_returns(sk, addr, addr_len, ret),
     }
 }
 
-#[inline(always)]
-fn note_tcp(inflight: &mut Inflight, sk: u64, ret: i32) {
-    let attempt = &mut inflight.attempt;
-    attempt.stages.reached |= stage::CONNECT;
-    attempt.stages.connect = ret as i16;
-    inflight.end_sk = sk;
-    socket::local_end::<Typed>(attempt, sk);
-    if attempt.stages.reached & stage::CGROUP != 0 {
-        socket::far_end::<Typed>(attempt, sk);
-    }
-    if ret == 0 {
-        attempt.stages.reached |= stage::SYN_SENT;
-        await_outcome(inflight, sk);
-    }
-}
-
 /// A connect that came with the first data, of which no other hook knows.
 #[inline(always)]
 fn fast_open_returns(sk: u64, addr: u64, addr_len: i32, ret: i32) {
-    let caller = caller();
+    let caller = caller(op::CONNECT);
     let Some(socket) = socket::owner::<Typed>(sk) else {
         return;
     };
-    if caller.via != via::FASTOPEN || !is_outermost(caller, socket) || is_inner_ipv4(sk, addr) {
+    let is_outermost = caller.is_outermost::<Typed>(socket);
+    if caller.via != via::FASTOPEN || !is_outermost || is_inner_ipv4(sk, addr) {
         return;
     }
-    let call = ProtocolCall {
-        op: op::CONNECT,
-        socket,
-        addr,
-        addr_len,
-        nonblock: None,
-    };
+    let call = ProtocolCall::without_flags(op::CONNECT, socket, addr, addr_len);
     let Some(inflight) = open(caller, &call) else {
         return;
     };
-    note_tcp(inflight, sk, ret);
+    station::note_tcp::<Typed>(inflight, sk, ret);
     if ret == 0 {
         // What sendto() will return is not this call's result.
         inflight.submit::<Typed>();
     } else {
         inflight.finish::<Typed>(ret);
     }
-    Inflight::remove();
 }
 
 /// `tcp_v6_connect` calls `tcp_v4_connect` for a mapped address: an IPv6 socket, and an IPv4 address.
@@ -434,70 +357,6 @@ fn is_inner_ipv4(sk: u64, addr: u64) -> bool {
     let mut start = [0; SOCKADDR_LEN];
     sockaddr::copy_kernel(&mut start, addr, 2)
         && socket::family::<Typed>(sk) != Some(u16::from_ne_bytes([start[0], start[1]]))
-}
-
-/// Remembers the connect until the socket's state tells how it ended.
-#[inline(always)]
-fn await_outcome(inflight: &Inflight, sk: u64) {
-    let pending = Pending {
-        start_ns: inflight.attempt.start_ns,
-        tid: task::key() as u32,
-        reset: 0,
-    };
-    if PENDING.insert(sk, pending, BPF_ANY.into()).is_err() {
-        count_loss(loss::PENDING_FULL);
-    }
-}
-
-/// A TCP socket changes its state: a pending connect may have ended.
-#[inline(always)]
-pub(crate) fn state_changes(sk: u64, from: u32, to: u32) {
-    if (from, to) == (TCP_CLOSE, TCP_SYN_SENT) {
-        note_syn_sent(sk);
-        return;
-    }
-    if from != TCP_SYN_SENT && from != TCP_SYN_RECV || to == TCP_SYN_RECV {
-        return;
-    }
-    let Some(pending) = PENDING.get_ptr_mut(sk) else {
-        return;
-    };
-    // SAFETY: the entry stays until it is removed below, by whoever changes the state.
-    let pending = unsafe { *pending };
-    let outcome = Outcome {
-        kind: KIND_OUTCOME,
-        error: socket::error::<Typed>(sk).unwrap_or(0),
-        start_ns: pending.start_ns,
-        end_ns: now(),
-        tid: pending.tid,
-        state: to as u16,
-        reset: pending.reset as u16,
-    };
-    if EVENTS.output::<Outcome>(&outcome, 0).is_err() {
-        count_loss(loss::RING_FULL);
-    }
-    // Two changes of one socket do not overlap; it is there.
-    let _ = PENDING.remove(sk);
-}
-
-/// TCP has found a route and a source address, and goes on to find a port and to send its SYN.
-/// MPTCP's own socket takes that state before TCP is asked.
-#[inline(always)]
-fn note_syn_sent(sk: u64) {
-    if socket::protocol::<Typed>(sk) == Some(IPPROTO_TCP)
-        && let Some(inflight) = Inflight::current()
-    {
-        inflight.attempt.stages.reached |= stage::SYN_SENT;
-    }
-}
-
-/// A reset has come for a TCP socket; what it ends is told by the change of state that follows.
-#[inline(always)]
-pub(crate) fn reset_comes(sk: u64) {
-    if let Some(pending) = PENDING.get_ptr_mut(sk) {
-        // SAFETY: the entry stays until the socket changes its state, which it does after this.
-        unsafe { (*pending).reset = 1 };
-    }
 }
 
 /// A system call of interest has come through to its function: seccomp let it.
@@ -518,10 +377,10 @@ pub(crate) fn syscall_exits(op: u8, ret: i32) {
     if setting!(seccomp) == 0 || PASSED.remove(task::key()).is_ok() || ret >= 0 {
         return;
     }
-    let caller = caller();
+    let caller = caller(op);
     attempt::emit::<Typed>(|attempt| {
         attempt::begin(attempt, op, caller.via);
-        note_descriptor(attempt, caller);
+        caller.note_descriptor(attempt);
         attempt.sockaddr_len = caller.user_len;
         attempt::copy_user_address(attempt, caller.user_addr);
         attempt::returned(attempt, ret);

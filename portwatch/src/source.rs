@@ -51,7 +51,7 @@ impl Kind {
         match self {
             Self::Fexit if request.seccomp => vec![SCTP],
             Self::Fexit => vec![SECCOMP_UNASKED, SCTP],
-            Self::Kprobe => vec![SECCOMP, VERDICTS, OUTCOMES, UNRETURNED, SCTP],
+            Self::Kprobe => vec![SECCOMP, UNRETURNED, SCTP],
             Self::Tracepoint => vec![SECCOMP, OUTCOMES, OTHER_CALLERS, LOOKED_UP],
         }
     }
@@ -75,19 +75,14 @@ const SCTP: BlindSpot = (
     "the functions of that module are not hooked; sockets are looked up after the call",
     None,
 );
-const VERDICTS: BlindSpot = (
-    "verdicts of security modules and cgroup programs, rewritten addresses, TCP fast open and listen() are not seen",
-    "this source hooks only what a kprobe is safe on",
-    None,
-);
 const OUTCOMES: BlindSpot = (
     "how a pending connect ended is not told",
     "this source does not follow the socket",
     None,
 );
 const UNRETURNED: BlindSpot = (
-    "how a connect by io_uring or from inside the kernel ended may be missing",
-    "a return probe on a function that waits would lose calls",
+    "what a connect by io_uring or from inside the kernel returned may be missing",
+    "a return probe on a function that waits would lose calls; how a connect of TCP ended is told",
     None,
 );
 const OTHER_CALLERS: BlindSpot = (

@@ -101,7 +101,7 @@ const SOURCES: [Requirements; 3] = [
             "tracefs",
             "perf_event_paranoid",
         ],
-        sees: "attempts with their sockets; not how a pending connect ended",
+        sees: "every attempt with its socket, its stages and its outcome, at a greater cost",
     },
     Requirements {
         name: "tracepoint",

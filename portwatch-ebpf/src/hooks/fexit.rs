@@ -1,4 +1,5 @@
-//! The trampolines. What they are attached to is named when they are loaded.
+//! The trampolines, and tracepoints by their types, which the kprobe source has too. What they are
+//! attached to is named when they are loaded.
 //!
 //! A function's result follows its arguments in the context, so those of a stable prototype
 //! read it there; the helper for it came later (5.17) than the trampolines (5.5).
@@ -11,19 +12,13 @@ use aya_log_ebpf::debug;
 use portwatch_common::event::{lsm, op};
 
 use super::O_NONBLOCK;
-use crate::{attempt::ProtocolCall, trampoline};
+use crate::{attempt::ProtocolCall, pending, trampoline};
 
 /// `int f(struct socket *sock, struct sockaddr *address, int len)`: `inet_bind`, `inet6_bind`,
 /// `mptcp_bind`, `security_socket_bind`, `security_socket_connect`
 #[inline(always)]
 fn with_address(ctx: &FExitContext, op: u8) -> (ProtocolCall, i32) {
-    let call = ProtocolCall {
-        op,
-        socket: ctx.arg(0),
-        addr: ctx.arg(1),
-        addr_len: ctx.arg(2),
-        nonblock: None,
-    };
+    let call = ProtocolCall::without_flags(op, ctx.arg(0), ctx.arg(1), ctx.arg(2));
     (call, ctx.arg(3))
 }
 
@@ -195,16 +190,30 @@ fn fx_listen(ctx: FExitContext) -> i32 {
     0
 }
 
+/// `int io_bind(struct io_kiocb *req, unsigned int issue_flags)`
+#[fentry]
+fn fe_ring_bind(_ctx: FEntryContext) -> i32 {
+    trampoline::ring_bind_enters();
+    0
+}
+
+/// `io_bind`
+#[fexit]
+fn fx_ring_bind(_ctx: FExitContext) -> i32 {
+    trampoline::ring_bind_returns();
+    0
+}
+
 /// `sock:inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
 #[btf_tracepoint]
 fn tb_state(ctx: BtfTracePointContext) -> i32 {
-    trampoline::state_changes(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    pending::state_changes(ctx.arg(0), ctx.arg(1), ctx.arg(2));
     0
 }
 
 /// `tcp:tcp_receive_reset(struct sock *sk)`
 #[btf_tracepoint]
 fn tb_reset(ctx: BtfTracePointContext) -> i32 {
-    trampoline::reset_comes(ctx.arg(0));
+    pending::reset_comes(ctx.arg(0));
     0
 }

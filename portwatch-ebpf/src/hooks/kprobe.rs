@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use portwatch_common::event::op;
+use portwatch_common::event::{lsm, op};
 
 use super::O_NONBLOCK;
 use crate::{attempt::ProtocolCall, bracket};
@@ -87,6 +87,88 @@ fn dgram_exit(ctx: RetProbeContext) -> u32 {
     0
 }
 
+/// `int security_socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`
+#[kprobe]
+fn lsm_bind_enter(ctx: ProbeContext) -> u32 {
+    enter_lsm(&ctx, op::BIND);
+    0
+}
+
+#[kretprobe]
+fn lsm_bind_exit(ctx: RetProbeContext) -> u32 {
+    bracket::exit_lsm(op::BIND, ctx.ret());
+    0
+}
+
+/// `security_socket_connect`, which is declared alike
+#[kprobe]
+fn lsm_conn_enter(ctx: ProbeContext) -> u32 {
+    enter_lsm(&ctx, op::CONNECT);
+    0
+}
+
+#[kretprobe]
+fn lsm_conn_exit(ctx: RetProbeContext) -> u32 {
+    bracket::exit_lsm(op::CONNECT, ctx.ret());
+    0
+}
+
+#[inline(always)]
+fn enter_lsm(ctx: &ProbeContext, op: u8) {
+    if let (Some(socket), Some(addr), Some(addr_len)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
+        bracket::enter_lsm(&ProtocolCall::without_flags(op, socket, addr, addr_len));
+    }
+}
+
+macro_rules! module_exits {
+    ($($program:ident $module:ident)*) => {$(
+        #[kretprobe]
+        fn $program(ctx: RetProbeContext) -> u32 {
+            bracket::exit_module(lsm::$module, ctx.ret());
+            0
+        }
+    )*};
+}
+
+// As `security_socket_bind` and `security_socket_connect`, of one security module each
+module_exits! {
+    apparmor_exit APPARMOR
+    bpf_exit BPF
+    landlock_exit LANDLOCK
+    selinux_exit SELINUX
+    smack_exit SMACK
+    tomoyo_exit TOMOYO
+}
+
+/// `__cgroup_bpf_run_filter_sock_addr`, `__cgroup_bpf_run_filter_sk`
+#[kretprobe]
+fn cgroup_exit(ctx: RetProbeContext) -> u32 {
+    bracket::exit_cgroup(ctx.ret());
+    0
+}
+
+/// `inet_csk_get_port`, `udp_v4_get_port`, `udp_v6_get_port`
+#[kretprobe]
+fn get_port_exit(ctx: RetProbeContext) -> u32 {
+    bracket::exit_get_port(ctx.ret());
+    0
+}
+
+/// `int inet_listen(struct socket *sock, int backlog)`
+#[kprobe]
+fn listen_enter(ctx: ProbeContext) -> u32 {
+    if let Some(socket) = ctx.arg(0) {
+        bracket::enter_listen(socket);
+    }
+    0
+}
+
+#[kretprobe]
+fn listen_exit(ctx: RetProbeContext) -> u32 {
+    bracket::exit_protocol(op::LISTEN, ctx.ret());
+    0
+}
+
 #[inline(always)]
 fn nonblock(ctx: &ProbeContext) -> Option<bool> {
     ctx.arg::<u64>(3).map(|flags| flags & O_NONBLOCK != 0)
@@ -110,8 +192,8 @@ fn enter_protocol(ctx: &ProbeContext, op: u8, nonblock: Option<bool>) {
 /// `tcp_v6_connect`, which is declared alike; they send the SYN and do not wait
 #[kprobe]
 fn tcp_enter(ctx: ProbeContext) -> u32 {
-    if let Some(sk) = ctx.arg(0) {
-        bracket::enter_tcp_connect(sk);
+    if let (Some(sk), Some(addr), Some(addr_len)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
+        bracket::enter_tcp_connect(sk, addr, addr_len);
     }
     0
 }

@@ -67,7 +67,7 @@ fn a_host_in_order_has_no_remedies() {
 
     SOURCE      USABLE  WHY
     fexit       yes     every attempt with its socket, its stages and its outcome, at the least cost
-    kprobe      yes     attempts with their sockets; not how a pending connect ended
+    kprobe      yes     every attempt with its socket, its stages and its outcome, at a greater cost
     tracepoint  yes     system calls and their results; not the socket, io_uring or 32-bit programs
     --source auto would take fexit
     ");
@@ -142,7 +142,7 @@ fn colours_change_no_column() {
 
 #[test]
 fn json_is_one_line_of_a_stable_shape() {
-    insta::assert_snapshot!(render_json(&all_well(), None), @r#"{"v":1,"kind":"doctor","kernel":"6.1.0-50","checks":[{"id":"btf","title":"btf","status":"ok","detail":"there","means":null,"remedy":null},{"id":"kprobes","title":"kprobes","status":"ok","detail":"there","means":null,"remedy":null}],"sources":[{"name":"fexit","usable":true,"why":"every attempt with its socket, its stages and its outcome, at the least cost"},{"name":"kprobe","usable":true,"why":"attempts with their sockets; not how a pending connect ended"},{"name":"tracepoint","usable":true,"why":"system calls and their results; not the socket, io_uring or 32-bit programs"}],"programs":null}"#);
+    insta::assert_snapshot!(render_json(&all_well(), None), @r#"{"v":1,"kind":"doctor","kernel":"6.1.0-50","checks":[{"id":"btf","title":"btf","status":"ok","detail":"there","means":null,"remedy":null},{"id":"kprobes","title":"kprobes","status":"ok","detail":"there","means":null,"remedy":null}],"sources":[{"name":"fexit","usable":true,"why":"every attempt with its socket, its stages and its outcome, at the least cost"},{"name":"kprobe","usable":true,"why":"every attempt with its socket, its stages and its outcome, at a greater cost"},{"name":"tracepoint","usable":true,"why":"system calls and their results; not the socket, io_uring or 32-bit programs"}],"programs":null}"#);
     insta::assert_snapshot!(render_json(&made_up(), None).lines().count().to_string(), @"1");
 }
 

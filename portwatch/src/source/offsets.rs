@@ -65,16 +65,6 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         inet_pinet6: may("inet_sock.pinet6"),
         ipv6_saddr: may("ipv6_pinfo.saddr"),
         net_inum: must("net.ns.inum")?,
-        task_real_parent: may("task_struct.real_parent"),
-        task_tgid: may("task_struct.tgid"),
-        task_group_leader: may("task_struct.group_leader"),
-        task_start_boottime: byte(btf, "task_struct.start_boottime")
-            .unwrap_or_else(|| may("task_struct.real_start_time")),
-        task_flags: may("task_struct.flags"),
-        task_cred: may("task_struct.cred"),
-        cred_euid: may("cred.euid"),
-        thread_status: may("task_struct.thread_info.status"),
-        thread_status_compat: TS_COMPAT,
         sk_err: may("sock.sk_err"),
         sk_uid: may("sock.sk_uid"),
         skc_state: may("sock.__sk_common.skc_state"),
@@ -89,8 +79,6 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         user_ns_inum: may("user_namespace.ns.inum"),
         user_ns_level: may("user_namespace.level"),
         user_ns_owner: may("user_namespace.owner"),
-        cred_cap_effective: may("cred.cap_effective"),
-        cred_user_ns: may("cred.user_ns"),
         sk_flags: sk_flags.byte,
         reuse: sk_flags.masks[0],
         reuseport: sk_flags.masks[1],
@@ -101,7 +89,28 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         freebind: inet_flags.masks[0],
         transparent: inet_flags.masks[1],
         bind_address_no_port: inet_flags.masks[2],
+        ..of_tasks(btf)
     })
+}
+
+/// Those of a task and its credentials, without which an attempt has less to say of its caller.
+fn of_tasks(btf: &Btf<'_>) -> Offsets {
+    let may = |path| byte(btf, path).unwrap_or(Settings::ABSENT);
+    Offsets {
+        task_real_parent: may("task_struct.real_parent"),
+        task_tgid: may("task_struct.tgid"),
+        task_group_leader: may("task_struct.group_leader"),
+        task_start_boottime: byte(btf, "task_struct.start_boottime")
+            .unwrap_or_else(|| may("task_struct.real_start_time")),
+        task_flags: may("task_struct.flags"),
+        task_cred: may("task_struct.cred"),
+        cred_euid: may("cred.euid"),
+        thread_status: may("task_struct.thread_info.status"),
+        thread_status_compat: TS_COMPAT,
+        cred_cap_effective: may("cred.cap_effective"),
+        cred_user_ns: may("cred.user_ns"),
+        ..Offsets::ABSENT
+    }
 }
 
 fn byte(btf: &Btf<'_>, path: &str) -> Option<Offset> {

@@ -210,20 +210,41 @@ fn call_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
 /// What stations on the way said, or changed. Not every workload knows the stations.
 fn verdict_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
     let changed = truth.effective;
-    let stages = attempt.stages();
-    let passed = truth.stages.clone().or_else(|| stages.clone());
     let before = attempt.before();
     let decided_by = truth.before.clone().or_else(|| before.clone());
     let (addr, port) = (attempt.effective_addr, attempt.effective_port);
-    vec![
+    let mut rows = vec![
         Row::new(Field::EffectiveAddr, changed.map(|it| it.ip()), addr),
         Row::new(Field::EffectivePort, changed.map(|it| it.port()), port),
         Row::new(Field::Privileged, truth.privileged, attempt.privileged),
         Row::new(Field::Repeat, said(truth.repeat), said(attempt.repeat)),
         Row::new(Field::Seccomp, said(truth.seccomp), said(attempt.seccomp)),
-        Row::new(Field::Stages, passed, stages),
         Row::new(Field::Before, decided_by, before),
+    ];
+    rows.extend(station_rows(truth, attempt));
+    rows
+}
+
+/// What each station said, word by word.
+fn station_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
+    let reported = attempt.stages().unwrap_or_default();
+    let stages = truth.stages.as_ref().unwrap_or(&reported);
+    let said = |stages: &str, station: &str| {
+        let mut words = stages.split(", ");
+        words
+            .find(|word| word.starts_with(station))
+            .map(str::to_owned)
+    };
+    [
+        (Field::Lsm, "lsm"),
+        (Field::Cgroup, "cgroup"),
+        (Field::Operation, "operation"),
+        (Field::GetPort, "get_port"),
+        (Field::TcpConnect, "connect"),
+        (Field::SynSent, "syn sent"),
     ]
+    .map(|(field, station)| Row::new(field, said(stages, station), said(&reported, station)))
+    .into()
 }
 
 /// What is not said is either not so or not known.

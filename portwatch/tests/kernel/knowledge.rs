@@ -35,7 +35,12 @@ pub(crate) enum Field {
     Privileged,
     Repeat,
     Seccomp,
-    Stages,
+    Lsm,
+    Cgroup,
+    Operation,
+    GetPort,
+    TcpConnect,
+    SynSent,
     Before,
     Latency,
 }
@@ -61,7 +66,7 @@ pub(crate) fn sees(stream: &Stream, truth: &Truth) -> bool {
 pub(crate) fn sees_by(source: Source, watches_seccomp: bool, truth: &Truth) -> bool {
     match source {
         Source::Fexit => !truth.seccomp || watches_seccomp,
-        Source::Kprobe => !truth.seccomp && truth.op != Op::Listen && truth.via != "fastopen",
+        Source::Kprobe => !truth.seccomp,
         Source::Tracepoint => !truth.seccomp && truth.op != Op::Listen && truth.via == "syscall",
     }
 }
@@ -86,11 +91,9 @@ fn fexit(truth: &Truth, field: Field) -> Knows {
 
 fn kprobe(truth: &Truth, field: Field) -> Knows {
     match field {
-        _ if is_of_trampolines(field) => Knows::Never,
-        // A security module's refusal comes before any hook that has the socket.
-        Field::Before if !truth.reached() => Knows::Perhaps,
-        Field::Via if truth.via == "io_uring" && !truth.is_by_worker() => Knows::Never,
         Field::Ret | Field::Errno | Field::Latency if truth.ends_unseen() => Knows::Never,
+        // No return probe is on what may wait; the system call's return takes its place.
+        Field::Operation if truth.op == Op::Connect && truth.via == "io_uring" => Knows::Never,
         _ if is_of_the_socket(field) && !truth.has_protocol_hook() => Knows::WhileItLasts,
         _ => Knows::Always,
     }
@@ -99,8 +102,7 @@ fn kprobe(truth: &Truth, field: Field) -> Knows {
 /// A system call has only numbers; what they stand for is looked up afterwards.
 fn tracepoint(truth: &Truth, field: Field) -> Knows {
     match field {
-        _ if is_of_trampolines(field) => Knows::Never,
-        Field::Privileged | Field::Before => Knows::Never,
+        _ if is_of_the_way(field) => Knows::Never,
         // A socket that is not as it was asked for might be another one.
         _ if is_of_the_socket(field) && truth.is_rewritten() => Knows::Never,
         Field::Euid | Field::User | Field::Ppid => Knows::WhileItLasts,
@@ -109,14 +111,22 @@ fn tracepoint(truth: &Truth, field: Field) -> Knows {
     }
 }
 
-fn is_of_trampolines(field: Field) -> bool {
+/// What only hooks on the way to the protocol see.
+fn is_of_the_way(field: Field) -> bool {
     matches!(
         field,
         Field::EffectiveAddr
             | Field::EffectivePort
+            | Field::Privileged
             | Field::Repeat
             | Field::Seccomp
-            | Field::Stages
+            | Field::Lsm
+            | Field::Cgroup
+            | Field::Operation
+            | Field::GetPort
+            | Field::TcpConnect
+            | Field::SynSent
+            | Field::Before
     )
 }
 
@@ -134,25 +144,16 @@ impl Truth {
         !is_sctp || self.op == Op::Bind
     }
 
-    /// The call came as far as the protocol.
-    fn reached(&self) -> bool {
-        self.socket.as_ref().is_some_and(|socket| socket.reached)
-    }
-
     /// The socket has another end than was asked for.
     fn is_rewritten(&self) -> bool {
         self.effective.is_some() && self.ret == Some(0)
-    }
-
-    /// By a thread that io_uring made for it.
-    pub(crate) fn is_by_worker(&self) -> bool {
-        self.caller.comm.starts_with("iou-wrk-")
     }
 
     /// By no system call of its own, and TCP sent its SYN, or had done so before: no return
     /// probe sees the end of such a connect.
     fn ends_unseen(&self) -> bool {
         let is_under_way = [Some(0), Some(-libc::EINPROGRESS)].contains(&self.ret) || self.repeat;
-        self.via == "io_uring" && self.op == Op::Connect && is_under_way
+        let is_called = self.via != "io_uring" || self.op != Op::Connect;
+        self.ret.is_none() || (!is_called && is_under_way)
     }
 }

@@ -1,7 +1,10 @@
 //! Which program is attached where, by source.
 
+mod security;
+
 use std::fmt;
 
+pub(super) use self::security::of_modules;
 use super::Kind;
 
 /// One program at one place.
@@ -28,12 +31,14 @@ pub(super) enum Attach {
     Tracepoint(&'static str, &'static str),
 }
 
-impl Attach {
-    /// The name under which the kernel's type information has the function.
-    pub(super) const fn btf_name(self) -> Option<&'static str> {
-        match self {
-            Self::Fentry(name) | Self::Fexit(name) | Self::TracepointBtf(name) => Some(name),
-            Self::Kprobe(_) | Self::Kretprobe(_) | Self::Tracepoint(..) => None,
+impl Hook {
+    /// The name to look for in the kernel's type information: to attach by it, or to know whether
+    /// there is such a function.
+    pub(super) const fn btf_name(&self) -> Option<&'static str> {
+        match self.attach {
+            Attach::Fentry(name) | Attach::Fexit(name) | Attach::TracepointBtf(name) => Some(name),
+            Attach::Kprobe(name) | Attach::Kretprobe(name) if self.moot_if_absent => Some(name),
+            Attach::Kprobe(_) | Attach::Kretprobe(_) | Attach::Tracepoint(..) => None,
         }
     }
 }
@@ -66,75 +71,10 @@ pub(super) fn of(kind: Kind) -> &'static [Hook] {
     }
 }
 
-/// A security module, and the hooks that tell it from the others.
-struct Module {
-    /// As /sys/kernel/security/lsm names it
-    name: &'static str,
-    hooks: [Hook; 2],
-}
-
-/// Of the `fexit` source. One that is not active refuses nothing, and neither does one that is
-/// built without the function (Landlock before 6.7).
-const MODULES: &[Module] = &[
-    module(
-        "apparmor",
-        ("fx_apparmor_bind", "apparmor_socket_bind"),
-        ("fx_apparmor_con", "apparmor_socket_connect"),
-    ),
-    module(
-        "bpf",
-        ("fx_bpf_bind", "bpf_lsm_socket_bind"),
-        ("fx_bpf_con", "bpf_lsm_socket_connect"),
-    ),
-    module(
-        "landlock",
-        ("fx_landlock_bind", "hook_socket_bind"),
-        ("fx_landlock_con", "hook_socket_connect"),
-    ),
-    module(
-        "selinux",
-        ("fx_selinux_bind", "selinux_socket_bind"),
-        ("fx_selinux_con", "selinux_socket_connect"),
-    ),
-    module(
-        "smack",
-        ("fx_smack_bind", "smack_socket_bind"),
-        ("fx_smack_con", "smack_socket_connect"),
-    ),
-    module(
-        "tomoyo",
-        ("fx_tomoyo_bind", "tomoyo_socket_bind"),
-        ("fx_tomoyo_con", "tomoyo_socket_connect"),
-    ),
-];
-
-const fn module(
-    name: &'static str,
-    bind: (&'static str, &'static str),
-    connect: (&'static str, &'static str),
-) -> Module {
-    Module {
-        name,
-        hooks: [of_module(bind.0, bind.1), of_module(connect.0, connect.1)],
-    }
-}
-
-/// The hooks of the modules that are active: all of them where the kernel does not tell.
-pub(super) fn of_modules(active: Option<&str>) -> impl Iterator<Item = &'static Hook> {
-    let is_active = move |module: &&Module| {
-        active.is_none_or(|active| active.trim().split(',').any(|name| name == module.name))
-    };
-    MODULES
-        .iter()
-        .filter(is_active)
-        .flat_map(|module| &module.hooks)
-}
-
 /// All that a source can have, whatever is asked for.
 pub(super) fn every(kind: Kind) -> impl Iterator<Item = &'static Hook> {
-    let is_fexit = kind == Kind::Fexit;
-    let seccomp = if is_fexit { SECCOMP } else { &[] };
-    let modules = is_fexit.then(|| of_modules(None)).into_iter().flatten();
+    let seccomp = if kind == Kind::Fexit { SECCOMP } else { &[] };
+    let modules = of_modules(kind, None);
     of(kind).iter().chain(seccomp).chain(modules)
 }
 
@@ -170,13 +110,11 @@ const fn optional(program: &'static str, attach: Attach, unseen: &'static str) -
     }
 }
 
-const fn of_module(program: &'static str, function: &'static str) -> Hook {
+/// Not missed by a kernel that does not have the function.
+const fn moot(program: &'static str, attach: Attach, unseen: &'static str) -> Hook {
     Hook {
-        program,
-        attach: Attach::Fexit(function),
-        required: false,
         moot_if_absent: true,
-        unseen: NO_MODULE,
+        ..optional(program, attach, unseen)
     }
 }
 
@@ -186,11 +124,11 @@ const NO_MPTCP: &str = "binds of Multipath TCP sockets";
 const NO_MPTCP_DETAIL: &str = "the protocol and the local address of Multipath TCP sockets";
 const NO_COMPAT: &str = "how a connect of a 32-bit caller ended";
 const NO_LSM: &str = "that it was a security module that denied an attempt";
-const NO_MODULE: &str = "which security module denied an attempt";
 const NO_RESET: &str = "that it was a reset that ended a connect";
 const NO_CGROUP: &str =
     "that it was a cgroup BPF program that denied an attempt, or changed its address";
 const NO_PORT: &str = "that a port was looked for in vain";
+const NO_RING: &str = "what cgroup BPF programs make of binds by io_uring";
 const NO_LISTEN: &str = "listen() on sockets that were not bound";
 
 const FEXIT: &[Hook] = &[
@@ -238,6 +176,8 @@ const FEXIT: &[Hook] = &[
         NO_CGROUP,
     ),
     optional("fe_listen", Attach::Fentry("inet_listen"), NO_LISTEN),
+    moot("fx_ring_bind", Attach::Fexit("io_bind"), NO_RING),
+    moot("fe_ring_bind", Attach::Fentry("io_bind"), NO_RING),
     needed("fe_stream", Attach::Fentry("inet_stream_connect")),
     needed("fe_dgram", Attach::Fentry("inet_dgram_connect")),
 ];
@@ -251,6 +191,15 @@ const KPROBE: &[Hook] = &[
     needed("bind_exit", Attach::Kretprobe("inet_bind")),
     needed("dgram_exit", Attach::Kretprobe("inet_dgram_connect")),
     needed("tcp_exit", Attach::Kretprobe("tcp_v4_connect")),
+    needed(
+        "tb_state",
+        Attach::TracepointBtf("btf_trace_inet_sock_set_state"),
+    ),
+    optional(
+        "tb_reset",
+        Attach::TracepointBtf("btf_trace_tcp_receive_reset"),
+        NO_RESET,
+    ),
     optional("bind_exit", Attach::Kretprobe("inet6_bind"), NO_IPV6),
     optional("tcp_exit", Attach::Kretprobe("tcp_v6_connect"), NO_IPV6),
     optional(
@@ -268,6 +217,42 @@ const KPROBE: &[Hook] = &[
         Attach::Kretprobe("__ia32_compat_sys_socketcall"),
         NO_COMPAT,
     ),
+    optional("listen_exit", Attach::Kretprobe("inet_listen"), NO_LISTEN),
+    optional(
+        "lsm_bind_exit",
+        Attach::Kretprobe("security_socket_bind"),
+        NO_LSM,
+    ),
+    optional(
+        "lsm_conn_exit",
+        Attach::Kretprobe("security_socket_connect"),
+        NO_LSM,
+    ),
+    optional(
+        "cgroup_exit",
+        Attach::Kretprobe("__cgroup_bpf_run_filter_sock_addr"),
+        NO_CGROUP,
+    ),
+    optional(
+        "cgroup_exit",
+        Attach::Kretprobe("__cgroup_bpf_run_filter_sk"),
+        NO_CGROUP,
+    ),
+    optional(
+        "get_port_exit",
+        Attach::Kretprobe("inet_csk_get_port"),
+        NO_PORT,
+    ),
+    optional(
+        "get_port_exit",
+        Attach::Kretprobe("udp_v4_get_port"),
+        NO_PORT,
+    ),
+    optional(
+        "get_port_exit",
+        Attach::Kretprobe("udp_v6_get_port"),
+        NO_PORT,
+    ),
     needed("tcp_enter", Attach::Kprobe("tcp_v4_connect")),
     optional("tcp_enter", Attach::Kprobe("tcp_v6_connect"), NO_IPV6),
     needed("stream_enter", Attach::Kprobe("inet_stream_connect")),
@@ -275,6 +260,17 @@ const KPROBE: &[Hook] = &[
     needed("bind_enter", Attach::Kprobe("inet_bind")),
     optional("bind_enter", Attach::Kprobe("inet6_bind"), NO_IPV6),
     optional("bind_enter", Attach::Kprobe("mptcp_bind"), NO_MPTCP_DETAIL),
+    optional("listen_enter", Attach::Kprobe("inet_listen"), NO_LISTEN),
+    optional(
+        "lsm_bind_enter",
+        Attach::Kprobe("security_socket_bind"),
+        NO_LSM,
+    ),
+    optional(
+        "lsm_conn_enter",
+        Attach::Kprobe("security_socket_connect"),
+        NO_LSM,
+    ),
     needed("sys_bind_enter", Attach::Kprobe("__sys_bind")),
     needed("sys_conn_enter", Attach::Kprobe("__sys_connect")),
 ];

@@ -124,10 +124,8 @@ fn wanted(kind: Kind, request: &Request) -> Vec<&'static Hook> {
         &[]
     };
     let mut wanted: Vec<_> = hooks::of(kind).iter().chain(seccomp).collect();
-    if kind == Kind::Fexit {
-        let active = std::fs::read_to_string(ACTIVE_MODULES).ok();
-        wanted.extend(hooks::of_modules(active.as_deref()));
-    }
+    let active = std::fs::read_to_string(ACTIVE_MODULES).ok();
+    wanted.extend(hooks::of_modules(kind, active.as_deref()));
     wanted
 }
 
@@ -174,10 +172,7 @@ impl Kernel {
                 names: Vec::new(),
             });
         }
-        let mut names: Vec<_> = hooks
-            .iter()
-            .filter_map(|hook| hook.attach.btf_name())
-            .collect();
+        let mut names: Vec<_> = hooks.iter().filter_map(|hook| hook.btf_name()).collect();
         names.sort_unstable();
         names.dedup();
         let (offsets, functions) = read_types(&names)?;
@@ -194,7 +189,7 @@ impl Kernel {
 
     /// Whether the kernel has the function of a hook that needs its type information.
     fn has(&self, hook: &Hook) -> bool {
-        let name = hook.attach.btf_name();
+        let name = hook.btf_name();
         name.is_some_and(|name| self.names.contains(&name))
     }
 }

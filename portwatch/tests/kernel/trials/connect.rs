@@ -25,7 +25,7 @@ pub(super) fn sixty_blocked_connects(source: Source) -> Result<()> {
     exactly(source, "blocked_connects", Pace::Burst).map(drop)
 }
 
-/// What is followed to its end only by the source that sees the socket.
+/// What is followed to its end only by the sources that see the socket.
 pub(super) fn pending_connect_gets_its_outcome(source: Source) -> Result<()> {
     let (done, stream) = exactly(source, "pending", Pace::Stepwise)?;
     let pending = stream
@@ -36,12 +36,12 @@ pub(super) fn pending_connect_gets_its_outcome(source: Source) -> Result<()> {
         .map(|end| end.map(|end| ((end.outcome.as_str(), end.ret), end.reset)))
         .collect();
     let expected: [Option<(End<'_>, bool)>; 3] = match source {
-        Source::Fexit => [
+        Source::Fexit | Source::Kprobe => [
             Some((("ok", Some(0)), false)),
             Some((("failed", Some(-libc::ECONNREFUSED)), true)),
             Some((("abandoned", None), false)),
         ],
-        Source::Kprobe | Source::Tracepoint => [None; 3],
+        Source::Tracepoint => [None; 3],
     };
     ensure!(
         told == expected,
@@ -83,10 +83,10 @@ fn same_interrupted(
         .filter_map(|attempt| stream.outcome_of(attempt))
         .map(|end| (end.outcome.as_str(), end.ret))
         .collect();
-    let expected = if source == Source::Fexit {
-        expected
-    } else {
+    let expected = if source == Source::Tracepoint {
         &[]
+    } else {
+        expected
     };
     ensure!(
         told == expected,
@@ -95,7 +95,7 @@ fn same_interrupted(
     Ok(())
 }
 
-/// It takes a port, as a bind does; only one source has a hook for it.
+/// It takes a port, as a bind does.
 pub(super) fn listen_on_an_unbound_socket(source: Source) -> Result<()> {
     exactly(source, "listen", Pace::Burst).map(drop)
 }

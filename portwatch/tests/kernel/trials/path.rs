@@ -79,7 +79,7 @@ fn modprobe(args: &[&str]) -> Result<()> {
 const OK: End<'static> = ("ok", Some(0));
 const REFUSED: End<'static> = ("failed", Some(-libc::ECONNREFUSED));
 
-/// What was pending got its end, from the source that tells ends.
+/// What was pending got its end, from the sources that tell ends.
 fn same_ends(
     source: Source,
     done: &Done,
@@ -94,10 +94,10 @@ fn same_ends(
         .filter_map(|attempt| stream.outcome_of(attempt))
         .map(|end| (end.outcome.as_str(), end.ret));
     let told: Vec<End<'_>> = told.collect();
-    let expected = if source == Source::Fexit {
-        expected
-    } else {
+    let expected = if source == Source::Tracepoint {
         &[]
+    } else {
+        expected
     };
     ensure!(
         told == expected,

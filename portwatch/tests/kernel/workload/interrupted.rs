@@ -28,7 +28,7 @@ const LONG: i64 = 100_000_000_000;
 /// A limit that is not reached: with one, the call is not begun anew after a signal.
 const PATIENCE: Duration = Duration::from_secs(100);
 /// What a connect was worth that TCP began and a signal ended.
-const STAGES: &str = "operation -512, connect 0";
+const STAGES: &str = "operation -512, connect 0, syn sent";
 
 /// The writing end of the pipe that tells of signals.
 static TOLD: AtomicI32 = AtomicI32::new(-1);
@@ -73,7 +73,7 @@ pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
             truth
         })?;
         truth.ret = Some(ret);
-        truth.stages = Some(format!("operation {ret}, connect 0"));
+        truth.stages = Some(format!("operation {ret}, connect 0, syn sent"));
         recorder.write(truth)?;
     }
     Ok(())

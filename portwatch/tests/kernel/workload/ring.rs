@@ -132,7 +132,7 @@ impl Attempts<'_> {
         let granted = self.measure("any port", Op::Bind, &free, any, 0)?;
         self.recorder.write(granted)?;
         let mut taken = self.measure("taken", Op::Bind, &refused, busy, -libc::EADDRINUSE)?;
-        taken.stages = Some("operation -98".to_owned());
+        taken.stages = Some("operation -98, get_port -98".to_owned());
         self.recorder.write(taken)
     }
 
