@@ -16,6 +16,7 @@ impl Errno {
     pub const ENODEV: Self = Self(19);
     pub const EINVAL: Self = Self(22);
     pub const EPIPE: Self = Self(32);
+    pub const ENOSYS: Self = Self(38);
     pub const ENONET: Self = Self(64);
     pub const EPROTO: Self = Self(71);
     pub const ENOTSOCK: Self = Self(88);

@@ -8,6 +8,7 @@ mod address;
 mod answer;
 mod bind;
 mod case;
+pub mod catalogue;
 pub mod conflict;
 mod connect;
 mod draft;
@@ -40,7 +41,7 @@ pub fn explain(attempt: &Attempt, facts: &Facts) -> Option<Box<Cause>> {
         (Outcome::Pending, errno) => errno.map(|_| connect::in_progress(&case)),
         (Outcome::Failed, errno) => Some(failure(&case, errno)),
     }?;
-    Some(draft.finish(&attempt.stages))
+    Some(draft.finish(&case))
 }
 
 /// Why a pending connect ended as it did.
@@ -50,7 +51,7 @@ pub fn explain_outcome(outcome: &OutcomeOf, facts: &Facts) -> Option<Box<Cause>>
         facts,
     };
     let draft = answer::of_outcome(&case, &outcome.ended)?;
-    Some(draft.finish(&outcome.attempt.stages))
+    Some(draft.finish(&case))
 }
 
 fn failure(case: &Case<'_>, errno: Option<Errno>) -> Draft {

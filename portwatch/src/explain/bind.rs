@@ -11,10 +11,13 @@ use super::{
 };
 use crate::{
     errno::Errno,
-    event::{Code, Confidence, Family, Proto},
+    event::{Code, Confidence, Family, Op, Proto},
 };
 
 pub(super) fn explain(case: &Case<'_>, errno: Errno) -> Option<Draft> {
+    if case.attempt.op == Op::Listen {
+        return of_listen(case, errno);
+    }
     match errno {
         Errno::EACCES => eacces(case),
         Errno::EPERM => eperm(case),
@@ -23,6 +26,15 @@ pub(super) fn explain(case: &Case<'_>, errno: Errno) -> Option<Draft> {
         Errno::EINVAL => einval(case),
         Errno::EAFNOSUPPORT => Some(wrong_family(case)),
         Errno::ENODEV => Some(interface_gone(case)),
+        Errno::ENOMEM | Errno::ENOBUFS => Some(out_of_memory(case, errno)),
+        _ => None,
+    }
+}
+
+/// listen() on a socket that is not bound looks for a port, and does nothing else of a bind.
+fn of_listen(case: &Case<'_>, errno: Errno) -> Option<Draft> {
+    match errno {
+        Errno::EADDRINUSE => Some(in_use::explain(case)),
         Errno::ENOMEM | Errno::ENOBUFS => Some(out_of_memory(case, errno)),
         _ => None,
     }

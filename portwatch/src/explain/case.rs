@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::unix::ffi::OsStrExt as _,
     path::Path,
+    time::Duration,
 };
 
 use super::{Facts, Namespace, conflict::Transport, quote};
@@ -125,6 +126,12 @@ impl<'a> Case<'a> {
 
     pub(super) fn credentials(&self) -> Option<Known<Credentials>> {
         Known::of(self.attempt.before.credentials, self.facts.credentials)
+    }
+
+    /// From the call to the look at what is beside it.
+    pub(super) fn delay(&self) -> Option<Duration> {
+        let nanoseconds = self.facts.taken?.0.checked_sub(self.attempt.time.0)?;
+        u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
     }
 
     pub(super) fn container(&self) -> Option<&'a Container> {

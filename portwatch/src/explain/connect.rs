@@ -7,12 +7,12 @@ use super::{
     bind,
     case::{Case, SS_CONNECTING, TCP_ESTABLISHED, TCP_LISTEN, interface},
     draft::Draft,
-    facts::RouteKind,
+    facts::{Address, RouteKind},
     fix, in_use,
 };
 use crate::{
     errno::Errno,
-    event::{Code, Confidence, Via},
+    event::{Code, Confidence, Family, Proto, Via},
 };
 
 pub(super) fn explain(case: &Case<'_>, errno: Errno) -> Option<Draft> {
@@ -70,6 +70,16 @@ fn is_answer(case: &Case<'_>, errno: Errno) -> bool {
     !refused_at_once
         && !outcome.contains(&errno)
         && (sent || case.is_tcp() && ONLY_ANSWERS.contains(&errno))
+}
+
+/// Whether the error is one of the call's own steps: TCP's connect was seen to return it, or the
+/// protocol does not wait for an answer.
+fn is_of_the_call(case: &Case<'_>) -> bool {
+    let waits_not = matches!(
+        case.attempt.proto,
+        Some(Proto::Raw | Proto::Ip(1 | 17 | 58 | 115 | 136))
+    );
+    waits_not || case.attempt.stages.connect.is_some_and(|ret| ret != 0)
 }
 
 /// `EINPROGRESS`
@@ -201,6 +211,13 @@ fn einval(case: &Case<'_>) -> Option<Draft> {
     if case.attempt.requested.is_none() {
         return Some(bind::bad_length(case));
     }
+    // A `sockaddr_in` is too short for an IPv6 socket; UDP's takes it.
+    if case.is_tcp()
+        && case.attempt.family == Some(Family::Ipv4)
+        && case.is_ipv6_socket() == Some(true)
+    {
+        return Some(bind::wrong_family(case));
+    }
     if let Some(draft) = bind::link_local(case) {
         return Some(draft);
     }
@@ -264,7 +281,7 @@ fn eacces(case: &Case<'_>) -> Option<Draft> {
     };
     let allowed = case.option(|options| options.broadcast);
     let everywhere = matches!(case.ip(), Some(IpAddr::V4(ip)) if ip.is_broadcast());
-    let reached = case.attempt.stages.connect.is_some() || case.attempt.stages.operation.is_some();
+    let reached = is_of_the_call(case) && case.before().is_some();
     match route(case) {
         Some(RouteKind::Prohibit) => Some(prohibited(Confidence::Checked)),
         _ if everywhere && allowed == Some(false) && case.is_udp() => {
@@ -345,7 +362,13 @@ fn net_unreachable(case: &Case<'_>) -> Draft {
         )
         .fix(fix::advice("turn IPV6_V6ONLY off, or use an IPv4 socket"));
     }
-    match (route(case), bound_ip(case)) {
+    let source = bound_ip(case);
+    let is_gone =
+        |address: &Address| address.assigned.is_none() && address.nonlocal_bind != Some(true);
+    if let (Some(source), true) = (source, case.facts.address.as_ref().is_some_and(is_gone)) {
+        return source_gone(case, source);
+    }
+    match (route(case), source) {
         (Some(RouteKind::Unreachable), _) => by_route(
             case,
             Code::RouteUnreachable,
@@ -359,19 +382,23 @@ fn net_unreachable(case: &Case<'_>) -> Draft {
             format!("{target} is a broadcast address, and TCP connects two hosts"),
         )
         .fix(fix::advice("use a UDP socket, or the address of one host")),
-        (Some(_), Some(source)) => source_gone(case, source),
-        (_, None) => no_route(case, Confidence::Derived),
-        (None, Some(source)) => Draft::one_of(
-            Errno::ENETUNREACH,
-            &[
-                &format!("there is no route to {target}"),
-                &format!(
-                    "{source}, which the socket is bound to, is no address of this host any more"
-                ),
-            ],
-        )
-        .fixes(fix::look_at_route(case)),
+        (_, None) if is_of_the_call(case) => no_route(case, Confidence::Derived),
+        (_, source) => unreachable_somehow(case, source),
     }
+}
+
+fn unreachable_somehow(case: &Case<'_>, source: Option<IpAddr>) -> Draft {
+    let mut causes = vec![format!("there is no usable route to {}", case.target())];
+    if let Some(source) = source {
+        causes.push(format!(
+            "{source}, which the socket is bound to, is no address of this host any more"
+        ));
+    }
+    if !is_of_the_call(case) {
+        causes.push("a router or firewall answered that the network is unreachable".to_owned());
+    }
+    let causes: Vec<_> = causes.iter().map(String::as_str).collect();
+    Draft::one_of(Errno::ENETUNREACH, &causes).fixes(fix::look_at_route(case))
 }
 
 fn no_route(case: &Case<'_>, confidence: Confidence) -> Draft {
@@ -389,7 +416,7 @@ fn no_route(case: &Case<'_>, confidence: Confidence) -> Draft {
 
 fn source_gone(case: &Case<'_>, source: IpAddr) -> Draft {
     let text = format!(
-        "there is a route to {}, but not from {source}, which the socket is bound to: it is no address of this host any more",
+        "the socket is bound to {source}, which is no address of its network namespace any more, so nothing can be sent to {}",
         case.target()
     );
     Draft::new(Code::SourceAddressGone, Confidence::Checked, text)
@@ -409,8 +436,7 @@ fn host_unreachable(case: &Case<'_>) -> Draft {
     };
     match route(case) {
         Some(RouteKind::Unreachable) => unreachable(Confidence::Checked),
-        _ if case.attempt.stages.connect.is_some() => unreachable(Confidence::Derived),
-        _ if !case.is_tcp() => unreachable(Confidence::Derived),
+        _ if is_of_the_call(case) => unreachable(Confidence::Derived),
         _ => Draft::one_of(
             Errno::EHOSTUNREACH,
             &[
@@ -432,21 +458,28 @@ fn no_local_end(case: &Case<'_>) -> Draft {
     if let Some(port) = case.bound_port() {
         return tuple_in_use(case, port);
     }
-    let source = case.facts.route.as_ref().map(|route| route.source);
-    let no_source = || {
+    let no_source = |confidence| {
         let text = format!(
             "this host has no IPv6 address that could be the source of packets to {}",
             case.target()
         );
-        Draft::new(Code::NoSourceAddress, Confidence::Checked, text).fix(fix::command(
+        Draft::new(Code::NoSourceAddress, confidence, text).fix(fix::command(
             "see the addresses there are",
             case.in_namespace("ip -6 -br addr"),
         ))
     };
-    match source {
-        _ if !is_ipv6(case) && case.before().is_some() => in_use::exhausted(case),
-        Some(None) if is_ipv6(case) => no_source(),
-        Some(Some(_)) if case.before().is_some() => in_use::exhausted(case),
+    let stages = &case.attempt.stages;
+    // A source address is found before the port is looked for.
+    let has_source = case
+        .facts
+        .route
+        .as_ref()
+        .map(|route| route.source.is_some());
+    match (is_ipv6(case), has_source) {
+        (false, _) if case.before().is_some() => in_use::exhausted(case),
+        (true, _) if stages.syn_sent => in_use::exhausted(case),
+        (true, _) if stages.connect.is_some() || case.is_udp() => no_source(Confidence::Derived),
+        (true, Some(false)) => no_source(Confidence::Checked),
         _ => Draft::one_of(
             Errno::EADDRNOTAVAIL,
             &[

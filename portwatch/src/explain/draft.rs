@@ -75,8 +75,14 @@ impl Draft {
     }
 
     /// The cause, with what each station returned as its first evidence.
-    pub(super) fn finish(mut self, stages: &Stages) -> Box<Cause> {
-        self.0.evidence.splice(0..0, verdicts(stages));
+    pub(super) fn finish(mut self, case: &Case<'_>) -> Box<Cause> {
+        self.0.evidence.splice(0..0, verdicts(&case.attempt.stages));
+        let delay = case
+            .delay()
+            .filter(|_| self.0.confidence == Confidence::Checked);
+        let looked =
+            delay.map(|delay| format!("looked up {} ms after the call began", delay.as_millis()));
+        self.0.evidence.extend(looked);
         Box::new(self.0)
     }
 }

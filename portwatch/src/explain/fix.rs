@@ -172,7 +172,7 @@ mod tests {
     fn a_drop_in_quotes_the_unit() {
         insta::assert_snapshot!(
             drop_in("a'b.service", "low-ports", &["AmbientCapabilities=CAP_NET_BIND_SERVICE"]),
-            @r""
+            @r"sudo mkdir -p '/etc/systemd/system/a'\''b.service.d' && printf '[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n' | sudo tee '/etc/systemd/system/a'\''b.service.d/low-ports.conf' && sudo systemctl daemon-reload && sudo systemctl restart 'a'\''b.service'"
         );
     }
 }

@@ -57,18 +57,47 @@ pub(super) fn explain(case: &Case<'_>) -> Draft {
     };
     let code = code(case, holder, conflict);
     let text = format!(
-        "{} cannot have {}: {} {}{}",
+        "{} cannot have {}: {}{}",
         case.name(),
         case.target(),
-        owner(holder),
-        doing(case, holder),
+        describe(case, holder),
         reason(code, conflict)
     );
     Draft::new(code, Confidence::Checked, text)
+        .seen(sharing(case, holder))
         .fixes(ways_out(code, conflict))
+        .fixes(prevent(code))
         .fixes(stop(holder))
         .fix(fix::look_for_holder(case, port))
         .holders(found.iter().map(|(holder, _)| (*holder).clone()))
+}
+
+/// The options that decide about sharing, on both sides.
+fn sharing(case: &Case<'_>, holder: &Holder) -> String {
+    let said = |set: Option<bool>| match set {
+        Some(true) => "set",
+        Some(false) => "not set",
+        None => "not known",
+    };
+    format!(
+        "SO_REUSEADDR: {} here, {} there; SO_REUSEPORT: {} here, {} there",
+        said(case.option(|options| options.reuseaddr)),
+        said(holder.reuseaddr),
+        said(case.option(|options| options.reuseport)),
+        said(holder.reuseport),
+    )
+}
+
+/// So that it does not happen again.
+fn prevent(code: Code) -> Option<Fix> {
+    let what = match code {
+        Code::PortInUseConnection => {
+            "keep the kernel from giving this port to connections: add it to net.ipv4.ip_local_reserved_ports"
+        }
+        Code::PortInUseKernel => "take another port",
+        _ => return None,
+    };
+    Some(fix::advice(what))
 }
 
 fn code(case: &Case<'_>, holder: &Holder, conflict: &Conflict) -> Code {
@@ -105,23 +134,24 @@ pub(super) fn owner(holder: &Holder) -> String {
     format!("{} (pid {}{unit})", name_of(&process.comm), process.tgid)
 }
 
-/// `listens on 0.0.0.0:80`
-fn doing(case: &Case<'_>, holder: &Holder) -> String {
+/// `nginx (pid 12) listens on 0.0.0.0:80`
+fn describe(case: &Case<'_>, holder: &Holder) -> String {
+    let owner = owner(holder);
     let local = endpoint(holder.ip, Some(holder.port));
-    let peer = || {
-        holder.peer.map_or_else(String::new, |(ip, port)| {
-            format!(" to {}", endpoint(ip, Some(port)))
-        })
-    };
+    let peer = holder.peer.map_or_else(String::new, |(ip, port)| {
+        format!(" to {}", endpoint(ip, Some(port)))
+    });
     match holder.state {
-        SocketState::Listen => format!("listens on {local}"),
-        SocketState::Bound => format!("has {local}"),
-        SocketState::TimeWait => format!(
-            "is left in TIME_WAIT of a connection from {local}{}, for up to 60 s",
-            peer()
+        SocketState::Listen => format!("{owner} listens on {local}"),
+        SocketState::Bound => format!("{owner} has {local}"),
+        SocketState::TimeWait => {
+            format!("a connection from {local}{peer} is left in TIME_WAIT, for up to 60 s")
+        }
+        _ if case.is_udp() => format!("{owner} has {local}, connected{peer}"),
+        state => format!(
+            "{owner} has a connection from {local}{peer} ({})",
+            state.name()
         ),
-        _ if case.is_udp() => format!("has {local}, connected{}", peer()),
-        state => format!("has a connection from {local}{} ({})", peer(), state.name()),
     }
 }
 
@@ -139,6 +169,7 @@ fn reason(code: Code, conflict: &Conflict) -> &'static str {
         Code::PortInUseReuseportOtherUser => {
             "; both have SO_REUSEPORT, but the sockets belong to different users"
         }
+        Code::PortInUseTimeWait => "",
         _ if conflict.overlap == Overlap::Wildcard => {
             ", and the wildcard address stands for every address"
         }
@@ -272,9 +303,5 @@ pub(super) fn next(case: &Case<'_>) -> Option<String> {
     let (holder, _) = in_the_way(case)
         .into_iter()
         .find(|(_, conflict)| conflict.certain)?;
-    Some(format!(
-        "EADDRINUSE: {} {}",
-        owner(holder),
-        doing(case, holder)
-    ))
+    Some(format!("EADDRINUSE: {}", describe(case, holder)))
 }

@@ -28,26 +28,29 @@ pub(super) enum Privilege {
 /// `None` where the credentials are not known, or do not tell.
 pub(super) fn privilege(case: &Case<'_>) -> Option<Known<Privilege>> {
     let Known { value, confidence } = case.credentials()?;
-    judge(value, case.attempt.before.net_user_ns).map(|value| Known { value, confidence })
+    let before = &case.attempt.before;
+    judge(value, before.net_user_ns, before.net_user_ns_level)
+        .map(|value| Known { value, confidence })
 }
 
-fn judge(credentials: Credentials, owner: Option<u32>) -> Option<Privilege> {
-    let has = credentials.cap_effective & CAP_NET_BIND_SERVICE != 0;
-    let plain = if has {
-        Privilege::Has
-    } else {
-        Privilege::Lacks
-    };
+/// `owner` is the user namespace that owns the network namespace, `depth` how deep it lies.
+fn judge(credentials: Credentials, owner: Option<u32>, depth: Option<u32>) -> Option<Privilege> {
+    let Credentials {
+        cap_effective,
+        user_ns,
+        level,
+    } = credentials;
+    let has = cap_effective & CAP_NET_BIND_SERVICE != 0;
     // The initial namespace is above all others: what one has there counts in all of them.
-    let is_above = credentials.user_ns == INITIAL || Some(credentials.user_ns) == owner;
-    match owner {
-        _ if is_above => Some(plain),
-        Some(INITIAL) => Some(Privilege::Elsewhere),
-        // One may be above the other: with the capability it would then have had it here too, and
-        // the call would not have come this far without.
-        Some(_) if has => Some(Privilege::Elsewhere),
-        None if has => None,
-        Some(_) | None => Some(Privilege::Lacks),
+    let counts = is_initial(user_ns) || Some(user_ns) == owner;
+    let is_below =
+        owner.is_some_and(is_initial) || level.zip(depth).is_some_and(|(own, owner)| own >= owner);
+    match (counts, has) {
+        (true, true) => Some(Privilege::Has),
+        (false, _) if owner.is_some() && is_below => Some(Privilege::Elsewhere),
+        (_, false) => Some(Privilege::Lacks),
+        // It may lie above the owner, or not.
+        (false, true) => None,
     }
 }
 
@@ -82,7 +85,7 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Draft> {
             );
             let see = fix::command(
                 "see the denial",
-                "sudo journalctl -k --since -10min --grep 'capability|capname=\"net_bind_service\"|net_bind_service'",
+                "sudo journalctl -k --since -10min --grep 'capability|net_bind_service'",
             );
             draft(case, Code::LowPortCapabilityDenied, confidence, text).fix(see)
         }
@@ -212,35 +215,41 @@ mod tests {
     #[test]
     fn the_capability_counts_where_the_network_namespace_belongs() {
         let (own, other) = (INITIAL + 100, INITIAL + 200);
-        let judged = |cap_effective, user_ns, owner| {
+        let all = u64::MAX;
+        let has = Some(Privilege::Has);
+        let lacks = Some(Privilege::Lacks);
+        let elsewhere = Some(Privilege::Elsewhere);
+        for (cap_effective, (user_ns, level), owner, depth, expected) in [
+            (all, (INITIAL, 0), Some(INITIAL), Some(0), has),
+            (0, (INITIAL, 0), Some(INITIAL), Some(0), lacks),
+            (
+                !CAP_NET_BIND_SERVICE,
+                (INITIAL, 0),
+                Some(INITIAL),
+                Some(0),
+                lacks,
+            ),
+            // From the host into a container's network namespace.
+            (all, (INITIAL, 0), Some(own), Some(1), has),
+            // A container's root, in its own network namespace and in the host's.
+            (all, (own, 1), Some(own), Some(1), has),
+            (all, (own, 1), Some(INITIAL), Some(0), elsewhere),
+            (0, (own, 1), Some(INITIAL), Some(0), elsewhere),
+            // In another container's, and in one that may be nested in its own.
+            (all, (own, 1), Some(other), Some(1), elsewhere),
+            (all, (own, 1), Some(other), Some(2), None),
+            (0, (own, 1), Some(other), Some(2), lacks),
+            // The owner is not known.
+            (all, (INITIAL, 0), None, None, has),
+            (all, (own, 1), None, None, None),
+            (0, (own, 1), None, None, lacks),
+        ] {
             let credentials = Credentials {
                 cap_effective,
                 user_ns,
-                level: None,
+                level: Some(level),
             };
-            judge(credentials, owner)
-        };
-        let all = u64::MAX;
-        for (found, expected) in [
-            (judged(all, INITIAL, Some(INITIAL)), Some(Privilege::Has)),
-            (judged(0, INITIAL, Some(INITIAL)), Some(Privilege::Lacks)),
-            (
-                judged(!CAP_NET_BIND_SERVICE, INITIAL, Some(INITIAL)),
-                Some(Privilege::Lacks),
-            ),
-            // From the host into a container's network namespace.
-            (judged(all, INITIAL, Some(own)), Some(Privilege::Has)),
-            // A container's root, in its own network namespace and in the host's.
-            (judged(all, own, Some(own)), Some(Privilege::Has)),
-            (judged(all, own, Some(INITIAL)), Some(Privilege::Elsewhere)),
-            (judged(0, own, Some(INITIAL)), Some(Privilege::Elsewhere)),
-            (judged(all, own, Some(other)), Some(Privilege::Elsewhere)),
-            (judged(0, own, Some(other)), Some(Privilege::Lacks)),
-            // The owner is not known.
-            (judged(all, INITIAL, None), Some(Privilege::Has)),
-            (judged(all, own, None), None),
-            (judged(0, own, None), Some(Privilege::Lacks)),
-        ] {
+            let found = judge(credentials, owner, depth);
             assert_eq!(found, expected);
         }
     }

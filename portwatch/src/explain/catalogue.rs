@@ -1,0 +1,384 @@
+//! Every cause in general: which errors it comes with, in which calls, and what helps.
+
+use crate::{
+    errno::Errno,
+    event::{Code, Op},
+};
+
+/// A cause in general.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub code: Code,
+    /// None for a success that would surprise
+    pub errnos: &'static [Errno],
+    pub ops: &'static [Op],
+    pub system: System,
+    /// One sentence
+    pub what: &'static str,
+    /// What usually helps
+    pub fix: &'static str,
+}
+
+/// Where a cause exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    Both,
+    Linux,
+    MacOs,
+}
+
+impl System {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Both => "Linux, macOS",
+            Self::Linux => "Linux",
+            Self::MacOs => "macOS",
+        }
+    }
+}
+
+/// The causes that this error can have.
+pub fn of(errno: Errno) -> impl Iterator<Item = Entry> {
+    all().filter(move |entry| entry.errnos.contains(&errno))
+}
+
+/// Every cause, in the order of the codes.
+pub fn all() -> impl Iterator<Item = Entry> {
+    Code::ALL.iter().copied().map(entry)
+}
+
+const BIND: &[Op] = &[Op::Bind];
+const CONNECT: &[Op] = &[Op::Connect];
+const BOTH: &[Op] = &[Op::Bind, Op::Connect];
+const PORTS: &[Op] = &[Op::Bind, Op::Connect, Op::Listen];
+
+macro_rules! entries {
+    ($($code:ident [$($errno:ident)*] $ops:ident $system:ident $what:literal, $fix:literal;)*) => {
+        /// What there is to say about a code.
+        #[expect(clippy::too_many_lines, reason = "a table, one row for each code")]
+        pub const fn entry(code: Code) -> Entry {
+            match code {
+                $(Code::$code => Entry {
+                    code,
+                    errnos: &[$(Errno::$errno),*],
+                    ops: $ops,
+                    system: System::$system,
+                    what: $what,
+                    fix: $fix,
+                },)*
+            }
+        }
+    };
+}
+
+entries! {
+    SeccompDenied [EPERM EACCES ENOSYS] BOTH Linux
+        "a seccomp filter answered the call, and the kernel's function never ran",
+        "allow the call in the filter: SystemCallFilter= of the unit, the container's profile";
+    BadDescriptor [EBADF] BOTH Both
+        "the descriptor is not open",
+        "look for where the program closed it, or for a socket() that failed";
+    NotASocket [ENOTSOCK] BOTH Both
+        "the descriptor is of something else than a socket",
+        "look for a descriptor that was closed and whose number was used again";
+    BadPointer [EFAULT] BOTH Both
+        "the address lies outside the program's memory",
+        "pass a pointer to a filled sockaddr";
+    BadAddressLength [EINVAL] BOTH Both
+        "the length passed with the address is too small for its family",
+        "pass the size of the sockaddr that was filled";
+    OutOfMemory [ENOMEM ENOBUFS] BOTH Both
+        "the kernel had no memory for it",
+        "look into dmesg, and at the limits of the cgroup";
+    LandlockDenied [EACCES] BOTH Linux
+        "Landlock: the program, or what started it, allowed itself no such port",
+        "add the port to the ruleset; it cannot be lifted from outside";
+    ApparmorDenied [EACCES] BOTH Linux
+        "AppArmor's profile of the program has no rule for such a socket",
+        "allow it in the profile (aa-logprof)";
+    SelinuxDenied [EACCES] BOTH Linux
+        "SELinux's policy does not let the program's domain have this port or address",
+        "ausearch -m avc -ts recent | audit2why; semanage port, or a boolean";
+    SmackDenied [EACCES] BOTH Linux
+        "Smack has no rule for the program's label and the address's",
+        "add a rule to /sys/fs/smackfs/load2";
+    TomoyoDenied [EPERM] BOTH Linux
+        "TOMOYO's policy for the program's domain does not list it",
+        "add it with tomoyo-editpolicy";
+    BpfLsmDenied [EPERM EACCES] BOTH Linux
+        "a BPF program on a security hook refused it",
+        "see which are loaded: bpftool prog show";
+    LsmDenied [EACCES EPERM] BOTH Linux
+        "a security module refused it, and it was not seen which",
+        "look for the denial in the audit log or the kernel's";
+    CgroupBpfDenied [EPERM] BOTH Linux
+        "a BPF program on the cgroup refused it: systemd's SocketBindDeny=, a container's network",
+        "systemctl show -p SocketBindDeny UNIT; bpftool cgroup tree";
+    WrongFamily [EAFNOSUPPORT EINVAL] BOTH Both
+        "the address is of another family than the socket",
+        "make both of the same family";
+    AddressNotLocal [EADDRNOTAVAIL] BIND Both
+        "the address is not one of this host, or of the socket's network namespace",
+        "bind to an address that ip -br addr lists, or to the wildcard; IP_FREEBIND if it is to come later";
+    AddressInOtherNamespace [EADDRNOTAVAIL] BIND Linux
+        "another network namespace has the address",
+        "start the program there: ip netns exec, nsenter -n";
+    AddressInVrf [EADDRNOTAVAIL] BIND Linux
+        "the address is on an interface in a VRF, and the socket is not in it",
+        "ip vrf exec VRF COMMAND, or SO_BINDTODEVICE";
+    AddressTentative [EADDRNOTAVAIL] BIND Linux
+        "duplicate address detection of this IPv6 address is not over",
+        "start after network-online.target, or set IPV6_FREEBIND";
+    AddressDadFailed [EADDRNOTAVAIL] BIND Linux
+        "another host has this IPv6 address",
+        "take it away from one of the two";
+    AddressOnOtherInterface [EADDRNOTAVAIL] BIND Linux
+        "the address is on another interface than the socket is bound to",
+        "correct the scope id or SO_BINDTODEVICE";
+    Ipv6Disabled [EADDRNOTAVAIL] BIND Linux
+        "IPv6 is turned off on the interface that should have the address",
+        "sysctl -w net.ipv6.conf.IF.disable_ipv6=0";
+    AddressNotUsable [EADDRNOTAVAIL] BIND Linux
+        "this kind of socket takes no such address: multicast for ping, a mapped one for raw",
+        "bind to an address of this host";
+    MulticastStream [EINVAL] BIND Linux
+        "TCP cannot be bound to an IPv6 multicast address",
+        "use UDP, or an address of this host";
+    MappedV6Only [EINVAL ENETUNREACH] BOTH Linux
+        "an IPv4 address for a socket that has IPV6_V6ONLY",
+        "turn IPV6_V6ONLY off, or use an IPv4 socket";
+    LinkLocalWithoutScope [EINVAL] BOTH Linux
+        "a link-local address without the interface it is on",
+        "name the interface: fe80::1%eth0";
+    InterfaceGone [ENODEV] BIND Linux
+        "no interface has the number that the scope id or SO_BINDTODEVICE gives",
+        "look the number up anew: it changes when an interface is made again";
+    LowPortNoCapability [EACCES] BIND Linux
+        "the port is below net.ipv4.ip_unprivileged_port_start, and the caller has no CAP_NET_BIND_SERVICE",
+        "AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit, setcap on the program, or the sysctl";
+    LowPortForeignUserNamespace [EACCES] BIND Linux
+        "the caller has its capabilities in a user namespace that does not own the network namespace",
+        "a network namespace of its own, or the sysctl";
+    LowPortCapabilityDenied [EACCES] BIND Linux
+        "the caller has CAP_NET_BIND_SERVICE, and a security module refused its use",
+        "allow the capability in SELinux's policy or AppArmor's profile";
+    PortInUse [EADDRINUSE] BIND Both
+        "another socket has the port",
+        "stop whoever has it (ss -tlnp), or take another port";
+    PortInUseReuseaddrOneSide [EADDRINUSE] BIND Linux
+        "only one of the two sockets has SO_REUSEADDR",
+        "set it on both, before bind()";
+    PortInUseReuseaddrListening [EADDRINUSE] BIND Linux
+        "both sockets have SO_REUSEADDR, which does not help against one that listens",
+        "stop whoever listens, or take another port";
+    PortInUseReuseportOneSide [EADDRINUSE] BIND Linux
+        "only one of the two sockets has SO_REUSEPORT",
+        "set it on both, before bind()";
+    PortInUseReuseportOtherUser [EADDRINUSE] BIND Linux
+        "both sockets have SO_REUSEPORT, but belong to different users",
+        "run both as the same user";
+    PortInUseDualStack [EADDRINUSE] BIND Linux
+        "an IPv6 wildcard socket without IPV6_V6ONLY takes the IPv4 port too",
+        "set IPV6_V6ONLY on the IPv6 socket";
+    PortInUseTimeWait [EADDRINUSE] BIND Linux
+        "a connection from this port is left in TIME_WAIT",
+        "set SO_REUSEADDR before bind()";
+    PortInUseConnection [EADDRINUSE] BIND Linux
+        "a connection has the port as its local end",
+        "set SO_REUSEADDR in the server; keep the port out of ip_local_port_range (ip_local_reserved_ports)";
+    PortInUseKernel [EADDRINUSE] BIND Linux
+        "the kernel itself has the port: NFS, WireGuard, VXLAN …",
+        "take another port, or reconfigure that service";
+    PortInUseHolderGone [EADDRINUSE] BIND Linux
+        "somebody had the port, and has it no more",
+        "try again";
+    PingIdentifierInUse [EADDRINUSE] BIND Linux
+        "another ping socket has the identifier",
+        "take another identifier, or 0";
+    EphemeralPortsExhausted [EADDRINUSE EADDRNOTAVAIL EAGAIN] PORTS Linux
+        "none of the ports that the kernel gives out is free",
+        "keep connections open; widen net.ipv4.ip_local_port_range";
+    AlreadyBound [EINVAL] BIND Both
+        "the socket is bound already",
+        "make a new socket";
+    SocketNotClosed [EINVAL] BIND Both
+        "the socket is connected or listens already",
+        "call bind() first";
+    AlreadyConnecting [EALREADY EISCONN] CONNECT Both
+        "a connect on this socket is under way",
+        "wait with poll() for the socket to be writable";
+    AlreadyConnected [EISCONN] CONNECT Both
+        "the socket is connected already",
+        "make a new socket";
+    SocketListening [EISCONN] CONNECT Both
+        "the socket listens",
+        "make a new socket";
+    NoRoute [ENETUNREACH] CONNECT Both
+        "no route leads to the destination, or its interface is down",
+        "ip route get ADDRESS";
+    RouteUnreachable [EHOSTUNREACH ENETUNREACH] CONNECT Linux
+        "a route or rule of the type unreachable",
+        "ip route get ADDRESS; ip rule";
+    RouteProhibited [EACCES] CONNECT Linux
+        "a route or rule of the type prohibit",
+        "ip route get ADDRESS; ip rule";
+    RouteBlackhole [EINVAL] CONNECT Linux
+        "a route or rule of the type blackhole",
+        "ip route get ADDRESS; ip rule";
+    MulticastDestination [ENETUNREACH] CONNECT Both
+        "TCP to a multicast or broadcast address",
+        "use UDP, or the address of one host";
+    SourceAddressGone [ENETUNREACH] CONNECT Linux
+        "the address that the socket is bound to is no longer one of this host",
+        "bind anew, or to no address";
+    LoopbackSource [EINVAL] CONNECT Linux
+        "the socket is bound to a loopback address, and the destination is another host",
+        "bind to another address, or to none";
+    MappedSource [EAFNOSUPPORT] CONNECT Linux
+        "the socket is bound to an IPv4 address, and the destination is an IPv6 one",
+        "bind to an IPv6 address, or to none";
+    NoSourceAddress [EADDRNOTAVAIL] CONNECT Linux
+        "no IPv6 address of this host can be the source",
+        "ip -6 addr";
+    BroadcastNotAllowed [EACCES] CONNECT Both
+        "a broadcast address, and the socket has no SO_BROADCAST",
+        "set SO_BROADCAST";
+    IpsecBlocked [EPERM] CONNECT Linux
+        "an IPsec policy blocks the destination",
+        "ip xfrm policy";
+    TupleInUse [EADDRNOTAVAIL] CONNECT Linux
+        "a connection with the same two ends exists already",
+        "bind to no port";
+    ConnectInProgress [EINPROGRESS] CONNECT Both
+        "the call does not wait, and the connect is under way",
+        "nothing: the outcome follows";
+    SendTimeoutExpired [EINPROGRESS] CONNECT Linux
+        "SO_SNDTIMEO was over before there was an answer",
+        "wait with poll(), or set a longer time";
+    NobodyListens [ECONNREFUSED] CONNECT Linux
+        "nobody listens there: the answer was a reset",
+        "start the server, or correct the address or port";
+    RejectedByFirewall [ECONNREFUSED] CONNECT Linux
+        "refused, and not by a reset: a firewall's reject",
+        "nft list ruleset, here and on the way";
+    ConnectionRefused [ECONNREFUSED] CONNECT Both
+        "refused, and it was not seen whether by a reset or a firewall",
+        "see whether somebody listens: ss -tlnp";
+    PacketDenied [ECONNREFUSED] CONNECT Linux
+        "a security module's packet label denied the SYN",
+        "ausearch -m avc -ts recent | audit2why";
+    ConnectTimedOut [ETIMEDOUT] CONNECT Both
+        "no answer: dropped here or on the way, or the host is down",
+        "look at the firewall, IPAddressDeny= of the unit, and the route";
+    NeighbourUnreachable [EHOSTUNREACH] CONNECT Linux
+        "the next hop does not answer ARP or neighbour discovery",
+        "ip neigh; is it on, and on this network?";
+    HostUnreachable [EHOSTUNREACH] CONNECT Both
+        "the next hop does not answer, or a router or firewall says unreachable; on macOS also a program that may not reach the local network",
+        "ip neigh; ip route get ADDRESS; on macOS, Local Network in the privacy settings";
+    NetworkUnreachable [ENETUNREACH] CONNECT Linux
+        "a router or firewall answered that the network is unreachable",
+        "look at the routers on the way";
+    ProtocolUnreachable [ENOPROTOOPT] CONNECT Linux
+        "a host or firewall answered that the protocol is not available",
+        "look at the firewall there";
+    IcmpError [EHOSTDOWN ENONET EOPNOTSUPP EPROTO] CONNECT Linux
+        "another error came back from a router (ICMP)",
+        "look at the routers on the way";
+    AdminProhibited [EACCES] CONNECT Linux
+        "a router or firewall answered that it is prohibited (ICMPv6)",
+        "look at the firewalls on the way";
+    Interrupted [EINTR ERESTARTSYS] CONNECT Linux
+        "a signal ended the wait; the connect goes on",
+        "wait with poll(); do not call connect() again";
+    DisconnectedMeanwhile [EPIPE] CONNECT Linux
+        "another thread disconnected the socket during the wait",
+        "let one thread at a time use the socket";
+    ConnectionAborted [ECONNABORTED] CONNECT Linux
+        "the connection was closed on this side before there was an answer",
+        "look for who closes the socket";
+    GivenUp [] CONNECT Linux
+        "the program closed the socket before there was an answer",
+        "look at the firewall and the route, as for a timeout";
+    LowPortAllowedBySysctl [] BIND Linux
+        "net.ipv4.ip_unprivileged_port_start lets everybody open it",
+        "nothing, if that is what you want; else raise it";
+    LowPortAllowedByCapability [] BIND Linux
+        "the caller is not root and has CAP_NET_BIND_SERVICE",
+        "nothing, if that is what you want; else getcap, setcap -r";
+    LowPortOwnNamespace [] BIND Linux
+        "the network namespace belongs to a user namespace in which the caller has the capability",
+        "nothing: no other network namespace is touched";
+    PortShared [] BIND Linux
+        "other sockets have the same port (SO_REUSEPORT, or UDP's SO_REUSEADDR)",
+        "nothing, if they belong together";
+    NonlocalAddressAllowed [] BIND Linux
+        "bound to an address that is not there: IP_FREEBIND, IP_TRANSPARENT, ip_nonlocal_bind",
+        "nothing, if the address is to come later";
+    NoPortYet [] BIND Linux
+        "IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect()",
+        "nothing";
+    MacosLowPortAddress [EACCES] BIND MacOs
+        "a port below 1024 at a single address is for root only",
+        "bind to the wildcard address (since 10.14), or let launchd open it";
+    MacosWildcardExempt [] BIND MacOs
+        "since 10.14 everybody may open low ports at the wildcard address",
+        "nothing";
+    MacosRestrictedPort [EADDRINUSE] BIND MacOs
+        "TCP port 55555 is kept for programs with an entitlement of Apple's",
+        "take another port";
+    Unexplained [] PORTS Both
+        "what the kernel returned, and from where; or the causes between which nothing decides",
+        "run with --source fexit, which sees more, and look at the evidence";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    fn row(entry: &Entry) -> String {
+        let errnos: Vec<_> = entry
+            .errnos
+            .iter()
+            .map(|errno| format!("`{errno}`"))
+            .collect();
+        let errnos = match &errnos[..] {
+            [] => "–".to_owned(),
+            some => some.join(", "),
+        };
+        let ops: Vec<_> = entry.ops.iter().map(|op| op.name()).collect();
+        format!(
+            "| `{}` | {errnos} | {} | {} | {} | {} |",
+            entry.code.name(),
+            ops.join(", "),
+            entry.system.name(),
+            entry.what.replace('|', "\\|"),
+            entry.fix.replace('|', "\\|")
+        )
+    }
+
+    #[test]
+    fn the_document_lists_every_cause() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/CAUSES.md");
+        let text = fs::read_to_string(path).unwrap();
+        let lines: BTreeSet<_> = text.lines().collect();
+        let missing: Vec<_> = all()
+            .map(|entry| row(&entry))
+            .filter(|row| !lines.contains(&row[..]))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "not in docs/CAUSES.md:\n{}",
+            missing.join("\n")
+        );
+    }
+
+    #[test]
+    fn an_error_has_the_causes_that_list_it() {
+        let codes: Vec<_> = of(Errno::EPERM).map(|entry| entry.code).collect();
+        assert!(codes.contains(&Code::CgroupBpfDenied) && codes.contains(&Code::IpsecBlocked));
+        assert!(!codes.contains(&Code::LowPortNoCapability));
+    }
+}

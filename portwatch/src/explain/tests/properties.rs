@@ -1,0 +1,274 @@
+//! What holds of any attempt and any facts.
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use super::*;
+use crate::event::{AttemptId, End, Ended, Lsm, Time, Via};
+
+fn ips() -> impl Strategy<Value = std::net::IpAddr> {
+    let special = [
+        "0.0.0.0",
+        "127.0.0.1",
+        "255.255.255.255",
+        "224.0.0.1",
+        "192.0.2.1",
+        "::",
+        "::1",
+        "fe80::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "2001:db8::1",
+    ];
+    prop_oneof![
+        select(special.to_vec()).prop_map(|ip| ip.parse().unwrap()),
+        any::<std::net::IpAddr>(),
+    ]
+}
+
+/// Numbers that decide something, and others.
+fn returns() -> impl Strategy<Value = Option<i32>> {
+    option::weighted(0.9, prop_oneof![-140_i32..=1, any::<i32>()])
+}
+
+fn ports() -> impl Strategy<Value = u16> {
+    prop_oneof![Just(0), Just(80), Just(8080), any::<u16>()]
+}
+
+fn names() -> impl Strategy<Value = String> {
+    prop_oneof![Just("nginx.service".to_owned()), any::<String>()]
+}
+
+prop_compose! {
+    fn socket_options()(bits in any::<[bool; 8]>()) -> Options {
+        let [reuseaddr, reuseport, freebind, transparent, bind_address_no_port, v6only, nonblock, broadcast] = bits;
+        Options { reuseaddr, reuseport, freebind, transparent, bind_address_no_port, v6only, nonblock, broadcast }
+    }
+}
+
+prop_compose! {
+    fn stations()(
+        rets in vec(option::of(-140_i32..=0), 5),
+        lsm_name in option::of(select(vec![Lsm::Apparmor, Lsm::Bpf, Lsm::Landlock, Lsm::Selinux, Lsm::Smack, Lsm::Tomoyo])),
+        syn_sent in any::<bool>(),
+    ) -> Stages {
+        Stages { lsm: rets[0], lsm_name, cgroup: rets[1], operation: rets[2], get_port: rets[3], connect: rets[4], syn_sent }
+    }
+}
+
+prop_compose! {
+    fn states()(
+        socket in option::of((0_u8..14, 0_u8..5, ports(), option::of(any::<u32>()))),
+        net_user_ns in option::of(select(vec![INITIAL, 5])),
+        level in option::of(0_u32..3),
+        threshold in option::of(0_u32..2000),
+        creds in option::of((any::<u64>(), select(vec![INITIAL, 5, 6]))),
+    ) -> Before {
+        Before {
+            socket: socket.map(|(state, socket_state, port, uid)| SocketBefore { state, socket_state, port, uid }),
+            net_user_ns,
+            net_user_ns_level: level,
+            net_user_ns_owner: None,
+            unprivileged_port_start: threshold,
+            credentials: creds.map(|(cap, ns)| credentials(cap, ns)),
+        }
+    }
+}
+
+fn processes() -> impl Strategy<Value = (Option<Arc<Process>>, Option<Arc<Cgroup>>)> {
+    let process = option::of(names()).prop_map(|exe| {
+        Arc::new(Process {
+            exe: exe.map(|exe| PathBuf::from(format!("/{exe}"))),
+            cmdline: None,
+        })
+    });
+    let runtime = option::of(select(vec![
+        Runtime::Docker,
+        Runtime::CriO,
+        Runtime::Lxc,
+        Runtime::SystemdNspawn,
+    ]));
+    let cgroup = (names(), option::of(names()), option::of((runtime, names()))).prop_map(
+        |(path, unit, container)| {
+            Arc::new(Cgroup {
+                path,
+                unit,
+                container: container.map(|(runtime, id)| Container { runtime, id }),
+            })
+        },
+    );
+    (option::of(process), option::of(cgroup))
+}
+
+prop_compose! {
+    fn attempts()(
+        (op, via, proto) in (
+            select(vec![Op::Bind, Op::Connect, Op::Listen]),
+            option::of(select(vec![Via::Syscall, Via::FastOpen, Via::IoUring, Via::Kernel])),
+            option::of(select(vec![TCP, UDP, PING, Proto::Raw, Proto::Ip(132), Proto::Ip(262)])),
+        ),
+        comm in any::<[u8; 16]>(),
+        (process, cgroup) in processes(),
+        euid in option::of(select(vec![0_u32, 1000])),
+        family in option::of(select(vec![Family::Ipv4, Family::Ipv6, Family::Unspec, Family::Other(1)])),
+        requested in option::of((ips(), ports(), 0_u32..3)),
+        local in option::of((ips(), option::of(ports()))),
+        (ret, options, ifindex, privileged) in (returns(), option::of(socket_options()), option::of(1_u32..4), option::of(any::<bool>())),
+        (stages, before) in (stations(), states()),
+        (repeat, seccomp, reset) in any::<(bool, bool, bool)>(),
+    ) -> Attempt {
+        Attempt {
+            op, via, proto, process, cgroup, euid, family, ret, options, ifindex, privileged, repeat, seccomp, reset,
+            comm: Comm::new(comm),
+            requested: requested.map(|(ip, port, scope_id)| Requested { ip, port, scope_id }),
+            local: local.map(|(ip, port)| Local { ip, port }),
+            stages: if seccomp { Stages::default() } else { stages },
+            before,
+            ..sample::attempt()
+        }
+    }
+}
+
+prop_compose! {
+    fn holders()(
+        ip in ips(),
+        port in ports(),
+        state in 1_u8..13,
+        comm in option::of(any::<[u8; 16]>()),
+        unit in option::of(names()),
+        kernel in any::<bool>(),
+        flags in vec(option::of(any::<bool>()), 3),
+        peer in option::of((ips(), ports())),
+    ) -> Holder {
+        Holder {
+            process: comm.map(|comm| HoldingProcess {
+                tgid: 1 + u32::from(port),
+                comm: Comm::new(comm),
+                exe: None,
+                cgroup: unit.map(|unit| Arc::new(Cgroup { path: "/".to_owned(), unit: Some(unit), container: None })),
+            }),
+            uid: None,
+            state: SocketState::from_kernel(state).unwrap(),
+            ip, port, peer, kernel,
+            inode: None,
+            since: None,
+            reuseaddr: flags[0],
+            reuseport: flags[1],
+            v6only: flags[2],
+            ifindex: None,
+        }
+    }
+}
+
+fn interfaces() -> impl Strategy<Value = Option<IfName>> {
+    vec(1_u8.., 1..15).prop_map(|name| IfName::new(&name))
+}
+
+prop_compose! {
+    fn addresses()(
+        assigned in option::of((1_u32..4, interfaces(), any::<[bool; 2]>(), interfaces())),
+        elsewhere in vec((option::of(1_u32..9), option::of(names())), 0..2),
+        nonlocal_bind in option::of(any::<bool>()),
+        off in vec(interfaces(), 0..2),
+    ) -> Address {
+        Address {
+            assigned: assigned.map(|(ifindex, ifname, [tentative, dad_failed], vrf)| Assigned { ifindex, ifname, tentative, dad_failed, vrf }),
+            elsewhere: elsewhere.into_iter().map(|(tgid, name)| Elsewhere { netns: 5, tgid, name }).collect(),
+            nonlocal_bind,
+            ipv6_disabled_on: off.into_iter().flatten().collect(),
+        }
+    }
+}
+
+prop_compose! {
+    fn facts()(
+        system in select(vec![System::Linux, System::Linux, System::MacOs(Version { major: 10, minor: 13 }), System::MacOs(Version { major: 15, minor: 1 })]),
+        namespace in option::of(prop_oneof![Just(Namespace::Own), names().prop_map(Namespace::Named), Just(Namespace::Other)]),
+        lsms in vec(names(), 0..3),
+        holders in option::of(vec(holders(), 0..3)),
+        address in option::of(addresses()),
+        route in option::of((0_usize..8, interfaces(), option::of(ips()), option::of(ips()))),
+        (threshold, neighbour_failed, creds) in (option::of(0_u32..2000), option::of(any::<bool>()), option::of(any::<u64>())),
+    ) -> Facts {
+        use RouteKind as Kind;
+        let kinds = [Kind::Unicast, Kind::Local, Kind::Broadcast, Kind::Multicast, Kind::Blackhole, Kind::Unreachable, Kind::Prohibit, Kind::None];
+        Facts {
+            system, namespace, lsms, holders, address, neighbour_failed,
+            unprivileged_port_start: threshold,
+            credentials: creds.map(|cap| credentials(cap, INITIAL)),
+            route: route.map(|(kind, interface, gateway, source)| Route { kind: kinds[kind], interface, gateway, source }),
+            ..Facts::default()
+        }
+    }
+}
+
+/// Whatever is written is one line of printable text.
+fn check(cause: &Cause) -> Result<(), TestCaseError> {
+    let Cause {
+        code: _,
+        text,
+        fixes,
+        confidence: _,
+        evidence,
+        next,
+        holders: _,
+    } = cause;
+    let fixes = fixes.iter().flat_map(|fix| {
+        [Some(&fix.what), fix.command.as_ref(), fix.opens.as_ref()]
+            .into_iter()
+            .flatten()
+    });
+    for text in [text].into_iter().chain(evidence).chain(next).chain(fixes) {
+        prop_assert!(
+            !text.is_empty() && !text.chars().any(char::is_control),
+            "{text:?}"
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn every_failure_has_a_cause_and_every_text_is_harmless(attempt in attempts(), facts in facts()) {
+        let cause = explain(&attempt, &facts);
+        prop_assert!(cause.is_some() || attempt.outcome() != Outcome::Failed);
+        prop_assert!(cause.is_none() || attempt.ret.is_some());
+        if let Some(cause) = cause {
+            check(&cause)?;
+        }
+    }
+
+    #[test]
+    fn every_failed_outcome_has_a_cause(attempt in attempts(), facts in facts(), error in -4095..0_i32, reset: bool) {
+        let ended = Ended { id: AttemptId::default(), time: Time(0), latency: Duration::from_secs(1), end: End::Failed(error), reset };
+        let outcome = OutcomeOf { seq: 1, attempt, ended, cause: None };
+        let cause = explain_outcome(&outcome, &facts);
+        prop_assert!(cause.is_some());
+        check(&cause.unwrap())?;
+    }
+
+    #[test]
+    fn an_ordinary_success_has_no_cause(attempt in attempts(), facts in facts(), port in 1024_u16..) {
+        let ordinary = with(attempt, |attempt| {
+            attempt.ret = Some(0);
+            attempt.options = Some(Options::default());
+            attempt.requested = attempt.requested.map(|asked| Requested { port, ..asked });
+        });
+        let facts = Facts { address: None, ..facts };
+        prop_assert_eq!(explain(&ordinary, &facts), None);
+    }
+
+    /// Without a verdict of its own, and without anything looked up, no cause claims to be more
+    /// than what the error number proves.
+    #[test]
+    fn what_was_not_seen_is_not_claimed(attempt in attempts()) {
+        let blind = unseen(with(attempt, |attempt| attempt.seccomp = false));
+        if let Some(cause) = explain(&blind, &Facts::default()) {
+            let verdicts = [
+                Code::SeccompDenied, Code::CgroupBpfDenied, Code::LandlockDenied, Code::ApparmorDenied,
+                Code::SelinuxDenied, Code::LsmDenied, Code::LowPortNoCapability, Code::RejectedByFirewall,
+                Code::IpsecBlocked, Code::RouteProhibited, Code::PacketDenied,
+            ];
+            prop_assert!(!verdicts.contains(&cause.code), "{cause:?}");
+        }
+    }
+}
