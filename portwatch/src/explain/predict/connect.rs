@@ -1,0 +1,159 @@
+//! connect() on Linux, as far as this host decides about it: `tcp_v4_connect` (net/ipv4/tcp_ipv4.c),
+//! `tcp_v6_connect` (net/ipv6/tcp_ipv6.c), and those of datagrams.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{
+    Check, Situation, Station,
+    bind::{before_the_protocol, whose},
+    errno::{EACCES, ECONNREFUSED, EHOSTUNREACH, EINVAL, ENETUNREACH},
+    shown,
+};
+use crate::{
+    event::{Holder, SocketState},
+    explain::{Route, RouteKind},
+};
+
+pub(super) fn checks(situation: &Situation) -> Vec<Check> {
+    let mut checks = before_the_protocol(situation);
+    checks.extend(mapped(situation));
+    checks.extend(scope(situation));
+    checks.push(route(situation));
+    checks.push(local_port(situation));
+    checks.push(answer(situation));
+    checks
+}
+
+fn mapped(situation: &Situation) -> Option<Check> {
+    let IpAddr::V6(ip) = situation.to.ip else {
+        return None;
+    };
+    ip.to_ipv4_mapped()?;
+    Some(if situation.options.v6only {
+        let detail = "an IPv4 address on a socket that is limited to IPv6";
+        Check::no(Station::Mapped, ENETUNREACH, detail)
+    } else {
+        Check::ok(Station::Mapped, "an IPv4 address on an IPv6 socket")
+    })
+}
+
+fn scope(situation: &Situation) -> Option<Check> {
+    let IpAddr::V6(ip) = situation.to.ip else {
+        return None;
+    };
+    let device = situation.device.and_then(|device| device.index);
+    if !ip.is_unicast_link_local() {
+        return None;
+    }
+    let station = Station::Interface;
+    Some(match (situation.to.scope_id, device) {
+        (0, None) => Check::no(
+            station,
+            EINVAL,
+            "a link-local address needs one: ADDRESS%INTERFACE, or --device",
+        ),
+        (scope @ 1.., Some(device)) if scope != device => {
+            Check::no(station, EINVAL, "the address has another than the socket")
+        }
+        (0, Some(index)) | (index, _) => Check::ok(station, format!("interface {index}")),
+    })
+}
+
+fn route(situation: &Situation) -> Check {
+    let station = Station::Route;
+    let Some(route) = &situation.facts.route else {
+        return Check::unknown(station, "could not be looked up");
+    };
+    let stream = situation.is_stream();
+    match route.kind {
+        RouteKind::None => Check::no(station, ENETUNREACH, "none leads there"),
+        RouteKind::Unreachable => {
+            Check::no(station, EHOSTUNREACH, "there is one that says unreachable")
+        }
+        RouteKind::Prohibit => Check::no(station, EACCES, "there is one that says prohibit"),
+        RouteKind::Blackhole => Check::no(station, EINVAL, "there is one that says blackhole"),
+        RouteKind::Broadcast | RouteKind::Multicast if stream => {
+            Check::no(station, ENETUNREACH, "TCP knows no such destinations")
+        }
+        RouteKind::Broadcast if !situation.options.broadcast => {
+            Check::no(station, EACCES, "a broadcast address, without SO_BROADCAST")
+        }
+        RouteKind::Local => Check::ok(station, "an address of this host"),
+        RouteKind::Unicast | RouteKind::Broadcast | RouteKind::Multicast => {
+            Check::ok(station, way(route))
+        }
+    }
+}
+
+/// `by eth0, through 10.0.0.1, from 10.0.0.7`
+fn way(route: &Route) -> String {
+    let Route {
+        kind: _,
+        interface,
+        gateway,
+        source,
+    } = route;
+    let steps = [
+        interface.map(|name| format!("by {}", shown(name))),
+        gateway.map(|gateway| format!("through {gateway}")),
+        source.map(|source| format!("from {source}")),
+    ];
+    let steps: Vec<_> = steps.into_iter().flatten().collect();
+    if steps.is_empty() {
+        return "there is one".to_owned();
+    }
+    steps.join(", ")
+}
+
+fn local_port(situation: &Situation) -> Check {
+    match situation.facts.ports {
+        Some(ports) => Check::ok(
+            Station::LocalPort,
+            format!("one of {} to {}", ports.first, ports.last),
+        ),
+        None => Check::ok(Station::LocalPort, "one of net.ipv4.ip_local_port_range"),
+    }
+}
+
+/// On this host, whoever listens answers, or the kernel refuses.
+fn answer(situation: &Situation) -> Check {
+    let station = Station::Answer;
+    if !situation.is_stream() {
+        return Check::ok(station, "a datagram socket asks for none");
+    }
+    let local = situation.facts.route.as_ref().map(|route| route.kind) == Some(RouteKind::Local);
+    if !local {
+        return Check::maybe(station, "what the far end says is not known");
+    }
+    let Some(holders) = &situation.facts.holders else {
+        return Check::unknown(station, "the sockets on this port could not be listed");
+    };
+    let to = destination(situation.to.ip);
+    match holders.iter().find(|holder| listens(holder, to)) {
+        Some(holder) => Check::ok(station, format!("{} listens", whose(holder))),
+        None => {
+            let at = SocketAddr::new(situation.to.ip, situation.to.port);
+            Check::no(station, ECONNREFUSED, format!("nobody listens at {at}"))
+        }
+    }
+}
+
+/// The wildcard address means this host (`ip_route_connect`, `tcp_v6_connect`).
+fn destination(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip.to_canonical(),
+    }
+}
+
+/// Whether a connection to that address reaches the socket.
+fn listens(holder: &Holder, to: IpAddr) -> bool {
+    let takes = match (holder.ip.to_canonical(), to) {
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(_)) => holder.v6only != Some(true),
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(_)) => true,
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(_)) => true,
+        (at, to) => at == to,
+    };
+    takes && holder.state == SocketState::Listen
+}
