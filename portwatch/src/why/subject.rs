@@ -1,11 +1,10 @@
 //! On whose behalf it is asked, and what the kernel would know of them.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use super::user_namespace;
-use crate::{explain::predict::Subject, users::Users};
+use crate::{explain::predict::Subject, facts::Credentials, users::Users};
 
 /// Whom a question is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,20 +23,20 @@ pub struct Person {
     /// `alice`, `uid 4711`, `nginx (pid 812)`; not made harmless
     pub name: String,
     /// How it came to them, where that is not plain
-    pub note: Option<String>,
+    pub note: Option<&'static str>,
     pub subject: Subject,
-    pub identity: Identity,
+    /// Effective group
+    pub gid: u32,
     /// Whether that is what portwatch itself runs with
     pub is_caller: bool,
     pub process: Option<u32>,
 }
 
 /// What a thread has to take on to make the same call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub uid: u32,
     pub gid: u32,
-    pub groups: Vec<u32>,
     pub cap_effective: u64,
 }
 
@@ -52,185 +51,116 @@ pub enum NoPerson {
 
 impl Person {
     pub fn find(who: Who, users: &mut Users) -> Result<Self, NoPerson> {
-        let own = Status::of("/proc/self").ok_or(NoPerson::Proc)?;
+        let own = Credentials::of_pid(std::process::id()).ok_or(NoPerson::Proc)?;
         match who {
             Who::Process(tgid) => Self::process(tgid),
             Who::User(uid) => Ok(Self::user(uid, &own, users)),
             Who::Caller => Ok(match sudo_user(&own) {
                 Some(uid) => Self {
-                    note: Some(
-                        "asked through sudo, so about the user behind it: --user root asks about root"
-                            .to_owned(),
-                    ),
+                    note: Some(THROUGH_SUDO),
                     ..Self::user(uid, &own, users)
                 },
-                None => Self {
-                    name: name(own.identity.uid, users),
-                    note: None,
-                    subject: own.subject("/proc/self"),
-                    identity: own.identity,
-                    is_caller: true,
-                    process: None,
-                },
+                None => Self::user_with(own.uid.effective, own.cap_effective, &own, users),
             }),
         }
     }
 
     /// A login: root has what the bounding set leaves, everybody else no capability.
-    fn user(uid: u32, own: &Status, users: &mut Users) -> Self {
-        let (gid, groups) = groups_of(uid);
-        let identity = Identity {
-            uid,
-            gid,
-            groups,
-            cap_effective: if uid == 0 { own.cap_bounding } else { 0 },
-        };
-        let is_caller = identity.uid == own.identity.uid
-            && identity.cap_effective == own.identity.cap_effective;
-        let status = Status {
-            identity: identity.clone(),
-            ..own.clone()
-        };
+    fn user(uid: u32, own: &Credentials, users: &mut Users) -> Self {
+        let cap_effective = if uid == 0 { own.cap_bounding } else { 0 };
+        Self::user_with(uid, cap_effective, own, users)
+    }
+
+    fn user_with(uid: u32, cap_effective: u64, own: &Credentials, users: &mut Users) -> Self {
+        let name = users
+            .name(uid)
+            .map_or_else(|| format!("uid {uid}"), ToOwned::to_owned);
         Self {
-            name: name(uid, users),
+            name,
             note: None,
-            subject: status.subject("/proc/self"),
-            identity,
-            is_caller,
+            subject: Subject {
+                euid: uid,
+                cap_effective: Some(cap_effective),
+                ..subject(own)
+            },
+            // A group of the same number for a uid that nobody has.
+            gid: uzers::get_user_by_uid(uid).map_or(uid, |user| user.primary_group_id()),
+            is_caller: uid == own.uid.effective && cap_effective == own.cap_effective,
             process: None,
         }
     }
 
     fn process(tgid: u32) -> Result<Self, NoPerson> {
-        let directory = format!("/proc/{tgid}");
-        let status = Status::of(&directory).ok_or(NoPerson::Process(tgid))?;
+        let credentials = Credentials::of_pid(tgid).ok_or(NoPerson::Process(tgid))?;
+        let comm = fs::read(format!("/proc/{tgid}/comm")).unwrap_or_default();
+        let comm = String::from_utf8_lossy(&comm);
         Ok(Self {
-            name: format!("{} (pid {tgid})", status.name),
+            name: format!("{} (pid {tgid})", comm.trim_end_matches('\n')),
             note: None,
-            subject: status.subject(&directory),
-            identity: status.identity,
+            subject: subject(&credentials),
+            gid: credentials.gid.effective,
             is_caller: false,
             process: Some(tgid),
         })
     }
 }
 
+fn subject(credentials: &Credentials) -> Subject {
+    Subject {
+        euid: credentials.uid.effective,
+        cap_effective: Some(credentials.cap_effective),
+        user_ns: credentials.user_ns,
+        // SECCOMP_MODE_FILTER, include/uapi/linux/seccomp.h
+        seccomp: credentials.seccomp.map(|mode| mode == 2),
+        cgroup_programs: None,
+    }
+}
+
+const THROUGH_SUDO: &str =
+    "asked through sudo, so about the user behind it; --user root asks about root";
+
 /// Who called sudo, if portwatch runs as root through it (sudo(8), `SUDO_UID`).
-fn sudo_user(own: &Status) -> Option<u32> {
+fn sudo_user(own: &Credentials) -> Option<u32> {
     let uid = std::env::var("SUDO_UID").ok()?.parse().ok()?;
-    (own.identity.uid == 0 && uid != 0).then_some(uid)
-}
-
-fn name(uid: u32, users: &mut Users) -> String {
-    users
-        .name(uid)
-        .map_or_else(|| format!("uid {uid}"), ToOwned::to_owned)
-}
-
-/// A group of the same number for a uid that nobody has.
-fn groups_of(uid: u32) -> (u32, Vec<u32>) {
-    let Some(user) = uzers::get_user_by_uid(uid) else {
-        return (uid, Vec::new());
-    };
-    let groups = user.groups().unwrap_or_default();
-    let groups = groups.iter().map(uzers::Group::gid).collect();
-    (user.primary_group_id(), groups)
-}
-
-/// What is of use in /proc/PID/status (Documentation/filesystems/proc.rst).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Status {
-    /// Not made harmless
-    name: String,
-    pub(super) identity: Identity,
-    cap_bounding: u64,
-    seccomp: Option<bool>,
-}
-
-impl Status {
-    /// Of a process's directory in /proc.
-    pub(super) fn of(directory: &str) -> Option<Self> {
-        Self::parse(&fs::read(format!("{directory}/status")).ok()?)
-    }
-
-    /// `Name:` comes first and holds what the process likes, but the kernel escapes its line feeds.
-    fn parse(status: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(status);
-        let field = |name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .map(str::trim)
-        };
-        let effective = |name| field(name)?.split_whitespace().nth(1)?.parse().ok();
-        let set = |name| u64::from_str_radix(field(name)?, 16).ok();
-        let groups = field("Groups")?.split_whitespace();
-        Some(Self {
-            name: field("Name")?.to_owned(),
-            identity: Identity {
-                uid: effective("Uid")?,
-                gid: effective("Gid")?,
-                groups: groups.filter_map(|group| group.parse().ok()).collect(),
-                cap_effective: set("CapEff")?,
-            },
-            cap_bounding: set("CapBnd")?,
-            // Absent where the kernel has no seccomp; 2 is SECCOMP_MODE_FILTER.
-            seccomp: Some(field("Seccomp").is_some_and(|mode| mode == "2")),
-        })
-    }
-
-    fn subject(&self, directory: &str) -> Subject {
-        Subject {
-            euid: self.identity.uid,
-            cap_effective: Some(self.identity.cap_effective),
-            user_ns: user_namespace::inode(&format!("{directory}/ns/user")),
-            seccomp: self.seccomp,
-            cgroup_programs: None,
-        }
-    }
+    (own.uid.effective == 0 && uid != 0).then_some(uid)
 }
 
 impl Person {
-    /// The file that stands for their network namespace, unless another is asked about.
-    pub(super) fn network_namespace(&self) -> Option<PathBuf> {
-        let tgid = self.process?;
-        Some(format!("/proc/{tgid}/ns/net").into())
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            uid: self.subject.euid,
+            gid: self.gid,
+            cap_effective: self.subject.cap_effective.unwrap_or(0),
+        }
+    }
+
+    /// The process, if its user namespace is not portwatch's own.
+    pub(super) fn in_another_user_namespace(&self) -> Option<u32> {
+        let own = Credentials::of_pid(std::process::id())?.user_ns;
+        self.process.filter(|_| self.subject.user_ns != own)
+    }
+}
+
+impl Identity {
+    /// Of a process, in the numbering of the user namespace that the calling thread is in.
+    pub(super) fn of_process(tgid: u32) -> Option<Self> {
+        let Credentials {
+            uid,
+            gid,
+            cap_effective,
+            ..
+        } = Credentials::of_pid(tgid)?;
+        Some(Self {
+            uid: uid.effective,
+            gid: gid.effective,
+            cap_effective,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const STATUS: &str = "Name:\tngi\\nnx\nUmask:\t0022\nUid:\t1000\t33\t33\t33\n\
-        Gid:\t1000\t34\t34\t34\nGroups:\t4 33 \nCapEff:\t0000000000000400\n\
-        CapBnd:\t000001ffffffffff\nSeccomp:\t2\nSeccomp_filters:\t1\n";
-
-    #[test]
-    fn the_effective_ids_are_the_ones_that_count() {
-        let status = Status::parse(STATUS.as_bytes()).unwrap();
-        assert_eq!(status.name, "ngi\\nnx");
-        assert_eq!(
-            status.identity,
-            Identity {
-                uid: 33,
-                gid: 34,
-                groups: vec![4, 33],
-                cap_effective: 0x400,
-            }
-        );
-        assert_eq!(status.cap_bounding, 0x1ff_ffff_ffff);
-        assert_eq!(status.seccomp, Some(true));
-        let without = STATUS.replace("Seccomp:\t2\n", "");
-        let status = Status::parse(without.as_bytes()).unwrap();
-        assert_eq!(status.seccomp, Some(false));
-    }
-
-    #[test]
-    fn what_is_cut_short_is_nothing() {
-        for length in [0, 10, 60, 100] {
-            assert_eq!(Status::parse(&STATUS.as_bytes()[..length]), None);
-        }
-    }
 
     #[test]
     fn a_user_is_not_given_what_portwatch_has() {

@@ -17,7 +17,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::subject::{Identity, Status};
+use super::subject::Identity;
 use crate::errno::Errno;
 
 /// A connect is waited for that long.
@@ -86,7 +86,12 @@ impl Order {
     /// has become.
     pub fn perform(&self) -> Result<Tried> {
         self.enter().context("cannot enter the namespace")?;
-        if let Some(identity) = &self.identity {
+        // The ids of a process have other numbers in another user namespace.
+        let identity = match self.user_ns_of {
+            Some(tgid) => Some(Identity::of_process(tgid).context("the process is gone")?),
+            None => self.identity,
+        };
+        if let Some(identity) = identity {
             become_(identity).with_context(|| format!("cannot become uid {}", identity.uid))?;
         }
         Ok(self.call())
@@ -188,20 +193,20 @@ fn number(error: &io::Error) -> i32 {
 }
 
 /// The calling thread only: the kernel keeps who one is for each thread.
-fn become_(identity: &Identity) -> io::Result<()> {
+///
+/// Supplementary groups stay: nothing that a bind or connect asks depends on them, and some user
+/// namespaces do not let them go.
+fn become_(identity: Identity) -> io::Result<()> {
     let Identity {
         uid,
         gid,
-        groups,
         cap_effective,
     } = identity;
-    let (user, group) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
-    let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::thread::set_keep_capabilities(true)?;
-    rustix::thread::set_thread_groups(&groups)?;
     rustix::thread::set_thread_res_gid(group, group, group)?;
     rustix::thread::set_thread_res_uid(user, user, user)?;
-    let wanted = CapabilitySet::from_bits_retain(*cap_effective);
+    let wanted = CapabilitySet::from_bits_retain(cap_effective);
     let sets = CapabilitySets {
         effective: wanted,
         permitted: wanted,

@@ -1,0 +1,219 @@
+//! What decides about a question, looked up in the network namespace that it is about.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with};
+
+use super::{
+    NoAnswer, Person, Place, Question,
+    user_namespace::{inode_of, owner_of, reach},
+};
+use crate::{
+    event::{IfName, Op, Options, Requested},
+    explain::{
+        Facts, Skipped, System,
+        predict::{Device, Network, Reach, Situation},
+    },
+    facts::{Gatherer, Namespace, Way},
+    netns,
+};
+
+/// Whoever asks can wait a little: hosts have many processes and sockets.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The network namespace of the calling thread.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// Everything that a question's addresses have in common.
+pub(super) struct Scene<'a> {
+    question: &'a Question,
+    person: &'a Person,
+    /// `None` where another system is asked about
+    namespace: Option<Namespace>,
+    network: Network,
+    device: Option<Device>,
+    gatherer: Gatherer,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn set(question: &'a Question, person: &'a Person) -> Result<Self, NoAnswer> {
+        let (namespace, network) = if question.system == System::Linux {
+            let (namespace, network) = enter(question, person)?;
+            (Some(namespace), network)
+        } else {
+            (None, UNKNOWN)
+        };
+        let device = match (question.device, &namespace) {
+            (Some(name), Some(namespace)) => Some(Device {
+                name,
+                index: index(namespace, name),
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            question,
+            person,
+            namespace,
+            network,
+            device,
+            gatherer: Gatherer::new(),
+        })
+    }
+
+    /// The question about one of its addresses.
+    pub(super) fn situation(&mut self, place: &Place) -> Result<Situation, NoAnswer> {
+        let to = Requested {
+            ip: place.ip,
+            port: self.question.port,
+            scope_id: self.scope(place)?,
+        };
+        let v6only = match self.question.v6only {
+            _ if to.ip.is_ipv4() => false,
+            Some(v6only) => v6only,
+            None => self.v6only_by_default(),
+        };
+        let Question {
+            op,
+            proto,
+            reuseaddr,
+            reuseport,
+            freebind,
+            ..
+        } = *self.question;
+        Ok(Situation {
+            op,
+            proto,
+            to,
+            options: Options {
+                reuseaddr,
+                reuseport,
+                freebind,
+                v6only,
+                ..Options::default()
+            },
+            device: self.device,
+            subject: self.person.subject,
+            network: self.network,
+            facts: self.facts(to),
+        })
+    }
+
+    fn scope(&self, place: &Place) -> Result<u32, NoAnswer> {
+        let Some(zone) = &place.zone else {
+            return Ok(0);
+        };
+        if let Ok(number) = zone.parse() {
+            return Ok(number);
+        }
+        let named = || index(self.namespace.as_ref()?, IfName::new(zone.as_bytes())?);
+        named().ok_or_else(|| NoAnswer::Interface(zone.clone()))
+    }
+
+    /// `net.ipv6.bindv6only`
+    fn v6only_by_default(&self) -> bool {
+        let read = || std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only").ok();
+        let visit = |namespace: &Namespace| namespace.as_ref().visit(read).ok().flatten();
+        let text = self.namespace.as_ref().and_then(visit);
+        text.is_some_and(|text| text.trim() == "1")
+    }
+
+    fn facts(&mut self, to: Requested) -> Facts {
+        let system = self.question.system;
+        let Some(namespace) = &self.namespace else {
+            return Facts {
+                system,
+                ..Facts::default()
+            };
+        };
+        let mut facts = Facts {
+            system,
+            lsms: crate::facts::lsms(),
+            ..Facts::default()
+        };
+        if !namespace.may_be_entered() {
+            facts.skipped = Some(Skipped::Namespace);
+            return facts;
+        }
+        let until = Instant::now() + PATIENCE;
+        let index = self.device.and_then(|device| device.index);
+        let interface = Some(to.scope_id).filter(|scope| *scope != 0).or(index);
+        facts.ports = namespace.ports();
+        facts.address = namespace.address(to.ip, interface, until);
+        facts.route = namespace.route(Way {
+            destination: to.ip,
+            source: None,
+            // Which addresses are local does not depend on the socket's interface.
+            interface: interface.filter(|_| self.question.op == Op::Connect),
+            uid: Some(self.person.subject.euid),
+        });
+        facts.interface_exists = interface.and_then(|index| namespace.has_interface(index));
+        let proto = self.question.proto;
+        facts.holders = self.gatherer.holders(namespace, proto, to.port, until);
+        facts
+    }
+}
+
+/// Of a system that is not this one.
+const UNKNOWN: Network = Network {
+    netns: None,
+    user_ns: None,
+    reach: Reach::Unknown,
+    unprivileged_port_start: None,
+    ipv6: true,
+};
+
+/// The file that stands for the network namespace that is asked about.
+pub(super) fn path(question: &Question, person: &Person) -> PathBuf {
+    let of_process = |tgid| PathBuf::from(format!("/proc/{tgid}/ns/net"));
+    match (&question.netns, person.process) {
+        (Some(path), _) => path.clone(),
+        (None, Some(tgid)) => of_process(tgid),
+        (None, None) => OWN.into(),
+    }
+}
+
+fn enter(question: &Question, person: &Person) -> Result<(Namespace, Network), NoAnswer> {
+    let path = path(question, person);
+    let failed = |error| NoAnswer::Namespace(path.clone(), error);
+    let namespace = open(&path).map_err(failed)?;
+    let owner = File::open(&path).ok().and_then(owner_of);
+    let network = Network {
+        netns: Some(namespace.inode()),
+        user_ns: owner.as_ref().and_then(inode_of),
+        reach: reach(owner, person.subject.user_ns),
+        unprivileged_port_start: namespace.threshold(),
+        ipv6: has_ipv6(),
+    };
+    Ok((namespace, network))
+}
+
+fn open(path: &Path) -> io::Result<Namespace> {
+    let place = netns::Place {
+        path: Some(path.to_owned()),
+        tgid: None,
+    };
+    Ok(place.open()?.into())
+}
+
+/// Kernels without it, or with `ipv6.disable=1`, make no such socket in any namespace.
+fn has_ipv6() -> bool {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET6, SocketType::DGRAM, flags, None);
+    socket.err() != Some(rustix::io::Errno::AFNOSUPPORT)
+}
+
+/// The number of an interface in a network namespace.
+fn index(namespace: &Namespace, name: IfName) -> Option<u32> {
+    let name = str::from_utf8(name.as_bytes()).ok()?;
+    let look = || {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None).ok()?;
+        name_to_index(socket, name).ok()
+    };
+    namespace.as_ref().visit(look).ok()?
+}
