@@ -208,9 +208,7 @@ pub fn answer(question: &Question, users: &mut Users) -> Result<Answers, NoAnswe
 }
 
 fn order(question: &Question, person: &Person, situation: &Situation) -> Order {
-    let Situation {
-        to, options, ..
-    } = situation;
+    let Situation { to, options, .. } = situation;
     Order {
         connect: question.op == Op::Connect,
         udp: question.proto == Proto::Ip(UDP),

@@ -25,7 +25,9 @@ fn version_of(typed: &str) -> Option<Version> {
         minor: numbers.next().map_or(Some(0), |minor| minor.parse().ok())?,
     };
     // `10.14.6` is no other than `10.14`.
-    let rest = numbers.next().is_none_or(|patch| patch.parse::<u16>().is_ok());
+    let rest = numbers
+        .next()
+        .is_none_or(|patch| patch.parse::<u16>().is_ok());
     (rest && numbers.next().is_none() && version.major >= 10).then_some(version)
 }
 
@@ -53,7 +55,15 @@ mod tests {
         ] {
             assert_eq!(parse(typed).map(name).as_deref(), Ok(expected));
         }
-        for typed in ["", "macos", "macos-", "macos-9", "macos-10.x", "macos-1.2.3.4", "windows"] {
+        for typed in [
+            "",
+            "macos",
+            "macos-",
+            "macos-9",
+            "macos-10.x",
+            "macos-1.2.3.4",
+            "windows",
+        ] {
             assert!(parse(typed).is_err(), "{typed}");
         }
     }

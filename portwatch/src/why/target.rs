@@ -51,9 +51,7 @@ impl Target {
     /// A port alone means every address: the wildcards for a bind, loopback for a connect.
     pub fn parse(typed: &str, op: Op, only: Only) -> Result<Self, NoTarget> {
         let (host, port) = split(typed)?;
-        let port: u16 = port
-            .parse()
-            .map_err(|_| NoTarget::Port(typed.to_owned()))?;
+        let port: u16 = port.parse().map_err(|_| NoTarget::Port(typed.to_owned()))?;
         if op == Op::Connect && port == 0 {
             return Err(NoTarget::NoPort);
         }
@@ -177,7 +175,10 @@ mod tests {
             assert_eq!(parsed(typed).unwrap(), "0.0.0.0,:: 80", "{typed}");
         }
         let connect = Target::parse("80", Op::Connect, Only::Ipv6).unwrap();
-        assert_eq!(connect.addresses, [Place::from(IpAddr::from(Ipv6Addr::LOCALHOST))]);
+        assert_eq!(
+            connect.addresses,
+            [Place::from(IpAddr::from(Ipv6Addr::LOCALHOST))]
+        );
     }
 
     #[test]
@@ -195,10 +196,24 @@ mod tests {
 
     #[test]
     fn what_has_no_port_is_refused() {
-        for typed in ["", "http", "127.0.0.1", "::1", "[::1]", "[::1", "[::1]80", "localhost:", "1:70000", "-1"] {
+        for typed in [
+            "",
+            "http",
+            "127.0.0.1",
+            "::1",
+            "[::1]",
+            "[::1",
+            "[::1]80",
+            "localhost:",
+            "1:70000",
+            "-1",
+        ] {
             assert!(parsed(typed).is_err(), "{typed}");
         }
-        assert_eq!(Target::parse("0", Op::Connect, Only::Both), Err(NoTarget::NoPort));
+        assert_eq!(
+            Target::parse("0", Op::Connect, Only::Both),
+            Err(NoTarget::NoPort)
+        );
     }
 
     #[test]

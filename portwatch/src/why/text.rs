@@ -204,7 +204,10 @@ fn trial(answer: &Answer) -> Option<(Style, String)> {
         Some(true) => (GREEN, format!("tried: {found}, as predicted")),
         Some(false) => (
             RED,
-            format!("TRIED: {found}, BUT PREDICTED WAS {predicted}{}", blame(answer)),
+            format!(
+                "TRIED: {found}, BUT PREDICTED WAS {predicted}{}",
+                blame(answer)
+            ),
         ),
         None => (BOLD, format!("tried: {found}")),
     })

@@ -104,9 +104,8 @@ impl Order {
             .user_ns_of
             .map(|tgid| File::open(format!("/proc/{tgid}/ns/user")))
             .transpose()?;
-        let enter = |file: &File, kind| {
-            rustix::thread::move_into_link_name_space(file.as_fd(), Some(kind))
-        };
+        let enter =
+            |file: &File, kind| rustix::thread::move_into_link_name_space(file.as_fd(), Some(kind));
         if let Some(net) = &net {
             enter(net, LinkNameSpaceType::Network)?;
         }
@@ -148,7 +147,12 @@ impl Order {
         } else {
             SocketType::STREAM
         };
-        Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
+        Ok(rustix::net::socket_with(
+            family,
+            kind,
+            SocketFlags::CLOEXEC,
+            None,
+        )?)
     }
 
     fn set(&self, socket: &OwnedFd) -> io::Result<()> {
