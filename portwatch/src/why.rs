@@ -207,7 +207,8 @@ pub fn answer(question: &Question, users: &mut Users) -> Result<Answers, NoAnswe
     })
 }
 
-fn order(question: &Question, person: &Person, situation: &Situation) -> Order {
+/// What a trial of the question about one of its addresses is to do.
+pub fn order(question: &Question, person: &Person, situation: &Situation) -> Order {
     let Situation { to, options, .. } = situation;
     Order {
         connect: question.op == Op::Connect,

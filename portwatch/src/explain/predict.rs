@@ -11,6 +11,7 @@ mod macos;
 #[cfg(test)]
 mod tests;
 
+pub use self::connect::destination;
 use super::{Facts, System, explain};
 use crate::{
     errno::Errno,

@@ -17,7 +17,7 @@ use crate::{
     event::{IfName, Op, Options, Requested},
     explain::{
         Facts, Skipped, System,
-        predict::{Device, Network, Reach, Situation},
+        predict::{Device, Network, Reach, Situation, destination},
     },
     facts::{Gatherer, Namespace, Way},
     netns,
@@ -144,11 +144,12 @@ impl<'a> Scene<'a> {
         let interface = Some(to.scope_id).filter(|scope| *scope != 0).or(index);
         facts.ports = namespace.ports();
         facts.address = namespace.address(to.ip, interface, until);
+        let connect = self.question.op == Op::Connect;
         facts.route = namespace.route(Way {
-            destination: to.ip,
+            destination: if connect { destination(to.ip) } else { to.ip },
             source: None,
             // Which addresses are local does not depend on the socket's interface.
-            interface: interface.filter(|_| self.question.op == Op::Connect),
+            interface: interface.filter(|_| connect),
             uid: Some(self.person.subject.euid),
         });
         facts.interface_exists = interface.and_then(|index| namespace.has_interface(index));

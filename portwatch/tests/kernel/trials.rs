@@ -15,6 +15,7 @@ mod program;
 mod stop;
 mod strace;
 mod verdict;
+mod why;
 
 use super::{
     compare::same_attempts,
@@ -141,6 +142,7 @@ pub(crate) fn all() -> Vec<Trial> {
                 .iter()
                 .map(move |&(name, test)| trial(source, name, test))
         })
+        .chain(why::all())
         .collect()
 }
 

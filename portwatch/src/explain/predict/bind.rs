@@ -111,19 +111,23 @@ fn ipv4_address(situation: &Situation, ip: Ipv4Addr) -> Check {
     if let Some(why) = situation.nonlocal() {
         return Check::ok(station, why);
     }
-    // ipv4_is_zeronet and ipv4_is_lbcast count as broadcast.
-    if ip.is_broadcast() || ip.octets()[0] == 0 {
+    if ip.is_broadcast() {
         return Check::ok(station, "a broadcast address");
     }
     if ip.is_multicast() {
         return Check::ok(station, "a multicast address");
     }
     let address = situation.facts.address.as_ref();
-    if let Some(assigned) = address.and_then(|address| address.assigned) {
-        return Check::ok(station, on_interface(assigned.ifname));
-    }
+    let assigned = address.and_then(|address| address.assigned);
+    // An interface that is down keeps its addresses, and has no routes to them.
     match situation.facts.route.as_ref().map(|route| route.kind) {
-        Some(RouteKind::Local) => Check::ok(station, "routed to this host itself"),
+        Some(RouteKind::Local) => Check::ok(
+            station,
+            assigned.map_or_else(
+                || "routed to this host itself".to_owned(),
+                |assigned| on_interface(assigned.ifname),
+            ),
+        ),
         Some(RouteKind::Broadcast) => Check::ok(station, "a broadcast address"),
         Some(_) => not_local(),
         None => Check::unknown(station, "could not be looked up"),
@@ -225,7 +229,7 @@ fn scope(situation: &Situation, ip: Ipv6Addr) -> Option<Check> {
 }
 
 /// `__ipv6_addr_needs_scope_id` (include/net/ipv6.h): link-local, and multicast of such a scope.
-fn needs_scope(ip: Ipv6Addr) -> bool {
+pub(super) fn needs_scope(ip: Ipv6Addr) -> bool {
     let multicast_scope = ip.octets()[1] & 0x0f;
     ip.is_unicast_link_local() || ip.is_multicast() && matches!(multicast_scope, 1 | 2)
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
     Check, Situation, Station,
-    bind::{before_the_protocol, whose},
+    bind::{before_the_protocol, needs_scope, whose},
     errno::{EACCES, ECONNREFUSED, EHOSTUNREACH, EINVAL, ENETUNREACH},
     shown,
 };
@@ -16,12 +16,23 @@ use crate::{
 
 pub(super) fn checks(situation: &Situation) -> Vec<Check> {
     let mut checks = before_the_protocol(situation);
-    checks.extend(mapped(situation));
+    checks.extend(multicast(situation));
     checks.extend(scope(situation));
+    checks.extend(mapped(situation));
     checks.push(route(situation));
     checks.push(local_port(situation));
     checks.push(answer(situation));
     checks
+}
+
+/// Of IPv4, the route says it.
+fn multicast(situation: &Situation) -> Option<Check> {
+    let stream = situation.is_stream();
+    let multicast = situation.to.ip.is_ipv6() && situation.to.ip.is_multicast();
+    (stream && multicast).then(|| {
+        let detail = "a stream socket connects to no multicast address";
+        Check::no(Station::Multicast, ENETUNREACH, detail)
+    })
 }
 
 fn mapped(situation: &Situation) -> Option<Check> {
@@ -41,10 +52,10 @@ fn scope(situation: &Situation) -> Option<Check> {
     let IpAddr::V6(ip) = situation.to.ip else {
         return None;
     };
-    let device = situation.device.and_then(|device| device.index);
-    if !ip.is_unicast_link_local() {
+    if !needs_scope(ip) || situation.is_stream() && ip.is_multicast() {
         return None;
     }
+    let device = situation.device.and_then(|device| device.index);
     let station = Station::Interface;
     Some(match (situation.to.scope_id, device) {
         (0, None) => Check::no(
@@ -138,12 +149,13 @@ fn answer(situation: &Situation) -> Check {
     }
 }
 
-/// The wildcard address means this host (`ip_route_connect`, `tcp_v6_connect`).
-fn destination(ip: IpAddr) -> IpAddr {
-    match ip {
+/// Where a connect to an address goes: the wildcard address means this host (`ip_route_connect`,
+/// include/net/route.h; `tcp_v6_connect`).
+pub fn destination(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        ip => ip.to_canonical(),
+        ip => ip,
     }
 }
 

@@ -181,7 +181,6 @@ fn some_addresses_need_not_be_assigned() {
         "0.0.0.0:8080",
         "255.255.255.255:8080",
         "224.0.0.1:8080",
-        "0.1.2.3:8080",
         "[::]:8080",
     ] {
         assert_eq!(bind(to).result(), "ok", "{to}");
@@ -264,7 +263,7 @@ fn a_mapped_address_goes_by_the_rules_of_both_families() {
         "EINVAL"
     );
     let local = bind(to).with(|it| {
-        it.facts.address.as_mut().unwrap().assigned = Some(loopback());
+        it.facts.route.as_mut().unwrap().kind = RouteKind::Local;
     });
     assert_eq!(local.result(), "ok");
     let foreign = predict(&bind("[::ffff:198.51.100.1]:80"));
@@ -383,6 +382,8 @@ fn a_local_connect_needs_a_listener_that_takes_the_address() {
     assert_eq!(to("127.0.0.1:80", listener("127.0.0.1:80")), "ok");
     assert_eq!(to("127.0.0.1:80", listener("0.0.0.0:80")), "ok");
     assert_eq!(to("0.0.0.0:80", listener("127.0.0.1:80")), "ok");
+    assert_eq!(to("[::]:80", listener("[::1]:80")), "ok");
+    assert_eq!(to("[::ffff:0.0.0.0]:80", listener("127.0.0.1:80")), "ok");
     assert_eq!(to("127.0.0.2:80", listener("127.0.0.1:80")), "ECONNREFUSED");
     assert_eq!(to("127.0.0.1:80", listener("[::]:80")), "ok");
     assert_eq!(to("[::1]:80", listener("0.0.0.0:80")), "ECONNREFUSED");
@@ -395,6 +396,20 @@ fn a_local_connect_needs_a_listener_that_takes_the_address() {
         ..listener("[::]:80")
     };
     assert_eq!(to("127.0.0.1:80", only), "ECONNREFUSED");
+}
+
+#[test]
+fn an_ipv6_connect_may_need_a_scope() {
+    let stream = |to| connect(to, RouteKind::None).result();
+    let datagram = |to| {
+        connect(to, RouteKind::None)
+            .with(|it| it.proto = UDP)
+            .result()
+    };
+    assert_eq!(stream("[fe80::1]:80"), "EINVAL");
+    assert_eq!(stream("[ff02::1]:80"), "ENETUNREACH");
+    assert_eq!(datagram("[ff02::1]:80"), "EINVAL");
+    assert_eq!(datagram("[ff0e::1]:80"), "ENETUNREACH");
 }
 
 fn on_macos(to: &str, version: Version) -> Situation {
