@@ -52,11 +52,20 @@ pub struct Question {
     pub v6only: Option<bool>,
     pub device: Option<IfName>,
     pub who: Who,
-    /// The file that stands for the network namespace; `None`: theirs
-    pub netns: Option<PathBuf>,
+    /// The network namespace; `None`: theirs
+    pub netns: Option<Where>,
     pub system: System,
     /// Whether the call is to be made too
     pub try_it: bool,
+}
+
+/// A network namespace that is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// As `ip netns` names it
+    Named(String),
+    OfProcess(u32),
+    File(PathBuf),
 }
 
 /// The question cannot be asked so.
@@ -147,7 +156,7 @@ impl Question {
             },
             device: typed.device.as_deref().map(device).transpose()?,
             who: who(typed, users)?,
-            netns: typed.netns.as_deref().map(namespace),
+            netns: typed.netns.as_deref().map(Where::parse),
             system,
             try_it: typed.try_it,
         })
@@ -170,15 +179,25 @@ fn who(typed: &cli::Why, users: &Users) -> Result<Who, Wrong> {
     uid.map(Who::User).ok_or_else(|| Wrong::User(user.clone()))
 }
 
-/// A name as `ip netns` gives it, `pid:812`, or a file.
-fn namespace(typed: &str) -> PathBuf {
-    if let Some(pid) = typed.strip_prefix("pid:") {
-        return format!("/proc/{pid}/ns/net").into();
+impl Where {
+    /// A name, `pid:812`, or a file.
+    fn parse(typed: &str) -> Self {
+        let process = typed.strip_prefix("pid:").and_then(|pid| pid.parse().ok());
+        match process {
+            Some(tgid) => Self::OfProcess(tgid),
+            None if typed.contains('/') => Self::File(typed.into()),
+            None => Self::Named(typed.to_owned()),
+        }
     }
-    if typed.contains('/') {
-        return typed.into();
+
+    /// The file that stands for it.
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Named(name) => PathBuf::from("/run/netns").join(name),
+            Self::OfProcess(tgid) => format!("/proc/{tgid}/ns/net").into(),
+            Self::File(path) => path.clone(),
+        }
     }
-    PathBuf::from("/run/netns").join(typed)
 }
 
 /// Answers for each address.
@@ -223,8 +242,7 @@ pub fn order(question: &Question, person: &Person, situation: &Situation) -> Ord
         device: question
             .device
             .map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()),
-        netns: (question.netns.is_some() || person.process.is_some())
-            .then(|| gather::path(question, person)),
+        netns: gather::place(question, person).map(|place| place.path()),
         user_ns_of: person.in_another_user_namespace(),
         identity: (!person.is_caller).then(|| person.identity()),
     }

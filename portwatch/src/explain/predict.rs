@@ -11,11 +11,13 @@ mod macos;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 pub use self::connect::destination;
 use super::{Facts, System, explain};
 use crate::{
     errno::Errno,
-    event::{Cause, IfName, Op, Options, Proto, Requested},
+    event::{Cause, Cgroup, Comm, IfName, Op, Options, Process, Proto, Requested},
 };
 
 /// A call that could be made: what is asked, by whom, and what decides about it.
@@ -29,6 +31,7 @@ pub struct Situation {
     pub to: Requested,
     pub options: Options,
     pub device: Option<Device>,
+    pub caller: Caller,
     pub subject: Subject,
     pub network: Network,
     /// The address, who has the port, the route …
@@ -43,7 +46,18 @@ pub struct Device {
     pub index: Option<u32>,
 }
 
-/// Who calls.
+/// Who calls, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The process's command name, or the user's
+    pub comm: Comm,
+    /// A process in the network namespace, if one is known
+    pub tgid: u32,
+    pub process: Option<Arc<Process>>,
+    pub cgroup: Option<Arc<Cgroup>>,
+}
+
+/// Who calls, for the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject {
     pub euid: u32,
@@ -227,10 +241,21 @@ fn result(checks: &[Check]) -> Expected {
 fn cause(situation: &Situation, result: Expected) -> Option<Box<Cause>> {
     let ret = match result {
         Expected::Ok => 0,
-        Expected::Fails(errno) => -i32::from(errno.number()),
+        Expected::Fails(errno) => -number(errno, situation.facts.system)?,
         Expected::Unknown => return None,
     };
     explain(&attempt::that_returned(situation, ret), &situation.facts)
+}
+
+/// The number that the system has for the error; those here are Linux's.
+fn number(errno: Errno, system: System) -> Option<i32> {
+    match system {
+        System::Linux => Some(errno.number().into()),
+        System::MacOs(_) => (1..=255).find(|number| {
+            let darwin = Errno::from_ret(-number).and_then(Errno::darwin_name);
+            darwin.is_some() && darwin == errno.name()
+        }),
+    }
 }
 
 impl Check {
@@ -246,10 +271,8 @@ impl Check {
         Self::new(station, Verdict::Ok, detail)
     }
 
-    fn no(station: Station, errno: u16, detail: impl Into<String>) -> Self {
-        // Every number given is one of the table below.
-        let verdict = Errno::from_ret(-i32::from(errno)).map_or(Verdict::Unknown, Verdict::No);
-        Self::new(station, verdict, detail)
+    fn no(station: Station, errno: Errno, detail: impl Into<String>) -> Self {
+        Self::new(station, Verdict::No(errno), detail)
     }
 
     fn maybe(station: Station, detail: impl Into<String>) -> Self {
@@ -264,18 +287,4 @@ impl Check {
 /// Whoever prints it makes it harmless.
 fn shown(name: IfName) -> String {
     String::from_utf8_lossy(name.as_bytes()).into_owned()
-}
-
-/// Error numbers as Linux has them (include/uapi/asm-generic/errno.h, errno-base.h); macOS has
-/// the same names.
-mod errno {
-    pub(super) const EACCES: u16 = 13;
-    pub(super) const ENODEV: u16 = 19;
-    pub(super) const EINVAL: u16 = 22;
-    pub(super) const EAFNOSUPPORT: u16 = 97;
-    pub(super) const EADDRINUSE: u16 = 98;
-    pub(super) const EADDRNOTAVAIL: u16 = 99;
-    pub(super) const ENETUNREACH: u16 = 101;
-    pub(super) const ECONNREFUSED: u16 = 111;
-    pub(super) const EHOSTUNREACH: u16 = 113;
 }

@@ -3,21 +3,21 @@
 use std::{
     fs::File,
     io,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with};
 
 use super::{
-    NoAnswer, Person, Place, Question,
+    NoAnswer, Person, Place, Question, Where,
     user_namespace::{inode_of, owner_of, reach},
 };
 use crate::{
     event::{IfName, Op, Options, Requested},
     explain::{
-        Facts, Skipped, System,
-        predict::{Device, Network, Reach, Situation, destination},
+        self, Facts, Skipped, System,
+        predict::{Caller, Device, Network, Reach, Situation, destination},
     },
     facts::{Gatherer, Namespace, Way},
     netns,
@@ -37,6 +37,9 @@ pub(super) struct Scene<'a> {
     namespace: Option<Namespace>,
     network: Network,
     device: Option<Device>,
+    /// Where commands that are proposed must run
+    standing: Option<explain::Namespace>,
+    caller: Caller,
     gatherer: Gatherer,
 }
 
@@ -55,7 +58,16 @@ impl<'a> Scene<'a> {
             }),
             _ => None,
         };
+        let place = place(question, person);
         Ok(Self {
+            caller: Caller {
+                tgid: match place {
+                    Some(Where::OfProcess(tgid)) => tgid,
+                    _ => person.caller.tgid,
+                },
+                ..person.caller.clone()
+            },
+            standing: standing(place, network.netns),
             question,
             person,
             namespace,
@@ -97,6 +109,7 @@ impl<'a> Scene<'a> {
                 ..Options::default()
             },
             device: self.device,
+            caller: self.caller.clone(),
             subject: self.person.subject,
             network: self.network,
             facts: self.facts(to),
@@ -132,6 +145,7 @@ impl<'a> Scene<'a> {
         };
         let mut facts = Facts {
             system,
+            namespace: self.standing.clone(),
             lsms: crate::facts::lsms(),
             ..Facts::default()
         };
@@ -168,18 +182,26 @@ const UNKNOWN: Network = Network {
     ipv6: true,
 };
 
-/// The file that stands for the network namespace that is asked about.
-pub(super) fn path(question: &Question, person: &Person) -> PathBuf {
-    let of_process = |tgid| PathBuf::from(format!("/proc/{tgid}/ns/net"));
-    match (&question.netns, person.process) {
-        (Some(path), _) => path.clone(),
-        (None, Some(tgid)) => of_process(tgid),
-        (None, None) => OWN.into(),
+/// The network namespace that is asked about; `None`: portwatch's own.
+pub(super) fn place(question: &Question, person: &Person) -> Option<Where> {
+    let theirs = || person.process.map(Where::OfProcess);
+    question.netns.clone().or_else(theirs)
+}
+
+fn standing(place: Option<Where>, netns: Option<u32>) -> Option<explain::Namespace> {
+    let own = netns::Namespace::own().ok()?.inode();
+    if netns? == own {
+        return Some(explain::Namespace::Own);
+    }
+    match place? {
+        Where::Named(name) => Some(explain::Namespace::Named(name)),
+        Where::OfProcess(_) => Some(explain::Namespace::Other),
+        Where::File(_) => None,
     }
 }
 
 fn enter(question: &Question, person: &Person) -> Result<(Namespace, Network), NoAnswer> {
-    let path = path(question, person);
+    let path = place(question, person).map_or_else(|| OWN.into(), |place| place.path());
     let failed = |error| NoAnswer::Namespace(path.clone(), error);
     let namespace = open(&path).map_err(failed)?;
     let owner = File::open(&path).ok().and_then(owner_of);

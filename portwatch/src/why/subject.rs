@@ -1,10 +1,16 @@
 //! On whose behalf it is asked, and what the kernel would know of them.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{explain::predict::Subject, facts::Credentials, users::Users};
+use crate::{
+    cgroup::Cgroups,
+    event::{Comm, Process},
+    explain::predict::{Caller, Subject},
+    facts::Credentials,
+    users::Users,
+};
 
 /// Whom a question is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +30,7 @@ pub struct Person {
     pub name: String,
     /// How it came to them, where that is not plain
     pub note: Option<&'static str>,
+    pub caller: Caller,
     pub subject: Subject,
     /// Effective group
     pub gid: u32,
@@ -76,6 +83,12 @@ impl Person {
             .name(uid)
             .map_or_else(|| format!("uid {uid}"), ToOwned::to_owned);
         Self {
+            caller: Caller {
+                comm: comm(name.as_bytes()),
+                tgid: std::process::id(),
+                process: None,
+                cgroup: None,
+            },
             name,
             note: None,
             subject: Subject {
@@ -92,17 +105,33 @@ impl Person {
 
     fn process(tgid: u32) -> Result<Self, NoPerson> {
         let credentials = Credentials::of_pid(tgid).ok_or(NoPerson::Process(tgid))?;
-        let comm = fs::read(format!("/proc/{tgid}/comm")).unwrap_or_default();
-        let comm = String::from_utf8_lossy(&comm);
+        let comm = comm(&fs::read(format!("/proc/{tgid}/comm")).unwrap_or_default());
+        let exe = fs::read_link(format!("/proc/{tgid}/exe")).ok();
         Ok(Self {
-            name: format!("{} (pid {tgid})", comm.trim_end_matches('\n')),
+            name: format!("{} (pid {tgid})", String::from_utf8_lossy(comm.as_bytes())),
             note: None,
+            caller: Caller {
+                comm,
+                tgid,
+                process: Some(Arc::new(Process { exe, cmdline: None })),
+                cgroup: Cgroups::new().of_process(tgid),
+            },
             subject: subject(&credentials),
             gid: credentials.gid.effective,
             is_caller: false,
             process: Some(tgid),
         })
     }
+}
+
+/// A name as the kernel has one of a thread: at most 15 bytes.
+fn comm(name: &[u8]) -> Comm {
+    let name = name.strip_suffix(b"\n").unwrap_or(name);
+    let mut raw = [0; 16];
+    for (to, from) in raw.iter_mut().take(15).zip(name) {
+        *to = *from;
+    }
+    Comm::new(raw)
 }
 
 fn subject(credentials: &Credentials) -> Subject {

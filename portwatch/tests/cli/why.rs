@@ -54,17 +54,15 @@ fn the_first_line_is_the_answer() {
     let ended = run(&REFUSED);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(5), ""));
     let first = ended.stdout.lines().next().unwrap();
-    let expected =
-        " cannot connect to 127.0.0.1:1 (tcp): ECONNREFUSED Connection refused";
+    let expected = " cannot connect to 127.0.0.1:1 (tcp): ECONNREFUSED Connection refused";
     assert!(first.ends_with(expected), "{first}");
     assert!(ended.stdout.contains("as predicted"), "{}", ended.stdout);
 }
 
 #[test]
 fn the_four_binds_of_an_ordinary_user_on_macos() {
-    let ask = |address: &str, system: &str| {
-        run(&["why", address, "--user", "4711", "--os", system]).code
-    };
+    let ask =
+        |address: &str, system: &str| run(&["why", address, "--user", "4711", "--os", system]).code;
     for (address, before, since) in [
         ("0.0.0.0:80", 5, 0),
         ("127.0.0.1:80", 5, 5),
@@ -104,7 +102,11 @@ fn what_is_not_there_has_no_answer() {
     ] {
         let ended = run(arguments);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
-        assert!(ended.stderr.starts_with("portwatch: there is no "), "{}", ended.stderr);
+        assert!(
+            ended.stderr.starts_with("portwatch: there is no "),
+            "{}",
+            ended.stderr
+        );
     }
 }
 

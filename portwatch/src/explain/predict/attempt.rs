@@ -1,8 +1,10 @@
 //! The attempt that a situation would become.
 
-use super::{Situation, Subject};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Caller, Reach, Situation, Subject};
 use crate::event::{
-    Attempt, AttemptId, Before, Comm, Credentials, Family, SocketBefore, Stages, Time,
+    Attempt, AttemptId, Before, Credentials, Family, Local, SocketBefore, Stages, Time,
 };
 
 /// `TCP_CLOSE` (include/net/tcp_states.h) and `SS_UNCONNECTED` (include/uapi/linux/net.h): a new
@@ -19,39 +21,50 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         to,
         options,
         device,
+        caller,
         subject,
         network,
         facts: _,
     } = situation;
+    let Caller {
+        comm,
+        tgid,
+        process,
+        cgroup,
+    } = caller;
+    let (family, any): (_, IpAddr) = if to.ip.is_ipv4() {
+        (Family::Ipv4, Ipv4Addr::UNSPECIFIED.into())
+    } else {
+        (Family::Ipv6, Ipv6Addr::UNSPECIFIED.into())
+    };
     Attempt {
         id: AttemptId::default(),
         time: Time::default(),
         op: *op,
         via: None,
-        tgid: 0,
-        tid: 0,
+        tgid: *tgid,
+        tid: *tgid,
         ppid: None,
         process_start: None,
-        comm: Comm::new([0; 16]),
-        process: None,
+        comm: *comm,
+        process: process.clone(),
         uid: subject.euid,
         euid: Some(subject.euid),
         gid: 0,
-        family: Some(if to.ip.is_ipv4() {
-            Family::Ipv4
-        } else {
-            Family::Ipv6
-        }),
+        family: Some(family),
         proto: Some(*proto),
         requested: Some(*to),
         effective: None,
-        local: None,
+        local: Some(Local {
+            ip: any,
+            port: Some(0),
+        }),
         fd: None,
         ret: Some(ret),
         latency: None,
         netns: network.netns,
         cgroup_id: 0,
-        cgroup: None,
+        cgroup: cgroup.clone(),
         ifindex: device.and_then(|device| device.index),
         ifname: device.map(|device| device.name),
         options: Some(*options),
@@ -80,12 +93,18 @@ fn before(situation: &Situation, subject: &Subject) -> Before {
             uid: Some(euid),
         }),
         net_user_ns: situation.network.user_ns,
+        net_user_ns_level: None,
+        net_user_ns_owner: match situation.network.reach {
+            Reach::Below { made_by } => made_by,
+            Reach::Same | Reach::Elsewhere | Reach::Unknown => None,
+        },
         unprivileged_port_start: situation.network.unprivileged_port_start,
         credentials: cap_effective
             .zip(user_ns)
             .map(|(cap_effective, user_ns)| Credentials {
                 cap_effective,
                 user_ns,
+                level: None,
             }),
     }
 }

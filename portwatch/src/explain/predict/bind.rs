@@ -5,12 +5,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{
-    Check, Reach, Situation, Station, attempt,
-    errno::{EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENODEV},
-    shown,
-};
+use super::{Check, Reach, Situation, Station, attempt, shown};
 use crate::{
+    errno::Errno,
     event::{Holder, IfName},
     explain::{
         RouteKind,
@@ -34,7 +31,7 @@ pub(super) fn checks(situation: &Situation) -> Vec<Check> {
         IpAddr::V6(ip) => {
             if ip.is_multicast() && situation.is_stream() {
                 let detail = "a stream socket takes no multicast address";
-                checks.push(Check::no(Station::Multicast, EINVAL, detail));
+                checks.push(Check::no(Station::Multicast, Errno::EINVAL, detail));
             }
             checks.push(port(situation));
             checks.extend(ipv6_checks(situation, ip));
@@ -49,13 +46,13 @@ pub(super) fn before_the_protocol(situation: &Situation) -> Vec<Check> {
     let mut checks = Vec::new();
     if situation.to.ip.is_ipv6() && !situation.network.ipv6 {
         let detail = "this kernel has no IPv6";
-        checks.push(Check::no(Station::Socket, EAFNOSUPPORT, detail));
+        checks.push(Check::no(Station::Socket, Errno::EAFNOSUPPORT, detail));
     }
     if let Some(device) = situation.device
         && device.index.is_none()
     {
         let detail = format!("there is no interface {}", shown(device.name));
-        checks.push(Check::no(Station::Interface, ENODEV, detail));
+        checks.push(Check::no(Station::Interface, Errno::ENODEV, detail));
     }
     checks.extend([
         seccomp(situation),
@@ -136,7 +133,7 @@ fn ipv4_address(situation: &Situation, ip: Ipv4Addr) -> Check {
 
 fn not_local() -> Check {
     let detail = "not an address of this network namespace";
-    Check::no(Station::Address, EADDRNOTAVAIL, detail)
+    Check::no(Station::Address, Errno::EADDRNOTAVAIL, detail)
 }
 
 fn on_interface(name: Option<IfName>) -> String {
@@ -169,14 +166,14 @@ fn port(situation: &Situation) -> Check {
         (Some(true), _) => Check::ok(station, format!("{low}, with CAP_NET_BIND_SERVICE")),
         (Some(false), Reach::Elsewhere) => Check::no(
             station,
-            EACCES,
+            Errno::EACCES,
             format!(
                 "{low}, and no capability counts: the network namespace belongs to another user namespace"
             ),
         ),
         (Some(false), _) => Check::no(
             station,
-            EACCES,
+            Errno::EACCES,
             format!("{low}, and no CAP_NET_BIND_SERVICE"),
         ),
         (None, _) => Check::unknown(
@@ -191,7 +188,7 @@ fn ipv6_checks(situation: &Situation, ip: Ipv6Addr) -> Vec<Check> {
     if let Some(mapped) = ip.to_ipv4_mapped() {
         let first = if situation.options.v6only {
             let detail = "an IPv4 address on a socket that is limited to IPv6";
-            Check::no(Station::Mapped, EINVAL, detail)
+            Check::no(Station::Mapped, Errno::EINVAL, detail)
         } else {
             Check::ok(Station::Mapped, "an IPv4 address on an IPv6 socket")
         };
@@ -213,12 +210,14 @@ fn scope(situation: &Situation, ip: Ipv6Addr) -> Option<Check> {
         match (situation.interface(), situation.facts.interface_exists) {
             (None, _) => Check::no(
                 station,
-                EINVAL,
+                Errno::EINVAL,
                 "a link-local address needs one: ADDRESS%INTERFACE, or --device",
             ),
-            (Some(index), Some(false)) => {
-                Check::no(station, ENODEV, format!("there is no interface {index}"))
-            }
+            (Some(index), Some(false)) => Check::no(
+                station,
+                Errno::ENODEV,
+                format!("there is no interface {index}"),
+            ),
             (Some(index), Some(true)) => Check::ok(station, format!("interface {index}")),
             (Some(index), None) => Check::unknown(
                 station,
@@ -253,7 +252,7 @@ fn ipv6_address(situation: &Situation, ip: Ipv6Addr) -> Check {
     let Some(assigned) = address.assigned else {
         return not_local();
     };
-    let refused = |detail: &str| Check::no(station, EADDRNOTAVAIL, detail);
+    let refused = |detail: &str| Check::no(station, Errno::EADDRNOTAVAIL, detail);
     let narrow = ip.is_unicast_link_local() || ip.is_loopback();
     match situation.interface() {
         _ if assigned.dad_failed => refused("another host has it: duplicate address detection"),
@@ -284,7 +283,11 @@ fn in_use(situation: &Situation) -> Check {
         })
     };
     if let Some(holder) = in_the_way(true) {
-        return Check::no(station, EADDRINUSE, format!("{} has it", whose(holder)));
+        return Check::no(
+            station,
+            Errno::EADDRINUSE,
+            format!("{} has it", whose(holder)),
+        );
     }
     if let Some(holder) = in_the_way(false) {
         let detail = format!(

@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::{
     Check, Situation, Station,
     bind::{before_the_protocol, needs_scope, whose},
-    errno::{EACCES, ECONNREFUSED, EHOSTUNREACH, EINVAL, ENETUNREACH},
     shown,
 };
 use crate::{
+    errno::Errno,
     event::{Holder, SocketState},
     explain::{Route, RouteKind},
 };
@@ -31,7 +31,7 @@ fn multicast(situation: &Situation) -> Option<Check> {
     let multicast = situation.to.ip.is_ipv6() && situation.to.ip.is_multicast();
     (stream && multicast).then(|| {
         let detail = "a stream socket connects to no multicast address";
-        Check::no(Station::Multicast, ENETUNREACH, detail)
+        Check::no(Station::Multicast, Errno::ENETUNREACH, detail)
     })
 }
 
@@ -42,7 +42,7 @@ fn mapped(situation: &Situation) -> Option<Check> {
     ip.to_ipv4_mapped()?;
     Some(if situation.options.v6only {
         let detail = "an IPv4 address on a socket that is limited to IPv6";
-        Check::no(Station::Mapped, ENETUNREACH, detail)
+        Check::no(Station::Mapped, Errno::ENETUNREACH, detail)
     } else {
         Check::ok(Station::Mapped, "an IPv4 address on an IPv6 socket")
     })
@@ -60,12 +60,14 @@ fn scope(situation: &Situation) -> Option<Check> {
     Some(match (situation.to.scope_id, device) {
         (0, None) => Check::no(
             station,
-            EINVAL,
+            Errno::EINVAL,
             "a link-local address needs one: ADDRESS%INTERFACE, or --device",
         ),
-        (scope @ 1.., Some(device)) if scope != device => {
-            Check::no(station, EINVAL, "the address has another than the socket")
-        }
+        (scope @ 1.., Some(device)) if scope != device => Check::no(
+            station,
+            Errno::EINVAL,
+            "the address has another than the socket",
+        ),
         (0, Some(index)) | (index, _) => Check::ok(station, format!("interface {index}")),
     })
 }
@@ -77,18 +79,26 @@ fn route(situation: &Situation) -> Check {
     };
     let stream = situation.is_stream();
     match route.kind {
-        RouteKind::None => Check::no(station, ENETUNREACH, "none leads there"),
-        RouteKind::Unreachable => {
-            Check::no(station, EHOSTUNREACH, "there is one that says unreachable")
+        RouteKind::None => Check::no(station, Errno::ENETUNREACH, "none leads there"),
+        RouteKind::Unreachable => Check::no(
+            station,
+            Errno::EHOSTUNREACH,
+            "there is one that says unreachable",
+        ),
+        RouteKind::Prohibit => Check::no(station, Errno::EACCES, "there is one that says prohibit"),
+        RouteKind::Blackhole => {
+            Check::no(station, Errno::EINVAL, "there is one that says blackhole")
         }
-        RouteKind::Prohibit => Check::no(station, EACCES, "there is one that says prohibit"),
-        RouteKind::Blackhole => Check::no(station, EINVAL, "there is one that says blackhole"),
-        RouteKind::Broadcast | RouteKind::Multicast if stream => {
-            Check::no(station, ENETUNREACH, "TCP knows no such destinations")
-        }
-        RouteKind::Broadcast if !situation.options.broadcast => {
-            Check::no(station, EACCES, "a broadcast address, without SO_BROADCAST")
-        }
+        RouteKind::Broadcast | RouteKind::Multicast if stream => Check::no(
+            station,
+            Errno::ENETUNREACH,
+            "TCP knows no such destinations",
+        ),
+        RouteKind::Broadcast if !situation.options.broadcast => Check::no(
+            station,
+            Errno::EACCES,
+            "a broadcast address, without SO_BROADCAST",
+        ),
         RouteKind::Local => Check::ok(station, "an address of this host"),
         RouteKind::Unicast | RouteKind::Broadcast | RouteKind::Multicast => {
             Check::ok(station, way(route))
@@ -144,7 +154,11 @@ fn answer(situation: &Situation) -> Check {
         Some(holder) => Check::ok(station, format!("{} listens", whose(holder))),
         None => {
             let at = SocketAddr::new(situation.to.ip, situation.to.port);
-            Check::no(station, ECONNREFUSED, format!("nobody listens at {at}"))
+            Check::no(
+                station,
+                Errno::ECONNREFUSED,
+                format!("nobody listens at {at}"),
+            )
         }
     }
 }

@@ -3,11 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{
-    Check, Situation, Station,
-    errno::{EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT},
-};
-use crate::explain::Version;
+use super::{Check, Situation, Station};
+use crate::{errno::Errno, explain::Version};
 
 /// `IPPORT_RESERVED`, `IPV6PORT_RESERVED`
 const RESERVED: u16 = 1024;
@@ -32,7 +29,7 @@ pub(super) fn checks(situation: &Situation, version: Version) -> Vec<Check> {
     let mut checks = Vec::new();
     if ip.is_multicast() && situation.is_stream() {
         let detail = "a stream socket takes no multicast address";
-        checks.push(Check::no(Station::Multicast, EAFNOSUPPORT, detail));
+        checks.push(Check::no(Station::Multicast, Errno::EAFNOSUPPORT, detail));
     }
     checks.push(address(situation, ip));
     checks.push(port(situation, ip, version));
@@ -63,7 +60,7 @@ fn address(situation: &Situation, ip: IpAddr) -> Check {
         .map(|address| address.assigned)
     {
         Some(Some(_)) => Check::ok(station, "an address of the Mac"),
-        Some(None) => Check::no(station, EADDRNOTAVAIL, "not an address of the Mac"),
+        Some(None) => Check::no(station, Errno::EADDRNOTAVAIL, "not an address of the Mac"),
         None => Check::maybe(station, "EADDRNOTAVAIL, if the Mac does not have it"),
     }
 }
@@ -88,7 +85,7 @@ fn port(situation: &Situation, ip: IpAddr, version: Version) -> Check {
     } else {
         "below 1024: for root only (the wildcard address too, before 10.14)"
     };
-    Check::no(station, EACCES, detail)
+    Check::no(station, Errno::EACCES, detail)
 }
 
 /// `current_task_can_use_restricted_in_port`: refused to root too, as if it were in use.
@@ -96,6 +93,6 @@ fn restricted(situation: &Situation, version: Version) -> Option<Check> {
     let concerned = situation.is_stream() && situation.to.port == RESTRICTED_PORT;
     (concerned && version >= RESTRICTED).then(|| {
         let detail = "macOS keeps it for lights-out management: refused as if it were in use";
-        Check::no(Station::Restricted, EADDRINUSE, detail)
+        Check::no(Station::Restricted, Errno::EADDRINUSE, detail)
     })
 }

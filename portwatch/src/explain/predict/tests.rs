@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
 
-use super::{Device, Expected, Network, Prediction, Reach, Situation, Subject, Verdict, predict};
+use super::{
+    Caller, Device, Expected, Network, Prediction, Reach, Situation, Subject, Verdict, predict,
+};
 use crate::{
-    event::{Holder, IfName, Op, Options, Proto, Requested, SocketState},
+    event::{Comm, Holder, IfName, Op, Options, Proto, Requested, SocketState},
     explain::{Address, Assigned, Facts, Ports, Route, RouteKind, System, Version},
 };
 
@@ -27,6 +29,12 @@ fn bind(to: &str) -> Situation {
         to: requested(to),
         options: Options::default(),
         device: None,
+        caller: Caller {
+            comm: Comm::new(*b"alice\0\0\0\0\0\0\0\0\0\0\0"),
+            tgid: 0,
+            process: None,
+            cgroup: None,
+        },
         subject: Subject {
             euid: ALICE,
             cap_effective: Some(0),
