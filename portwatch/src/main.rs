@@ -13,7 +13,7 @@ use portwatch::{
     source::{self, Choice, Kind, NoSource, Request},
     support::{self, MissingPrivileges},
     users::Users,
-    why::{self, Conclusion, Question},
+    why::{self, Causes, Conclusion, NoCauses, Question},
 };
 
 const FAILURE: u8 = 1;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Doctor { json, programs }) => print_support(json, programs).map(|()| 0),
         Some(Command::Why(typed)) => answer(&typed),
-        Some(Command::Explain(_)) => Err(anyhow::anyhow!("not yet")),
+        Some(Command::Explain(typed)) => explain(&typed).map(|()| 0),
         Some(Command::WhyTrial { order }) => perform(&order).map(|()| 0),
         None => watch(&cli.watch).map(|()| 0),
     };
@@ -45,6 +45,9 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     }
     if error.is::<why::Wrong>() {
         wrong(&mut subcommand("why")).exit();
+    }
+    if error.is::<NoCauses>() {
+        wrong(&mut subcommand("explain")).exit();
     }
     let code = if error.is::<MissingPrivileges>() {
         NO_PRIVILEGES
@@ -102,6 +105,16 @@ fn answer(typed: &cli::Why) -> anyhow::Result<u8> {
         Conclusion::Ok => 0,
         Conclusion::Fails => NO,
         Conclusion::Unknown => FAILURE,
+    })
+}
+
+/// `portwatch explain`
+fn explain(typed: &cli::ExplainCause) -> anyhow::Result<()> {
+    let causes = Causes::find(typed)?;
+    print(&if typed.json {
+        causes.render_json()
+    } else {
+        causes.render_text(output::terminal_width())
     })
 }
 

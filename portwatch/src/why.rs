@@ -4,6 +4,7 @@
 //! What decides is looked up (`gather`), the kernel's checks are gone through by
 //! [`crate::explain::predict`], and if asked for, the call is made and compared (`trial`).
 
+mod catalogue;
 mod gather;
 mod json;
 mod subject;
@@ -16,6 +17,7 @@ mod user_namespace;
 use std::{io, path::PathBuf};
 
 pub use self::{
+    catalogue::{Causes, NoCauses},
     json::render_json,
     subject::{Identity, NoPerson, Person, Who},
     system::NoSystem,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     documents::documented,
-    run::{Ended, run, run_unread},
+    run::{Ended, printed, run, run_unread},
 };
 
 fn keys(object: &Value) -> BTreeSet<String> {
@@ -108,6 +108,36 @@ fn what_is_not_there_has_no_answer() {
             ended.stderr
         );
     }
+}
+
+#[test]
+fn causes_are_listed_with_the_documented_keys() {
+    let document: Value =
+        serde_json::from_str(&printed(&["explain", "EACCES", "--json"])).unwrap();
+    assert_eq!(keys(&document), documented("explain"));
+    let causes = document["causes"].as_array().unwrap();
+    assert!(causes.len() > 3, "{causes:?}");
+    for cause in causes {
+        assert_eq!(keys(cause), documented("A cause in general"));
+    }
+    let text = printed(&["explain", "13"]);
+    for cause in causes {
+        let code = cause["code"].as_str().unwrap();
+        assert!(text.contains(&format!("\n{code}: ")), "{code}");
+    }
+}
+
+#[test]
+fn a_cause_that_is_not_known_gets_a_suggestion() {
+    let ended = run(&["explain", "EACCESS"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    insta::assert_snapshot!(ended.stderr, @r"
+    error: `EACCESS` is no error and no cause; did you mean EACCES?
+
+    Usage: portwatch explain [OPTIONS] <ERROR|CAUSE>
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]
