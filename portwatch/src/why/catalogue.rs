@@ -34,8 +34,11 @@ pub struct Causes {
 pub enum NoCauses {
     #[error(transparent)]
     System(#[from] NoSystem),
-    #[error("`{0}` is no error and no cause{}", .1.map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
-    Unknown(String, Option<&'static str>),
+    #[error("`{typed}` is no error and no cause{}", suggestion(*near))]
+    Unknown {
+        typed: String,
+        near: Option<&'static str>,
+    },
     #[error("no bind or connect ends in {0}, as far as portwatch knows")]
     Foreign(Errno),
 }
@@ -114,7 +117,10 @@ fn parse(typed: &str, system: System) -> Result<What, NoCauses> {
     }
     let code = Code::ALL.iter().find(|code| code.name() == typed);
     code.map(|code| What::Cause(*code))
-        .ok_or_else(|| NoCauses::Unknown(typed.to_owned(), nearest(typed)))
+        .ok_or_else(|| NoCauses::Unknown {
+            typed: typed.to_owned(),
+            near: nearest(typed),
+        })
 }
 
 /// Errors have Linux's numbers here.
@@ -124,6 +130,10 @@ fn numbered(number: i32, system: System) -> Option<Errno> {
         System::Linux => errno.name().map(|_| errno),
         System::MacOs(_) => Errno::from_name(errno.darwin_name()?),
     }
+}
+
+fn suggestion(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
 /// A name that was perhaps meant.
@@ -241,7 +251,11 @@ mod tests {
 
     fn codes(what: &str, os: &str) -> Vec<&'static str> {
         let causes = found(what, os).unwrap();
-        causes.entries.iter().map(|entry| entry.code.name()).collect()
+        causes
+            .entries
+            .iter()
+            .map(|entry| entry.code.name())
+            .collect()
     }
 
     #[test]
@@ -271,15 +285,29 @@ mod tests {
     #[test]
     fn what_is_unknown_gets_a_suggestion_if_one_is_near() {
         let error = |typed| found(typed, "linux").unwrap_err().to_string();
-        assert_eq!(error("EACESS"), "`EACESS` is no error and no cause; did you mean EACCES?");
-        assert_eq!(error("no_rout"), "`no_rout` is no error and no cause; did you mean no_route?");
+        assert_eq!(
+            error("EACESS"),
+            "`EACESS` is no error and no cause; did you mean EACCES?"
+        );
+        assert_eq!(
+            error("no_rout"),
+            "`no_rout` is no error and no cause; did you mean no_route?"
+        );
         assert_eq!(error("nonsense"), "`nonsense` is no error and no cause");
-        assert_eq!(error("ENOTDIR"), "no bind or connect ends in ENOTDIR, as far as portwatch knows");
+        assert_eq!(
+            error("ENOTDIR"),
+            "no bind or connect ends in ENOTDIR, as far as portwatch knows"
+        );
     }
 
     #[test]
     fn distances_are_counted_in_letters() {
-        for (one, other, expected) in [("", "abc", 3), ("abc", "abc", 0), ("abc", "ac", 1), ("kitten", "sitting", 3)] {
+        for (one, other, expected) in [
+            ("", "abc", 3),
+            ("abc", "abc", 0),
+            ("abc", "ac", 1),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!(distance(one, other), expected);
         }
     }

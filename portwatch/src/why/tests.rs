@@ -164,7 +164,11 @@ fn the_document_shows_what_is_printed() {
 
 #[test]
 fn no_line_is_wider_than_the_terminal_but_commands() {
-    for words in ["portwatch why 80", "portwatch why 198.51.100.1:80", "portwatch why 80 --connect"] {
+    for words in [
+        "portwatch why 80",
+        "portwatch why 198.51.100.1:80",
+        "portwatch why 80 --connect",
+    ] {
         let text = render_text(&answers(words), Some(80), false, &mut users());
         for line in text.lines().filter(|line| !line.contains("sysctl")) {
             assert!(line.len() <= 80, "{line}");
@@ -209,7 +213,10 @@ fn the_kernel_has_the_last_word() {
     };
     let (conclusion, text) = after("portwatch why 127.0.0.1:80", -13);
     assert_eq!(conclusion, Conclusion::Fails);
-    assert!(text.contains("tried: EACCES from bind(), as predicted"), "{text}");
+    assert!(
+        text.contains("tried: EACCES from bind(), as predicted"),
+        "{text}"
+    );
     let (conclusion, text) = after("portwatch why 127.0.0.1:8080", 0);
     assert_eq!(conclusion, Conclusion::Ok);
     assert!(text.contains("tried: ok, as predicted"), "{text}");
@@ -217,12 +224,17 @@ fn the_kernel_has_the_last_word() {
     assert_eq!(conclusion, Conclusion::Unknown);
     assert!(text.starts_with("alice may not bind"), "{text}");
     assert!(
-        text.contains("TRIED: EPERM from bind(), BUT PREDICTED WAS ok; not known are: security modules"),
+        text.contains(
+            "TRIED: EPERM from bind(), BUT PREDICTED WAS ok; not known are: security modules"
+        ),
         "{text}"
     );
     let (conclusion, text) = after("portwatch why 127.0.0.1:80", 0);
     assert_eq!(conclusion, Conclusion::Unknown);
-    assert!(text.contains("TRIED: ok, BUT PREDICTED WAS EACCES"), "{text}");
+    assert!(
+        text.contains("TRIED: ok, BUT PREDICTED WAS EACCES"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -246,7 +258,10 @@ fn what_cannot_be_told_is_no_success() {
     answer.prediction = predict(&answer.situation);
     assert_eq!(answers.conclusion(), Conclusion::Unknown);
     let text = render_text(&answers, None, false, &mut users());
-    assert!(text.starts_with("it cannot be told whether alice may bind 127.0.0.1:8080"), "{text}");
+    assert!(
+        text.starts_with("it cannot be told whether alice may bind 127.0.0.1:8080"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -294,7 +294,11 @@ fn fields_of_nested_objects_are_documented() {
 fn checks_of_an_answer_are_documented() {
     let text = read("docs/EVENTS.md");
     for station in Station::ALL {
-        assert!(text.contains(&format!("`\"{}\"`", station.name())), "{}", station.name());
+        assert!(
+            text.contains(&format!("`\"{}\"`", station.name())),
+            "{}",
+            station.name()
+        );
     }
 }
 

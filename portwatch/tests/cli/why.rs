@@ -112,8 +112,7 @@ fn what_is_not_there_has_no_answer() {
 
 #[test]
 fn causes_are_listed_with_the_documented_keys() {
-    let document: Value =
-        serde_json::from_str(&printed(&["explain", "EACCES", "--json"])).unwrap();
+    let document: Value = serde_json::from_str(&printed(&["explain", "EACCES", "--json"])).unwrap();
     assert_eq!(keys(&document), documented("explain"));
     let causes = document["causes"].as_array().unwrap();
     assert!(causes.len() > 3, "{causes:?}");
