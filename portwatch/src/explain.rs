@@ -17,6 +17,7 @@ mod fix;
 mod gate;
 mod in_use;
 mod macos;
+pub mod predict;
 mod privilege;
 mod quote;
 mod success;

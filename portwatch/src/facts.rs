@@ -227,7 +227,7 @@ fn look_up_route(namespace: &Namespace, way: Way, facts: &mut Facts) {
 }
 
 /// The security modules that run, in their order; none where securityfs is not mounted.
-fn lsms() -> Vec<String> {
+pub fn lsms() -> Vec<String> {
     let text = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let names = text.trim().split(',').filter(|name| !name.is_empty());
     names.map(str::to_owned).collect()

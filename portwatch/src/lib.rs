@@ -36,3 +36,5 @@ pub mod sockets;
 pub mod source;
 pub mod support;
 pub mod users;
+#[cfg(target_os = "linux")]
+pub mod why;

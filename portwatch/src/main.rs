@@ -13,31 +13,41 @@ use portwatch::{
     source::{self, Choice, Kind, NoSource, Request},
     support::{self, MissingPrivileges},
     users::Users,
+    why::{self, Causes, Conclusion, NoCauses, Question},
 };
 
 const FAILURE: u8 = 1;
 const NO_PRIVILEGES: u8 = 3;
 const NO_SOURCE: u8 = 4;
+const NO: u8 = 5;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Some(Command::Doctor { json, programs }) => print_support(json, programs),
-        None => watch(&cli.watch),
+        Some(Command::Doctor { json, programs }) => print_support(json, programs).map(|()| 0),
+        Some(Command::Why(typed)) => answer(&typed),
+        Some(Command::Explain(typed)) => explain(&typed).map(|()| 0),
+        Some(Command::WhyTrial { order }) => perform(&order).map(|()| 0),
+        None => watch(&cli.watch).map(|()| 0),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error),
     }
 }
 
 /// Says what went wrong and picks the exit code.
 fn fail(error: &anyhow::Error) -> ExitCode {
-    if let Some(wrong) = error.downcast_ref::<ConfigError>() {
-        // Shown in the shape of clap's own errors, with the usage and its exit code.
-        Cli::command()
-            .error(ErrorKind::ValueValidation, wrong)
-            .exit();
+    // Shown in the shape of clap's own errors, with the usage and its exit code.
+    let wrong = |command: &mut clap::Command| command.error(ErrorKind::ValueValidation, error);
+    if error.is::<ConfigError>() {
+        wrong(&mut Cli::command()).exit();
+    }
+    if error.is::<why::Wrong>() {
+        wrong(&mut subcommand("why")).exit();
+    }
+    if error.is::<NoCauses>() {
+        wrong(&mut subcommand("explain")).exit();
     }
     let code = if error.is::<MissingPrivileges>() {
         NO_PRIVILEGES
@@ -64,10 +74,54 @@ fn print_support(json: bool, programs: bool) -> anyhow::Result<()> {
             Config::colour_by_default(),
         )
     };
+    print(&text)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
     match writeln!(io::stdout(), "{}", text.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+fn subcommand(name: &str) -> clap::Command {
+    let mut cli = Cli::command();
+    cli.build();
+    cli.find_subcommand(name).cloned().unwrap_or(cli)
+}
+
+/// `portwatch why`
+fn answer(typed: &cli::Why) -> anyhow::Result<u8> {
+    let mut users = Users::new();
+    let question = Question::new(typed, &users)?;
+    let answers = why::answer(&question, &mut users)?;
+    print(&if typed.json {
+        why::render_json(&answers, &mut users)
+    } else {
+        let (width, colour) = (output::terminal_width(), Config::colour_by_default());
+        why::render_text(&answers, width, colour, &mut users)
+    })?;
+    Ok(match answers.conclusion() {
+        Conclusion::Ok => 0,
+        Conclusion::Fails => NO,
+        Conclusion::Unknown => FAILURE,
+    })
+}
+
+/// `portwatch explain`
+fn explain(typed: &cli::ExplainCause) -> anyhow::Result<()> {
+    let causes = Causes::find(typed)?;
+    print(&if typed.json {
+        causes.render_json()
+    } else {
+        causes.render_text(output::terminal_width())
+    })
+}
+
+/// The process that `portwatch why --try` starts.
+fn perform(order: &str) -> anyhow::Result<()> {
+    let order: why::Order = serde_json::from_str(order)?;
+    print(&serde_json::to_string(&order.perform()?)?)
 }
 
 fn watch(typed: &cli::Watch) -> anyhow::Result<()> {

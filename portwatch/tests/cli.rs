@@ -10,4 +10,5 @@ mod cli {
     mod privileges;
     mod run;
     mod usage;
+    mod why;
 }

@@ -37,6 +37,11 @@ pub fn print<W: Write>(out: &mut W, seq: u64, event: &Event, users: &mut Users) 
     }
 }
 
+/// A cause by itself, as the stream has it.
+pub fn cause_value(cause: &event::Cause, users: &mut Users) -> serde_json::Value {
+    serde_json::to_value(Cause::of(cause, users)).expect("strings and numbers always serialise")
+}
+
 fn line<W: Write>(out: &mut W, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")

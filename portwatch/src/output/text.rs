@@ -15,7 +15,7 @@ use std::{fmt::Write as _, io};
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
-pub use self::cause::Detail;
+pub use self::cause::{Detail, wrap};
 pub use self::message::{degraded_message, start_message, summary_message};
 use self::{
     cause::Page,
@@ -228,6 +228,25 @@ impl TextPrinter {
         }
         writeln!(self.lines, "{style:#}")
     }
+}
+
+/// A cause by itself: the lines that stand below an attempt.
+pub fn cause_lines(
+    cause: &Cause,
+    detail: Detail,
+    width: Option<u16>,
+    colour: bool,
+    users: &mut Users,
+) -> String {
+    let mut text = String::new();
+    let mut page = Page {
+        text: &mut text,
+        terminal: columns(width),
+        colour,
+    };
+    page.add_cause(cause, detail, users)
+        .expect("writing to a string cannot fail");
+    text
 }
 
 /// Some terminals (serial lines, containers) say that they are 0 columns wide: they do not know.

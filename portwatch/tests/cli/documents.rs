@@ -18,6 +18,7 @@ use portwatch::{
         Local, LossReason, Lost, Lsm, MissingHook, Op, Options, Outcome, OutcomeOf, Place, Process,
         Proto, Requested, Runtime, SocketBefore, SocketState, Stages, Start, Summary, Time, Via,
     },
+    explain::predict::Station,
     output::json,
     source::Kind,
     users::Users,
@@ -287,6 +288,18 @@ fn fields_of_nested_objects_are_documented() {
     assert_eq!(keys(cause), documented("A cause"));
     assert_eq!(keys(&cause["fix"][0]), documented("A fix"));
     assert_eq!(keys(&cause["holder"][0]), documented("A holder"));
+}
+
+#[test]
+fn checks_of_an_answer_are_documented() {
+    let text = read("docs/EVENTS.md");
+    for station in Station::ALL {
+        assert!(
+            text.contains(&format!("`\"{}\"`", station.name())),
+            "{}",
+            station.name()
+        );
+    }
 }
 
 fn keys(object: &Value) -> BTreeSet<String> {

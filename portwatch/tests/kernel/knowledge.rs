@@ -149,6 +149,11 @@ impl Truth {
         self.effective.is_some() && self.ret == Some(0)
     }
 
+    /// By a thread that io_uring made for it.
+    pub(crate) fn is_by_worker(&self) -> bool {
+        self.caller.comm.starts_with("iou-wrk-")
+    }
+
     /// By no system call of its own, and TCP sent its SYN, or had done so before: no return
     /// probe sees the end of such a connect.
     fn ends_unseen(&self) -> bool {

@@ -4,7 +4,7 @@ use std::{
     ffi::c_void,
     io,
     net::SocketAddr,
-    os::fd::{AsRawFd as _, RawFd},
+    os::fd::{AsRawFd, RawFd},
     os::unix::fs::MetadataExt as _,
 };
 
@@ -78,7 +78,8 @@ fn enter_empty_netns() -> Result<()> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.context("unshare(CLONE_NEWNET)")
 }
 
-fn raise_loopback() -> io::Result<()> {
+/// Of the calling thread's network namespace.
+pub(crate) fn raise_loopback() -> io::Result<()> {
     let control = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     // SAFETY: integers and arrays of them, for which zero is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -91,6 +92,25 @@ fn raise_loopback() -> io::Result<()> {
     match unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `SO_BINDTODEVICE`
+pub(crate) fn bind_to_device(socket: &impl AsRawFd, name: &str) -> Result<()> {
+    let length = libc::socklen_t::try_from(name.len())?;
+    // SAFETY: the kernel reads that many bytes from there.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            name.as_ptr().cast(),
+            length,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()).context("SO_BINDTODEVICE"),
     }
 }
 

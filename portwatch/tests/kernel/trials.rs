@@ -16,6 +16,7 @@ mod program;
 mod stop;
 mod strace;
 mod verdict;
+mod why;
 
 use super::{
     compare::same_attempts,
@@ -155,7 +156,10 @@ pub(crate) fn all() -> Vec<Trial> {
             .iter()
             .map(move |&(name, test)| trial(source, name, test))
     });
-    std::iter::once(table).chain(of_sources).collect()
+    std::iter::once(table)
+        .chain(of_sources)
+        .chain(why::all())
+        .collect()
 }
 
 fn trial(source: Source, name: &str, test: Test) -> Trial {

@@ -17,6 +17,7 @@ mod confined;
 mod connect;
 mod decided;
 mod denied;
+mod dweller;
 mod fastopen;
 mod interrupted;
 mod load;
@@ -36,6 +37,8 @@ pub(crate) const FLAG: &str = "--workload";
 pub(crate) const COMPAT_PROBE: &str = "compat-probe";
 /// Name of the one that becomes another program.
 pub(crate) const CONFINED: &str = "confined";
+/// Name of the one that lives in a user namespace of its own.
+pub(crate) const DWELLER: &str = "dweller";
 
 /// So many connects wait at once in `blocked_connects`.
 pub(crate) const BLOCKED: usize = 60;
@@ -71,6 +74,9 @@ fn run(mut args: impl Iterator<Item = OsString>) -> Result<()> {
         .context("no workload named")?;
     if name == CONFINED {
         return confined::exec(args);
+    }
+    if name == DWELLER {
+        return dweller::live(args);
     }
     if name == COMPAT_PROBE {
         return compat_calls::probe();

@@ -29,8 +29,8 @@ const LAYERS: [(&str, &[&str]); 20] = [
     (
         "why",
         &[
-            "output", "facts", "netns", "process", "sockets", "config", "cli", "explain", "event",
-            "errno", "users",
+            "output", "facts", "netns", "cgroup", "process", "sockets", "config", "cli", "explain",
+            "event", "errno", "users",
         ],
     ),
     (

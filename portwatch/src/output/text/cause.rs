@@ -122,7 +122,7 @@ impl Page<'_> {
 }
 
 /// Lines of at most `room` columns; a word that is longer has a line of its own.
-fn wrap(prose: &str, room: Option<usize>) -> Vec<String> {
+pub fn wrap(prose: &str, room: Option<usize>) -> Vec<String> {
     let Some(room) = room else {
         return vec![prose.to_owned()];
     };

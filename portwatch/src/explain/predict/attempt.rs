@@ -1,0 +1,110 @@
+//! The attempt that a situation would become.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Caller, Reach, Situation, Subject};
+use crate::event::{
+    Attempt, AttemptId, Before, Credentials, Family, Local, SocketBefore, Stages, Time,
+};
+
+/// `TCP_CLOSE` (include/net/tcp_states.h) and `SS_UNCONNECTED` (include/uapi/linux/net.h): a new
+/// socket.
+const CLOSE: u8 = 7;
+const UNCONNECTED: u8 = 1;
+
+/// As if the call had been made on a new socket and returned `ret`. No station was seen, for
+/// there was none: the cause is to rest on the state.
+pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
+    let Situation {
+        op,
+        proto,
+        to,
+        options,
+        device,
+        caller,
+        subject,
+        network,
+        facts: _,
+    } = situation;
+    let Caller {
+        comm,
+        tgid,
+        process,
+        cgroup,
+    } = caller;
+    let (family, any): (_, IpAddr) = if to.ip.is_ipv4() {
+        (Family::Ipv4, Ipv4Addr::UNSPECIFIED.into())
+    } else {
+        (Family::Ipv6, Ipv6Addr::UNSPECIFIED.into())
+    };
+    Attempt {
+        id: AttemptId::default(),
+        time: Time::default(),
+        op: *op,
+        via: None,
+        tgid: *tgid,
+        tid: *tgid,
+        ppid: None,
+        process_start: None,
+        comm: *comm,
+        process: process.clone(),
+        uid: subject.euid,
+        euid: Some(subject.euid),
+        gid: 0,
+        family: Some(family),
+        proto: Some(*proto),
+        requested: Some(*to),
+        effective: None,
+        local: Some(Local {
+            ip: any,
+            port: Some(0),
+        }),
+        fd: None,
+        ret: Some(ret),
+        latency: None,
+        netns: network.netns,
+        cgroup_id: 0,
+        cgroup: cgroup.clone(),
+        ifindex: device.and_then(|device| device.index),
+        ifname: device.map(|device| device.name),
+        options: Some(*options),
+        privileged: situation.is_privileged_port(),
+        repeat: false,
+        seccomp: false,
+        stages: Stages::default(),
+        before: before(situation, subject),
+        reset: false,
+        cause: None,
+    }
+}
+
+fn before(situation: &Situation, subject: &Subject) -> Before {
+    let Subject {
+        euid,
+        cap_effective,
+        user_ns,
+        ..
+    } = *subject;
+    Before {
+        socket: Some(SocketBefore {
+            state: CLOSE,
+            socket_state: UNCONNECTED,
+            port: 0,
+            uid: Some(euid),
+        }),
+        net_user_ns: situation.network.user_ns,
+        net_user_ns_level: None,
+        net_user_ns_owner: match situation.network.reach {
+            Reach::Below { made_by } => made_by,
+            Reach::Same | Reach::Elsewhere | Reach::Unknown => None,
+        },
+        unprivileged_port_start: situation.network.unprivileged_port_start,
+        credentials: cap_effective
+            .zip(user_ns)
+            .map(|(cap_effective, user_ns)| Credentials {
+                cap_effective,
+                user_ns,
+                level: None,
+            }),
+    }
+}

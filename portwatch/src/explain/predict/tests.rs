@@ -1,0 +1,473 @@
+use std::net::SocketAddr;
+
+use super::{
+    Caller, Device, Expected, Network, Prediction, Reach, Situation, Subject, Verdict, predict,
+};
+use crate::{
+    event::{Comm, Holder, IfName, Op, Options, Proto, Requested, SocketState},
+    explain::{Address, Assigned, Facts, Ports, Route, RouteKind, System, Version},
+};
+
+const TCP: Proto = Proto::Ip(6);
+const UDP: Proto = Proto::Ip(17);
+const ALICE: u32 = 1000;
+const NET_BIND_SERVICE: u64 = 1 << 10;
+const MOJAVE: Version = Version {
+    major: 10,
+    minor: 14,
+};
+const HIGH_SIERRA: Version = Version {
+    major: 10,
+    minor: 13,
+};
+
+fn bind(to: &str) -> Situation {
+    let to: SocketAddr = to.parse().unwrap();
+    Situation {
+        op: Op::Bind,
+        proto: TCP,
+        to: requested(to),
+        options: Options::default(),
+        device: None,
+        caller: Caller {
+            comm: Comm::new(*b"alice\0\0\0\0\0\0\0\0\0\0\0"),
+            tgid: 0,
+            process: None,
+            cgroup: None,
+        },
+        subject: Subject {
+            euid: ALICE,
+            cap_effective: Some(0),
+            user_ns: Some(1),
+            seccomp: Some(false),
+            cgroup_programs: Some(false),
+        },
+        network: Network {
+            netns: Some(2),
+            user_ns: Some(1),
+            reach: Reach::Same,
+            unprivileged_port_start: Some(1024),
+            ipv6: true,
+        },
+        facts: Facts {
+            holders: Some(Vec::new()),
+            address: Some(Address {
+                assigned: to.ip().is_loopback().then(loopback),
+                nonlocal_bind: Some(false),
+                ..Address::default()
+            }),
+            route: Some(Route {
+                kind: if to.ip().is_loopback() {
+                    RouteKind::Local
+                } else {
+                    RouteKind::None
+                },
+                interface: None,
+                gateway: None,
+                source: None,
+            }),
+            ports: Some(Ports {
+                first: 32768,
+                last: 60999,
+            }),
+            interface_exists: None,
+            ..Facts::default()
+        },
+    }
+}
+
+fn requested(to: SocketAddr) -> Requested {
+    Requested {
+        ip: to.ip(),
+        port: to.port(),
+        scope_id: match to {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(to) => to.scope_id(),
+        },
+    }
+}
+
+fn loopback() -> Assigned {
+    Assigned {
+        ifindex: 1,
+        ifname: IfName::new(b"lo"),
+        tentative: false,
+        dad_failed: false,
+        vrf: None,
+    }
+}
+
+fn held(at: &str, state: SocketState) -> Holder {
+    let at: SocketAddr = at.parse().unwrap();
+    Holder {
+        process: None,
+        uid: Some(0),
+        state,
+        ip: at.ip(),
+        port: at.port(),
+        peer: None,
+        inode: Some(1),
+        since: None,
+        kernel: false,
+        reuseaddr: Some(false),
+        reuseport: Some(false),
+        v6only: Some(false),
+        ifindex: None,
+    }
+}
+
+impl Situation {
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn result(&self) -> String {
+        match predict(self).result {
+            Expected::Ok => "ok".to_owned(),
+            Expected::Fails(errno) => errno.to_string(),
+            Expected::Unknown => "unknown".to_owned(),
+        }
+    }
+}
+
+/// The errors in the order in which the kernel would give them.
+fn errors(prediction: &Prediction) -> Vec<String> {
+    let errors = prediction
+        .checks
+        .iter()
+        .filter_map(|check| match check.verdict {
+            Verdict::No(errno) => Some(format!("{} {errno}", check.station.name())),
+            _ => None,
+        });
+    errors.collect()
+}
+
+#[test]
+fn the_four_binds_of_the_question() {
+    for to in ["0.0.0.0:80", "127.0.0.1:80", "[::]:80", "[::1]:80"] {
+        assert_eq!(bind(to).result(), "EACCES", "{to}");
+        let free = bind(to).with(|it| it.network.unprivileged_port_start = Some(80));
+        assert_eq!(free.result(), "ok", "{to}");
+    }
+}
+
+#[test]
+fn a_capability_counts_where_the_network_namespace_belongs() {
+    let with = |capable: bool, reach| {
+        bind("127.0.0.1:80")
+            .with(|it| {
+                it.subject.cap_effective = Some(if capable { NET_BIND_SERVICE } else { 0 });
+                it.network.reach = reach;
+            })
+            .result()
+    };
+    let mine = Reach::Below {
+        made_by: Some(ALICE),
+    };
+    let roots = Reach::Below { made_by: Some(0) };
+    assert_eq!(with(true, Reach::Same), "ok");
+    assert_eq!(with(false, Reach::Same), "EACCES");
+    assert_eq!(with(false, mine), "ok");
+    assert_eq!(with(false, roots), "EACCES");
+    assert_eq!(with(true, roots), "ok");
+    assert_eq!(with(true, Reach::Elsewhere), "EACCES");
+    assert_eq!(with(true, Reach::Unknown), "unknown");
+}
+
+#[test]
+fn ipv4_looks_at_the_address_first_and_ipv6_at_the_port() {
+    let v4 = predict(&bind("198.51.100.1:80"));
+    assert_eq!(errors(&v4), ["address EADDRNOTAVAIL", "port EACCES"]);
+    let v6 = predict(&bind("[2001:db8::1]:80"));
+    assert_eq!(errors(&v6), ["port EACCES", "address EADDRNOTAVAIL"]);
+}
+
+#[test]
+fn some_addresses_need_not_be_assigned() {
+    for to in [
+        "0.0.0.0:8080",
+        "255.255.255.255:8080",
+        "224.0.0.1:8080",
+        "[::]:8080",
+    ] {
+        assert_eq!(bind(to).result(), "ok", "{to}");
+    }
+    let foreign = || bind("198.51.100.1:8080");
+    assert_eq!(foreign().result(), "EADDRNOTAVAIL");
+    assert_eq!(
+        foreign().with(|it| it.options.freebind = true).result(),
+        "ok"
+    );
+    let routed = |kind| {
+        foreign()
+            .with(|it| it.facts.route.as_mut().unwrap().kind = kind)
+            .result()
+    };
+    assert_eq!(routed(RouteKind::Local), "ok");
+    assert_eq!(routed(RouteKind::Broadcast), "ok");
+    assert_eq!(routed(RouteKind::Unicast), "EADDRNOTAVAIL");
+    let sysctl = foreign().with(|it| it.facts.address.as_mut().unwrap().nonlocal_bind = Some(true));
+    assert_eq!(sysctl.result(), "ok");
+}
+
+#[test]
+fn ipv6_multicast_is_for_datagrams_and_needs_a_scope() {
+    let to = "[ff02::1]:5353";
+    assert_eq!(bind(to).result(), "EINVAL");
+    assert_eq!(bind(to).with(|it| it.proto = UDP).result(), "EINVAL");
+    let scoped = bind(to).with(|it| {
+        it.proto = UDP;
+        it.to.scope_id = 2;
+        it.facts.interface_exists = Some(true);
+    });
+    assert_eq!(scoped.result(), "ok");
+    let gone = scoped.with(|it| it.facts.interface_exists = Some(false));
+    assert_eq!(gone.result(), "ENODEV");
+    let wide = bind("[ff0e::1]:5353").with(|it| it.proto = UDP);
+    assert_eq!(wide.result(), "ok");
+}
+
+#[test]
+fn a_link_local_address_is_on_one_interface() {
+    let on = |scope| {
+        bind("[fe80::1]:8080")
+            .with(|it| {
+                it.to.scope_id = scope;
+                it.facts.interface_exists = Some(true);
+                it.facts.address.as_mut().unwrap().assigned = Some(Assigned {
+                    ifindex: 3,
+                    ..loopback()
+                });
+            })
+            .result()
+    };
+    assert_eq!(on(0), "EINVAL");
+    assert_eq!(on(3), "ok");
+    assert_eq!(on(4), "EADDRNOTAVAIL");
+}
+
+#[test]
+fn an_address_that_detection_has_not_passed_does_not_count() {
+    let when = |tentative, dad_failed| {
+        bind("[::1]:8080")
+            .with(|it| {
+                let assigned = it.facts.address.as_mut().unwrap().assigned.as_mut();
+                let assigned = assigned.unwrap();
+                (assigned.tentative, assigned.dad_failed) = (tentative, dad_failed);
+            })
+            .result()
+    };
+    assert_eq!(when(true, false), "EADDRNOTAVAIL");
+    assert_eq!(when(false, true), "EADDRNOTAVAIL");
+    assert_eq!(when(false, false), "ok");
+}
+
+#[test]
+fn a_mapped_address_goes_by_the_rules_of_both_families() {
+    let to = "[::ffff:127.0.0.1]:8080";
+    assert_eq!(
+        bind(to).with(|it| it.options.v6only = true).result(),
+        "EINVAL"
+    );
+    let local = bind(to).with(|it| {
+        it.facts.route.as_mut().unwrap().kind = RouteKind::Local;
+    });
+    assert_eq!(local.result(), "ok");
+    let foreign = predict(&bind("[::ffff:198.51.100.1]:80"));
+    assert_eq!(errors(&foreign), ["port EACCES", "address EADDRNOTAVAIL"]);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused_before_the_bind() {
+    let device = |index| {
+        bind("127.0.0.1:8080").with(|it| {
+            it.device = Some(Device {
+                name: IfName::new(b"eth9").unwrap(),
+                index,
+            });
+        })
+    };
+    assert_eq!(device(None).result(), "ENODEV");
+    assert_eq!(device(Some(9)).result(), "ok");
+}
+
+#[test]
+fn a_holder_is_in_the_way_or_not_or_cannot_be_read() {
+    let against = |holder: Holder| {
+        bind("127.0.0.1:8080")
+            .with(|it| {
+                it.options.reuseaddr = true;
+                it.facts.holders = Some(vec![holder]);
+            })
+            .result()
+    };
+    assert_eq!(
+        against(held("0.0.0.0:8080", SocketState::Listen)),
+        "EADDRINUSE"
+    );
+    assert_eq!(against(held("127.0.0.2:8080", SocketState::Listen)), "ok");
+    let reusing = |reuseaddr| Holder {
+        reuseaddr,
+        ..held("0.0.0.0:8080", SocketState::Bound)
+    };
+    assert_eq!(against(reusing(Some(true))), "ok");
+    assert_eq!(against(reusing(None)), "unknown");
+    let unseen = bind("127.0.0.1:8080").with(|it| it.facts.holders = None);
+    assert_eq!(unseen.result(), "unknown");
+}
+
+#[test]
+fn what_could_refuse_does_not_decide() {
+    let watched = bind("127.0.0.1:8080").with(|it| {
+        it.subject.seccomp = Some(true);
+        it.subject.cgroup_programs = None;
+        it.facts.lsms = vec!["capability".to_owned(), "landlock".to_owned()];
+    });
+    let prediction = predict(&watched);
+    assert_eq!(prediction.result, Expected::Ok);
+    let verdicts = prediction.checks.iter().map(|check| check.verdict);
+    assert_eq!(
+        verdicts
+            .filter(|verdict| *verdict == Verdict::Maybe)
+            .count(),
+        3
+    );
+    let none = bind("127.0.0.1:8080").with(|it| it.facts.lsms = vec!["yama".to_owned()]);
+    assert!(
+        predict(&none)
+            .checks
+            .iter()
+            .all(|check| check.verdict == Verdict::Ok)
+    );
+}
+
+#[test]
+fn a_kernel_without_ipv6_has_no_such_socket() {
+    let none = bind("[::1]:8080").with(|it| it.network.ipv6 = false);
+    assert_eq!(none.result(), "EAFNOSUPPORT");
+}
+
+fn connect(to: &str, kind: RouteKind) -> Situation {
+    bind(to).with(|it| {
+        it.op = Op::Connect;
+        it.facts.route.as_mut().unwrap().kind = kind;
+    })
+}
+
+#[test]
+fn a_route_decides_about_a_connect() {
+    for (kind, expected) in [
+        (RouteKind::None, "ENETUNREACH"),
+        (RouteKind::Unreachable, "EHOSTUNREACH"),
+        (RouteKind::Prohibit, "EACCES"),
+        (RouteKind::Blackhole, "EINVAL"),
+        (RouteKind::Multicast, "ENETUNREACH"),
+        (RouteKind::Unicast, "ok"),
+        (RouteKind::Local, "ECONNREFUSED"),
+    ] {
+        assert_eq!(
+            connect("198.51.100.1:80", kind).result(),
+            expected,
+            "{kind:?}"
+        );
+    }
+    let datagram = |kind| connect("198.51.100.1:80", kind).with(|it| it.proto = UDP);
+    assert_eq!(datagram(RouteKind::Local).result(), "ok");
+    assert_eq!(datagram(RouteKind::Broadcast).result(), "EACCES");
+    let allowed = datagram(RouteKind::Broadcast).with(|it| it.options.broadcast = true);
+    assert_eq!(allowed.result(), "ok");
+}
+
+#[test]
+fn a_local_connect_needs_a_listener_that_takes_the_address() {
+    let to = |to: &str, listener: Holder| {
+        connect(to, RouteKind::Local)
+            .with(|it| it.facts.holders = Some(vec![listener]))
+            .result()
+    };
+    let listener = |at| held(at, SocketState::Listen);
+    assert_eq!(to("127.0.0.1:80", listener("127.0.0.1:80")), "ok");
+    assert_eq!(to("127.0.0.1:80", listener("0.0.0.0:80")), "ok");
+    assert_eq!(to("0.0.0.0:80", listener("127.0.0.1:80")), "ok");
+    assert_eq!(to("[::]:80", listener("[::1]:80")), "ok");
+    assert_eq!(to("[::ffff:0.0.0.0]:80", listener("127.0.0.1:80")), "ok");
+    assert_eq!(to("127.0.0.2:80", listener("127.0.0.1:80")), "ECONNREFUSED");
+    assert_eq!(to("127.0.0.1:80", listener("[::]:80")), "ok");
+    assert_eq!(to("[::1]:80", listener("0.0.0.0:80")), "ECONNREFUSED");
+    assert_eq!(
+        to("[::1]:80", held("[::1]:80", SocketState::Bound)),
+        "ECONNREFUSED"
+    );
+    let only = Holder {
+        v6only: Some(true),
+        ..listener("[::]:80")
+    };
+    assert_eq!(to("127.0.0.1:80", only), "ECONNREFUSED");
+}
+
+#[test]
+fn an_ipv6_connect_may_need_a_scope() {
+    let stream = |to| connect(to, RouteKind::None).result();
+    let datagram = |to| {
+        connect(to, RouteKind::None)
+            .with(|it| it.proto = UDP)
+            .result()
+    };
+    assert_eq!(stream("[fe80::1]:80"), "EINVAL");
+    assert_eq!(stream("[ff02::1]:80"), "ENETUNREACH");
+    assert_eq!(datagram("[ff02::1]:80"), "EINVAL");
+    assert_eq!(datagram("[ff0e::1]:80"), "ENETUNREACH");
+}
+
+fn on_macos(to: &str, version: Version) -> Situation {
+    bind(to).with(|it| {
+        it.facts = Facts {
+            system: System::MacOs(version),
+            ..Facts::default()
+        };
+    })
+}
+
+#[test]
+fn macos_frees_the_wildcard_since_10_14() {
+    for (to, before, since) in [
+        ("0.0.0.0:80", "EACCES", "ok"),
+        ("[::]:80", "EACCES", "ok"),
+        ("[::ffff:0.0.0.0]:80", "EACCES", "ok"),
+        ("127.0.0.1:80", "EACCES", "EACCES"),
+        ("[::1]:80", "EACCES", "EACCES"),
+        ("224.0.0.251:53", "EAFNOSUPPORT", "EAFNOSUPPORT"),
+        ("127.0.0.1:1024", "ok", "ok"),
+    ] {
+        assert_eq!(on_macos(to, HIGH_SIERRA).result(), before, "{to}");
+        assert_eq!(on_macos(to, MOJAVE).result(), since, "{to}");
+        let root = on_macos(to, HIGH_SIERRA).with(|it| {
+            it.subject.euid = 0;
+            it.proto = UDP;
+        });
+        assert_eq!(root.result(), "ok", "{to}");
+    }
+}
+
+#[test]
+fn macos_looks_at_the_address_before_the_port() {
+    let foreign = on_macos("198.51.100.1:80", MOJAVE).with(|it| {
+        it.facts.address = Some(Address::default());
+    });
+    let found = errors(&predict(&foreign));
+    assert_eq!(found, ["address EADDRNOTAVAIL", "port EACCES"]);
+    assert_eq!(on_macos("198.51.100.1:80", MOJAVE).result(), "EACCES");
+}
+
+#[test]
+fn macos_keeps_one_port_for_itself() {
+    let catalina = Version {
+        major: 10,
+        minor: 15,
+    };
+    let root = |version| on_macos("0.0.0.0:55555", version).with(|it| it.subject.euid = 0);
+    assert_eq!(root(MOJAVE).result(), "ok");
+    assert_eq!(root(catalina).result(), "EADDRINUSE");
+    assert_eq!(root(catalina).with(|it| it.proto = UDP).result(), "ok");
+}

@@ -1,0 +1,204 @@
+//! On whose behalf it is asked, and what the kernel would know of them.
+
+use std::{fs, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cgroup::Cgroups,
+    event::{Comm, Process},
+    explain::predict::{Caller, Subject},
+    facts::Credentials,
+    users::Users,
+};
+
+/// Whom a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever asks
+    Caller,
+    /// A user, as a login would make them
+    User(u32),
+    /// A process
+    Process(u32),
+}
+
+/// The one a question is about, with what was found of them.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// `alice`, `uid 4711`, `nginx (pid 812)`; not made harmless
+    pub name: String,
+    /// How it came to them, where that is not plain
+    pub note: Option<&'static str>,
+    pub caller: Caller,
+    pub subject: Subject,
+    /// Effective group
+    pub gid: u32,
+    /// Whether that is what portwatch itself runs with
+    pub is_caller: bool,
+    pub process: Option<u32>,
+}
+
+/// What a thread has to take on to make the same call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+    pub cap_effective: u64,
+}
+
+/// Nobody of that kind is there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPerson {
+    #[error("there is no process {0}, or it may not be looked at")]
+    Process(u32),
+    #[error("/proc is not mounted")]
+    Proc,
+}
+
+impl Person {
+    pub fn find(who: Who, users: &mut Users) -> Result<Self, NoPerson> {
+        let own = Credentials::of_pid(std::process::id()).ok_or(NoPerson::Proc)?;
+        match who {
+            Who::Process(tgid) => Self::process(tgid),
+            Who::User(uid) => Ok(Self::user(uid, &own, users)),
+            Who::Caller => Ok(match sudo_user(&own) {
+                Some(uid) => Self {
+                    note: Some(THROUGH_SUDO),
+                    ..Self::user(uid, &own, users)
+                },
+                None => Self::user_with(own.uid.effective, own.cap_effective, &own, users),
+            }),
+        }
+    }
+
+    /// A login: root has what the bounding set leaves, everybody else no capability.
+    fn user(uid: u32, own: &Credentials, users: &mut Users) -> Self {
+        let cap_effective = if uid == 0 { own.cap_bounding } else { 0 };
+        Self::user_with(uid, cap_effective, own, users)
+    }
+
+    fn user_with(uid: u32, cap_effective: u64, own: &Credentials, users: &mut Users) -> Self {
+        let name = users
+            .name(uid)
+            .map_or_else(|| format!("uid {uid}"), ToOwned::to_owned);
+        Self {
+            caller: Caller {
+                comm: comm(name.as_bytes()),
+                tgid: std::process::id(),
+                process: None,
+                cgroup: None,
+            },
+            name,
+            note: None,
+            subject: Subject {
+                euid: uid,
+                cap_effective: Some(cap_effective),
+                ..subject(own)
+            },
+            // A group of the same number for a uid that nobody has.
+            gid: uzers::get_user_by_uid(uid).map_or(uid, |user| user.primary_group_id()),
+            is_caller: uid == own.uid.effective && cap_effective == own.cap_effective,
+            process: None,
+        }
+    }
+
+    fn process(tgid: u32) -> Result<Self, NoPerson> {
+        let credentials = Credentials::of_pid(tgid).ok_or(NoPerson::Process(tgid))?;
+        let comm = comm(&fs::read(format!("/proc/{tgid}/comm")).unwrap_or_default());
+        let exe = fs::read_link(format!("/proc/{tgid}/exe")).ok();
+        Ok(Self {
+            name: format!("{} (pid {tgid})", String::from_utf8_lossy(comm.as_bytes())),
+            note: None,
+            caller: Caller {
+                comm,
+                tgid,
+                process: Some(Arc::new(Process { exe, cmdline: None })),
+                cgroup: Cgroups::new().of_process(tgid),
+            },
+            subject: subject(&credentials),
+            gid: credentials.gid.effective,
+            is_caller: false,
+            process: Some(tgid),
+        })
+    }
+}
+
+/// A name as the kernel has one of a thread: at most 15 bytes.
+fn comm(name: &[u8]) -> Comm {
+    let name = name.strip_suffix(b"\n").unwrap_or(name);
+    let mut raw = [0; 16];
+    for (to, from) in raw.iter_mut().take(15).zip(name) {
+        *to = *from;
+    }
+    Comm::new(raw)
+}
+
+fn subject(credentials: &Credentials) -> Subject {
+    Subject {
+        euid: credentials.uid.effective,
+        cap_effective: Some(credentials.cap_effective),
+        user_ns: credentials.user_ns,
+        // SECCOMP_MODE_FILTER, include/uapi/linux/seccomp.h
+        seccomp: credentials.seccomp.map(|mode| mode == 2),
+        cgroup_programs: None,
+    }
+}
+
+const THROUGH_SUDO: &str =
+    "asked through sudo, so about the user behind it; --user root asks about root";
+
+/// Who called sudo, if portwatch runs as root through it (sudo(8), `SUDO_UID`).
+fn sudo_user(own: &Credentials) -> Option<u32> {
+    let uid = std::env::var("SUDO_UID").ok()?.parse().ok()?;
+    (own.uid.effective == 0 && uid != 0).then_some(uid)
+}
+
+impl Person {
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            uid: self.subject.euid,
+            gid: self.gid,
+            cap_effective: self.subject.cap_effective.unwrap_or(0),
+        }
+    }
+
+    /// The process, if its user namespace is not portwatch's own.
+    pub(super) fn in_another_user_namespace(&self) -> Option<u32> {
+        let own = Credentials::of_pid(std::process::id())?.user_ns;
+        self.process.filter(|_| self.subject.user_ns != own)
+    }
+}
+
+impl Identity {
+    /// Of a process, in the numbering of the user namespace that the calling thread is in.
+    pub(super) fn of_process(tgid: u32) -> Option<Self> {
+        let Credentials {
+            uid,
+            gid,
+            cap_effective,
+            ..
+        } = Credentials::of_pid(tgid)?;
+        Some(Self {
+            uid: uid.effective,
+            gid: gid.effective,
+            cap_effective,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_not_given_what_portwatch_has() {
+        let mut users = Users::with_lookups(|_| None, |_| None);
+        let person = Person::find(Who::User(4_000_000), &mut users).unwrap();
+        assert_eq!(person.name, "uid 4000000");
+        assert_eq!(person.subject.cap_effective, Some(0));
+        assert!(!person.is_caller);
+        let gone = Person::find(Who::Process(u32::MAX), &mut users);
+        assert_eq!(gone.unwrap_err(), NoPerson::Process(u32::MAX));
+    }
+}
