@@ -92,13 +92,16 @@ impl Gatherer {
         if wanted.lsms {
             facts.lsms.clone_from(&self.lsms);
         }
+        if wanted.namespace && self.is_own(attempt) {
+            facts.namespace = Some(explain::Namespace::Own);
+        }
         if !self.budget.allows(begun) {
             facts.skipped = Some(Skipped::TooMany);
             return facts;
         }
         let until = begun + LONGEST;
-        if wanted.namespace {
-            facts.namespace = self.way_into(attempt, until);
+        if wanted.namespace && facts.namespace.is_none() {
+            facts.namespace = way_into(attempt, until);
         }
         if wanted.enters() {
             self.look_up(attempt, wanted, until, &mut facts);
@@ -108,16 +111,8 @@ impl Gatherer {
         facts
     }
 
-    /// How commands get into the attempt's network namespace.
-    fn way_into(&self, attempt: &Attempt, until: Instant) -> Option<explain::Namespace> {
-        let netns = attempt.netns?;
-        if Some(netns) == self.own {
-            return Some(explain::Namespace::Own);
-        }
-        Some(
-            Namespaces::name_of(netns, until)
-                .map_or(explain::Namespace::Other, explain::Namespace::Named),
-        )
+    fn is_own(&self, attempt: &Attempt) -> bool {
+        attempt.netns.is_some() && attempt.netns == self.own
     }
 
     fn look_up(&mut self, attempt: &Attempt, wanted: Wanted, until: Instant, facts: &mut Facts) {
@@ -210,6 +205,12 @@ impl Default for Gatherer {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// How commands get into the attempt's network namespace, which is not portwatch's own.
+fn way_into(attempt: &Attempt, until: Instant) -> Option<explain::Namespace> {
+    let name = Namespaces::name_of(attempt.netns?, until);
+    Some(name.map_or(explain::Namespace::Other, explain::Namespace::Named))
 }
 
 fn look_up_route(namespace: &Namespace, way: Way, facts: &mut Facts) {

@@ -39,7 +39,7 @@ impl Wanted {
         let errno = -ret;
         let denied = matches!(errno, libc::EACCES | libc::EPERM);
         let verdicts = [attempt.stages.lsm, attempt.stages.cgroup];
-        let refused = attempt.seccomp || verdicts.into_iter().any(|verdict| is_error(verdict));
+        let refused = attempt.seccomp || verdicts.into_iter().any(is_error);
         let wanted = match attempt.op {
             _ if refused => None,
             Op::Bind | Op::Listen => Self::of_bind(attempt, errno),

@@ -82,7 +82,7 @@ impl Question<'_> {
             (owners, missing)
         };
         let (owners, missing) = find(&entries);
-        if !missing {
+        if !missing || Instant::now() >= self.until {
             return (owners, entries);
         }
         let entries = self.entries(table).unwrap_or(entries);

@@ -37,9 +37,15 @@ const TRIALS: &[(&str, fn() -> Result<()>)] = &[
     ("address_without_ipv6", addresses::without_ipv6),
     ("route_refuses", routes::refuses),
     ("route_leads_on", routes::leads_on),
+    (
+        "route_whose_next_hop_does_not_answer",
+        routes::next_hop_does_not_answer,
+    ),
     ("settings_are_the_namespaces_own", gatherer::settings),
     ("credentials_of_a_user", gatherer::credentials),
     ("port_in_use_is_gathered_once", gatherer::port_in_use),
+    ("refused_where_somebody_listens", gatherer::refused_here),
+    ("low_port_of_an_unseen_caller", gatherer::low_port),
     ("namespace_without_a_process", gatherer::without_process),
     (
         "nothing_is_looked_up_without_privileges",

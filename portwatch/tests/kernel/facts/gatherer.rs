@@ -153,15 +153,14 @@ pub(super) fn refused_here() -> Result<()> {
         requested: Some(Requested { ip, ..asked }),
         ..failed.clone()
     };
-    let mut gatherer = Gatherer::new();
-    let facts = gatherer.gather(&refused([127, 0, 0, 2].into()));
+    let facts = Gatherer::new().gather(&refused([127, 0, 0, 2].into()));
     let holders = facts
         .holders
         .as_deref()
         .with_context(|| format!("{facts:?}"))?;
     ensure!(holders.len() == 1 && holders[0].ip == asked.ip, "{facts:?}");
     // Of another host nothing is known.
-    let facts = gatherer.gather(&refused([192, 0, 2, 1].into()));
+    let facts = Gatherer::new().gather(&refused([192, 0, 2, 1].into()));
     ensure!(
         facts.holders.is_none() && facts.route.is_some(),
         "{facts:?}"

@@ -1,5 +1,7 @@
 //! Where the way to an address leads. No packet is sent: the ways are only asked for.
 
+use std::net::TcpStream;
+
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
     event::IfName,
@@ -7,7 +9,7 @@ use portwatch::{
     facts::{Namespace, Way},
 };
 
-use super::{ip, prepared};
+use super::{interface, ip, prepared};
 
 fn route(namespace: &Namespace, destination: &str) -> Result<Route> {
     let way = Way {
@@ -84,5 +86,35 @@ pub(super) fn leads_on() -> Result<()> {
         found.kind == RouteKind::None,
         "not with a source of others: {found:?}"
     );
+    Ok(())
+}
+
+/// The connect waits until the kernel has given up asking; the question goes no further than to the
+/// link's other end.
+pub(super) fn next_hop_does_not_answer() -> Result<()> {
+    let (namespace, error) = prepared(|| {
+        interface("near", "veth")?;
+        for link in ["near", "veth0"] {
+            ip(&format!("link set {link} up"))?;
+        }
+        ip("addr add 10.0.0.1/24 dev near")?;
+        Ok(TcpStream::connect("10.0.0.2:9").err())
+    })?;
+    let error = error.context("somebody answered")?;
+    ensure!(error.raw_os_error() == Some(libc::EHOSTUNREACH), "{error}");
+    for (destination, failed) in [
+        ([10, 0, 0, 2], Some(true)),
+        ([10, 0, 0, 3], None),
+        ([127, 0, 0, 1], None),
+    ] {
+        let way = Way {
+            destination: destination.into(),
+            source: None,
+            interface: None,
+            uid: None,
+        };
+        let (route, found) = namespace.route(way).context("no answer")?;
+        ensure!(found == failed, "{destination:?}: {route:?}, {found:?}");
+    }
     Ok(())
 }
