@@ -194,6 +194,32 @@ const KPROBE: &[Sign] = &[
         under_way,
         has_port,
     ),
+    sign("tp_btf:inet_sock_set_state", Connect(Tcp4), syn_sent, ended),
+    sign(
+        "kretprobe:inet_csk_get_port",
+        BindTaken(Tcp4),
+        port_refused,
+        port_sought,
+    ),
+    sign(
+        "kretprobe:udp_v4_get_port",
+        BindTaken(Udp4),
+        port_refused,
+        port_sought,
+    ),
+    sign(
+        "kretprobe:udp_v6_get_port",
+        BindTaken(Udp6),
+        port_refused,
+        port_sought,
+    ),
+    sign(
+        "kprobe:inet_listen",
+        ListenRefused,
+        listen_decided,
+        recorded,
+    ),
+    sign("kretprobe:inet_listen", ListenRefused, recorded, returned),
 ];
 
 const TRACEPOINT: &[Sign] = &[

@@ -11,6 +11,14 @@ const UNTRIED: &[(&str, &str)] = &[
     ("fexit:__cgroup_bpf_run_filter_sock_addr", PROGRAMS),
     ("fentry:__cgroup_bpf_run_filter_sock_addr", PROGRAMS),
     ("fexit:__cgroup_bpf_run_filter_sk", PROGRAMS),
+    ("fentry:io_bind", RING),
+    ("fexit:io_bind", RING),
+    ("kprobe:security_socket_bind", REFUSALS),
+    ("kprobe:security_socket_connect", REFUSALS),
+    ("kretprobe:security_socket_bind", REFUSALS),
+    ("kretprobe:security_socket_connect", REFUSALS),
+    ("kretprobe:__cgroup_bpf_run_filter_sock_addr", PROGRAMS),
+    ("kretprobe:__cgroup_bpf_run_filter_sk", PROGRAMS),
     ("tracepoint:syscalls:sys_exit_bind", SECCOMP),
     ("tracepoint:syscalls:sys_exit_connect", SECCOMP),
     (
@@ -34,6 +42,18 @@ const UNTRIED: &[(&str, &str)] = &[
     ("fexit:smack_socket_connect", REFUSALS),
     ("fexit:tomoyo_socket_bind", REFUSALS),
     ("fexit:tomoyo_socket_connect", REFUSALS),
+    ("kretprobe:apparmor_socket_bind", REFUSALS),
+    ("kretprobe:apparmor_socket_connect", REFUSALS),
+    ("kretprobe:bpf_lsm_socket_bind", REFUSALS),
+    ("kretprobe:bpf_lsm_socket_connect", REFUSALS),
+    ("kretprobe:hook_socket_bind", REFUSALS),
+    ("kretprobe:hook_socket_connect", REFUSALS),
+    ("kretprobe:selinux_socket_bind", REFUSALS),
+    ("kretprobe:selinux_socket_connect", REFUSALS),
+    ("kretprobe:smack_socket_bind", REFUSALS),
+    ("kretprobe:smack_socket_connect", REFUSALS),
+    ("kretprobe:tomoyo_socket_bind", REFUSALS),
+    ("kretprobe:tomoyo_socket_connect", REFUSALS),
     ("kretprobe:__ia32_sys_connect", COMPAT),
     ("kretprobe:__ia32_compat_sys_socketcall", COMPAT),
 ];
@@ -41,6 +61,7 @@ const REFUSALS: &str = "it notes refusals only";
 const FIREWALLS: &str = "a firewall may refuse without a reset";
 const PROGRAMS: &str = "it is called only where such a program is attached";
 const SECCOMP: &str = "it notes what seccomp denies only";
+const RING: &str = "only io_uring comes by it";
 const COMPAT: &str = "only 32-bit programs come by it";
 
 fn names(kind: Kind) -> Vec<String> {
