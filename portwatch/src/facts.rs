@@ -35,6 +35,8 @@ pub struct Gatherer {
     bound: Bound,
     cgroups: Cgroups,
     lsms: Vec<String>,
+    /// The source tells of resets
+    resets_seen: bool,
     /// portwatch's own network namespace
     own: Option<u32>,
     budget: Budget,
@@ -47,6 +49,7 @@ const LONGEST: Duration = Duration::from_millis(50);
 impl Gatherer {
     pub fn new() -> Self {
         Self {
+            resets_seen: false,
             namespaces: Namespaces::default(),
             bound: Bound::default(),
             cgroups: Cgroups::new(),
@@ -54,6 +57,14 @@ impl Gatherer {
             own: netns::Namespace::own().ok().map(|own| own.inode()),
             budget: Budget::new(Instant::now()),
             answers: Answers::default(),
+        }
+    }
+
+    /// For attempts of a source that tells of resets, or does not.
+    pub fn seeing_resets(self, resets_seen: bool) -> Self {
+        Self {
+            resets_seen,
+            ..self
         }
     }
 
@@ -88,7 +99,10 @@ impl Gatherer {
         if let Some(known) = self.answers.get(&key, begun) {
             return known.clone();
         }
-        let mut facts = Facts::default();
+        let mut facts = Facts {
+            resets_seen: self.resets_seen,
+            ..Facts::default()
+        };
         if wanted.lsms {
             facts.lsms.clone_from(&self.lsms);
         }

@@ -41,7 +41,8 @@ pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Res
         rustix::io::dup(rustix::stdio::stdout()).context("cannot write to standard output")?;
     let reader = ReaderGone::new(&stdout);
     let sink = Sink::start(std::fs::File::from(stdout)).context("cannot start the writer")?;
-    let mut stream = Stream::new(config, opened.kind, users);
+    let resets_seen = opened.hooks.iter().any(|hook| hook == RESETS);
+    let mut stream = Stream::new(config, opened.kind, resets_seen, users);
     stream.write(&Event::Start(Box::new(Start {
         time: stream.begun,
         backend: opened.kind.name(),
@@ -158,6 +159,8 @@ struct Stream<'a> {
     window: Option<Signal>,
 }
 
+/// The hook that tells what TCP was refused by.
+const RESETS: &str = "tp_btf:tcp_receive_reset";
 /// Records that are taken from the ring at once: enough for few hand-overs, few enough for little memory.
 const RECORDS: usize = 128;
 
@@ -167,7 +170,7 @@ fn is_about(record: &Record, attempt: &Attempt) -> bool {
 }
 
 impl<'a> Stream<'a> {
-    fn new(config: &'a Config, kind: Kind, users: Users) -> Self {
+    fn new(config: &'a Config, kind: Kind, resets_seen: bool, users: Users) -> Self {
         Self {
             config,
             printer: Printer::new(config),
@@ -175,7 +178,7 @@ impl<'a> Stream<'a> {
             processes: Processes::new(config.cmdline),
             cgroups: Cgroups::new(),
             interfaces: Interfaces::new(),
-            facts: Gatherer::new(),
+            facts: Gatherer::new().seeing_resets(resets_seen),
             look_up: kind == Kind::Tracepoint,
             begun: now(),
             end: None,

@@ -99,7 +99,7 @@ fn refused(case: &Case<'_>, answer: Answer) -> Draft {
     if answer.reset {
         return nobody_listens(case);
     }
-    let (code, confidence, text) = if case.attempt.stages.syn_sent {
+    let (code, confidence, text) = if case.attempt.stages.syn_sent && case.facts.resets_seen {
         (
             Code::RejectedByFirewall,
             Confidence::Derived,

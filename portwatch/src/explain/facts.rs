@@ -20,6 +20,8 @@ pub struct Facts {
     /// The caller's (`CapEff` of /proc/PID/status, /proc/PID/ns/user), for sources that do not
     /// see them
     pub credentials: Option<Credentials>,
+    /// The attempt's source tells of resets: where it says of none, there was none
+    pub resets_seen: bool,
     /// The security modules that run (`/sys/kernel/security/lsm`), in their order
     pub lsms: Vec<String>,
     /// Sockets on the port that was asked for, in the attempt's network namespace

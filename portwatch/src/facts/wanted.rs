@@ -52,18 +52,21 @@ impl Wanted {
         }
     }
 
-    /// An address that need not be the host's: these are few.
+    /// An address that need not be the host's, or a port that others may have too: these are few.
     fn of_success(attempt: &Attempt) -> Option<Self> {
-        let anything_goes = attempt
-            .options
-            .is_some_and(|options| options.freebind || options.transparent);
-        let asked = attempt.requested.filter(|asked| {
-            let ip = asked.ip.to_canonical();
-            anything_goes && attempt.op == Op::Bind && !ip.is_unspecified() && !ip.is_loopback()
-        })?;
+        let options = attempt.options.filter(|_| attempt.op == Op::Bind)?;
+        let asked = attempt.requested?;
+        let ip = asked.ip.to_canonical();
+        let anywhere = options.freebind || options.transparent;
+        let address = (anywhere && !ip.is_unspecified() && !ip.is_loopback()).then_some(asked.ip);
+        let shared = options.reuseport && asked.port != 0;
         Some(Self {
-            address: Some(asked.ip),
-            ifindex: interface(attempt),
+            address,
+            ifindex: address.and_then(|_| interface(attempt)),
+            holders: attempt
+                .proto
+                .filter(|_| shared)
+                .map(|proto| (proto, asked.port)),
             ..Self::default()
         })
     }

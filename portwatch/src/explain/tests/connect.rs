@@ -280,11 +280,24 @@ fn refused_by_whom() {
         attempt.reset = true;
     });
     expect(&far, &none(), Code::NobodyListens, OBSERVED, "");
+    let watched = Facts {
+        resets_seen: true,
+        ..none()
+    };
+    let rejected = answered("192.0.2.1", ECONNREFUSED);
     expect(
-        &answered("192.0.2.1", ECONNREFUSED),
-        &none(),
+        &rejected,
+        &watched,
         Code::RejectedByFirewall,
         DERIVED,
+        firewall,
+    );
+    // Where nobody watches for resets, their absence says nothing.
+    expect(
+        &rejected,
+        &none(),
+        Code::ConnectionRefused,
+        OBSERVED,
         firewall,
     );
     expect(
@@ -372,7 +385,11 @@ fn the_end_of_a_pending_connect_has_a_cause_of_its_own() {
         },
         cause: None,
     };
-    let code = |outcome: &OutcomeOf| explain_outcome(outcome, &none()).map(|cause| cause.code);
+    let watched = Facts {
+        resets_seen: true,
+        ..none()
+    };
+    let code = |outcome: &OutcomeOf| explain_outcome(outcome, &watched).map(|cause| cause.code);
     assert_eq!(code(&ended(End::Connected, false)), None);
     assert_eq!(
         code(&ended(End::Failed(ECONNREFUSED), true)),

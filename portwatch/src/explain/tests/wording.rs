@@ -97,7 +97,11 @@ fn answers() {
         attempt.latency = Some(Duration::from_millis(134_217));
     });
     assert_snapshot!(told(&silent, &Facts::default()));
-    assert_snapshot!(told(&answered("192.0.2.1", -111), &Facts::default()));
+    let watched = Facts {
+        resets_seen: true,
+        ..Facts::default()
+    };
+    assert_snapshot!(told(&answered("192.0.2.1", -111), &watched));
 }
 
 #[test]
