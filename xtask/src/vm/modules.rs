@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::command::shown;
 
 /// What the tests can modprobe: add a name here for more. Those a kernel lacks are left out.
-const WANTED: [&str; 12] = [
+const WANTED: [&str; 13] = [
     "dummy",
     "ip6_udp_tunnel",
     "nf_tables",
@@ -28,6 +28,7 @@ const WANTED: [&str; 12] = [
     "veth",
     "vrf",
     "vsock_loopback",
+    "wireguard",
 ];
 
 /// Modules by name, ready to be written below the guest's /lib/modules.
