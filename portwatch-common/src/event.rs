@@ -6,6 +6,8 @@ pub const KIND_ATTEMPT: u32 = 1;
 pub const KIND_NOTICE: u32 = 2;
 /// An [`Outcome`] follows.
 pub const KIND_OUTCOME: u32 = 3;
+/// A [`Notice`] follows: a kernel module was loaded that has functions to hook.
+pub const KIND_MODULE: u32 = 4;
 
 /// Length of the kernel's `task_struct.comm`, terminating NUL included (include/linux/sched.h, `TASK_COMM_LEN`).
 pub const COMM_LEN: usize = 16;
@@ -73,6 +75,10 @@ pub mod via {
     pub const KERNEL: u8 = 4;
     /// sendto() and the like with `MSG_FASTOPEN`, or the first write after `TCP_FASTOPEN_CONNECT`.
     pub const FASTOPEN: u8 = 5;
+    /// setsockopt() of SCTP: `SCTP_SOCKOPT_BINDX_ADD`, of which each address is an attempt
+    pub const BINDX: u8 = 6;
+    /// Likewise, `SCTP_SOCKOPT_CONNECTX` and its kin
+    pub const CONNECTX: u8 = 7;
 }
 
 /// The stations of a call, in the kernel's order: bits of [`Stages::reached`].
@@ -255,9 +261,9 @@ const _: () = assert!(align_of::<Attempt>() == 8);
     )
 )]
 pub struct Notice {
-    /// [`KIND_NOTICE`]
+    /// [`KIND_NOTICE`] or [`KIND_MODULE`]
     pub kind: u32,
-    /// Index of the counter that moved ([`crate::settings::loss`])
+    /// Index of the counter that moved ([`crate::settings::loss`]); of a module, 0
     pub counter: u32,
 }
 

@@ -85,6 +85,8 @@ pub struct Offsets {
     pub thread_status: Offset,
     /// The bit of it that says that the system call under way is a 32-bit one (`TS_COMPAT`)
     pub thread_status_compat: u32,
+    /// `struct module.name`
+    pub module_name: Offset,
     /// `sk_err`, i32
     pub sk_err: Offset,
     /// `sk_uid`, u32
@@ -151,6 +153,7 @@ impl Offsets {
         cred_euid: Settings::ABSENT,
         thread_status: Settings::ABSENT,
         thread_status_compat: 0,
+        module_name: Settings::ABSENT,
         sk_err: Settings::ABSENT,
         sk_uid: Settings::ABSENT,
         skc_state: Settings::ABSENT,

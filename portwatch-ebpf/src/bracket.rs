@@ -46,11 +46,22 @@ pub(crate) fn exit_syscall(op: u8, ret: i32) {
         // Memory that was not resident at entry is now: the kernel has read it itself.
         let user_addr = inflight.user_addr;
         attempt::copy_user_address(&mut inflight.attempt, user_addr);
-        // What `inet_stream_connect` returns, which has no return probe, the call returns.
-        if op == op::CONNECT && inflight.depth > 0 {
-            station::note_operation(&mut inflight.attempt, ret);
-        }
+        end_connect(inflight, ret);
         inflight.close::<Probed>(ret);
+    }
+}
+
+/// What a connect's function returns that has no return probe, the system call returns too.
+#[inline(always)]
+pub(crate) fn end_connect(inflight: &mut Inflight, ret: i32) {
+    if inflight.attempt.op != op::CONNECT || inflight.depth == 0 {
+        return;
+    }
+    station::note_operation(&mut inflight.attempt, ret);
+    // What TCP has told stays: the end that the SYN left from, which a refusal takes away again.
+    if inflight.end_sk == 0 {
+        let sk = inflight.sk;
+        socket::local_end::<Probed>(&mut inflight.attempt, sk);
     }
 }
 
@@ -161,6 +172,39 @@ fn open(caller: Caller, call: &ProtocolCall) -> Option<&'static mut Inflight> {
     caller.note_descriptor(&mut inflight.attempt);
     inflight.remember(call);
     Some(inflight)
+}
+
+/// SCTP's connect begins, whose return is that of the system call: nothing tells how one of
+/// `io_uring` ends.
+#[inline(always)]
+pub(crate) fn enter_sctp_connect(call: &ProtocolCall) {
+    match Inflight::current_of(call.op) {
+        Some(inflight) => nest(inflight, call),
+        None if caller(call.op).has_syscall() => open_protocol(call),
+        None => {}
+    }
+}
+
+/// SCTP binds or connects by a socket option: `via` says which of its calls does so.
+#[inline(always)]
+pub(crate) fn enter_option(via: u8, op: u8, sk: u64, addr: u64, addr_len: i32) {
+    // What lies within another call is a part of that.
+    if Inflight::current().is_none()
+        && caller(op).via == via
+        && let Some(socket) = socket::owner::<Probed>(sk)
+    {
+        open_protocol(&ProtocolCall::without_flags(op, socket, addr, addr_len));
+    }
+}
+
+/// It has done so.
+#[inline(always)]
+pub(crate) fn exit_option(via: u8, op: u8, ret: i32) {
+    if let Some(inflight) = Inflight::current()
+        && inflight.attempt.via == via
+    {
+        exit_protocol(op, ret);
+    }
 }
 
 /// A protocol's bind or listen, or a connect that cannot wait, returns.

@@ -15,6 +15,8 @@ use crate::{
     socket, task,
 };
 
+const IPPROTO_SCTP: u32 = 132;
+
 /// How the current call came to the kernel, and what it was given.
 #[derive(Clone, Copy)]
 pub(crate) struct Caller {
@@ -81,6 +83,9 @@ mod number {
     pub(super) const CONNECT: u64 = 42;
     pub(super) const LISTEN: u64 = 50;
     pub(super) const IO_URING_ENTER: u64 = 426;
+    /// setsockopt, getsockopt (`SCTP_SOCKOPT_CONNECTX3`), which have the level next to the descriptor
+    pub(super) const OPTIONS: [u64; 2] = [54, 55];
+    pub(super) const COMPAT_OPTIONS: [u64; 2] = [366, 365];
     /// write, sendto, sendmsg, writev, sendmmsg
     pub(super) const SENDS: [u64; 5] = [1, 44, 46, 20, 307];
     pub(super) const COMPAT_SOCKETCALL: u64 = 102;
@@ -152,6 +157,7 @@ fn registers() -> Registers {
 fn native(op: u8, registers: &Registers) -> Caller {
     let via = match registers.number & !number::X32 {
         number::BIND | number::CONNECT | number::LISTEN => via::SYSCALL,
+        option if number::OPTIONS.contains(&option) => option_of(op, registers.arguments),
         number::IO_URING_ENTER => via::IO_URING,
         send if op == op::CONNECT && number::SENDS.contains(&send) => via::FASTOPEN,
         _ => via::KERNEL,
@@ -168,10 +174,23 @@ fn compat(op: u8, registers: &Registers) -> Caller {
             with_arguments(via::COMPAT32, arguments)
         }
         number::IO_URING_ENTER => Caller::without_arguments(via::IO_URING),
+        option if number::COMPAT_OPTIONS.contains(&option) => {
+            with_arguments(option_of(op, arguments), arguments)
+        }
         send if op == op::CONNECT && number::COMPAT_SENDS.contains(&send) => {
             with_arguments(via::FASTOPEN, arguments)
         }
         _ => Caller::without_arguments(via::KERNEL),
+    }
+}
+
+/// What SCTP does by a socket option of its own.
+#[inline(always)]
+fn option_of(op: u8, [_, level, _]: [u64; 3]) -> u8 {
+    match op {
+        op::BIND if level as u32 == IPPROTO_SCTP => via::BINDX,
+        op::CONNECT if level as u32 == IPPROTO_SCTP => via::CONNECTX,
+        _ => via::KERNEL,
     }
 }
 
@@ -186,7 +205,7 @@ fn with_arguments(via: u8, [first, second, third]: [u64; 3]) -> Caller {
             user_addr: second,
             user_len: third as i32,
         },
-        via::FASTOPEN => Caller {
+        via::FASTOPEN | via::BINDX | via::CONNECTX => Caller {
             fd: first as i32,
             known: known::FD,
             ..Caller::without_arguments(via)

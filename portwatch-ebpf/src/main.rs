@@ -28,6 +28,7 @@ mod caller;
 mod hooks;
 mod maps;
 mod memory;
+mod modules;
 mod pending;
 mod sockaddr;
 mod socket;

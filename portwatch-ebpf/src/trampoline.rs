@@ -14,6 +14,7 @@ use portwatch_common::{
 
 use crate::{
     attempt::{self, Inflight, Owner, ProtocolCall},
+    bracket,
     caller::{Caller, caller},
     maps::{PASSED, count_loss, setting},
     memory::Typed,
@@ -231,7 +232,11 @@ fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
     if let Some(inflight) = Inflight::current() {
         match op {
             _ if inflight.attempt.op != op => Inflight::remove(),
-            op::CONNECT => inflight.close::<Typed>(ret),
+            op::CONNECT => {
+                // Of SCTP, whose function a kprobe is on.
+                bracket::end_connect(inflight, ret);
+                inflight.close::<Typed>(ret);
+            }
             _ => inflight.finish::<Typed>(ret),
         }
         return;

@@ -220,6 +220,10 @@ pub enum Via {
     IoUring,
     /// With the first data: sendto() and the like with `MSG_FASTOPEN`
     FastOpen,
+    /// By a socket option of SCTP: `sctp_bindx()`, of which each address is an attempt
+    Bindx,
+    /// Likewise, `sctp_connectx()`
+    Connectx,
     Kernel,
 }
 
@@ -230,6 +234,8 @@ impl Via {
             Self::Compat32 => "compat32",
             Self::IoUring => "io_uring",
             Self::FastOpen => "fastopen",
+            Self::Bindx => "bindx",
+            Self::Connectx => "connectx",
             Self::Kernel => "kernel",
         }
     }

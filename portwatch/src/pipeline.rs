@@ -224,7 +224,7 @@ impl<'a> Stream<'a> {
                 Some(outcome) => self.write_outcome(outcome),
                 None => Ok(()),
             },
-            Record::Notice => Ok(()),
+            Record::Notice | Record::Module => Ok(()),
         }
     }
 

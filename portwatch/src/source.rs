@@ -71,8 +71,8 @@ const SECCOMP_UNASKED: BlindSpot = (
     Some("--seccomp"),
 );
 const SCTP: BlindSpot = (
-    "of connects by SCTP the protocol and the local address may be missing, sctp_bindx and sctp_connectx are not seen",
-    "the functions of that module are not hooked; sockets are looked up after the call",
+    "of attempts by SCTP, connects by io_uring and those in the instant when its module is loaded may be missing, or lack protocol and local address",
+    "its functions are hooked once the module is there; sockets are looked up after the call",
     None,
 );
 const OUTCOMES: BlindSpot = (

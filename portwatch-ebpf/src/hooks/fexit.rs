@@ -12,7 +12,7 @@ use aya_log_ebpf::debug;
 use portwatch_common::event::{lsm, op};
 
 use super::O_NONBLOCK;
-use crate::{attempt::ProtocolCall, pending, trampoline};
+use crate::{attempt::ProtocolCall, modules, pending, trampoline};
 
 /// `int f(struct socket *sock, struct sockaddr *address, int len)`: `inet_bind`, `inet6_bind`,
 /// `mptcp_bind`, `security_socket_bind`, `security_socket_connect`
@@ -208,6 +208,13 @@ fn fx_ring_bind(_ctx: FExitContext) -> i32 {
 #[btf_tracepoint]
 fn tb_state(ctx: BtfTracePointContext) -> i32 {
     pending::state_changes(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// `module:module_load(struct module *mod)`
+#[btf_tracepoint]
+fn tb_module(ctx: BtfTracePointContext) -> i32 {
+    modules::loaded(ctx.arg(0));
     0
 }
 

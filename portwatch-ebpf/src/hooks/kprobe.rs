@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use portwatch_common::event::{lsm, op};
+use portwatch_common::event::{lsm, op, via};
 
 use super::O_NONBLOCK;
 use crate::{attempt::ProtocolCall, bracket};
@@ -169,6 +169,48 @@ fn listen_exit(ctx: RetProbeContext) -> u32 {
     0
 }
 
+/// `int sctp_inet_connect(struct socket *sock, struct sockaddr *uaddr, int addr_len, int flags)`
+#[kprobe]
+fn sctp_conn_enter(ctx: ProbeContext) -> u32 {
+    if let Some(call) = protocol_call(&ctx, op::CONNECT, nonblock(&ctx)) {
+        bracket::enter_sctp_connect(&call);
+    }
+    0
+}
+
+/// `int sctp_do_bind(struct sock *sk, union sctp_addr *addr, int len)`
+#[kprobe]
+fn sctp_bindx_in(ctx: ProbeContext) -> u32 {
+    enter_option(&ctx, via::BINDX, op::BIND);
+    0
+}
+
+#[kretprobe]
+fn sctp_bindx_out(ctx: RetProbeContext) -> u32 {
+    bracket::exit_option(via::BINDX, op::BIND, ctx.ret());
+    0
+}
+
+/// `int __sctp_connect(struct sock *sk, struct sockaddr *kaddrs, int addrs_size, int flags, …)`
+#[kprobe]
+fn sctp_connx_in(ctx: ProbeContext) -> u32 {
+    enter_option(&ctx, via::CONNECTX, op::CONNECT);
+    0
+}
+
+#[kretprobe]
+fn sctp_connx_out(ctx: RetProbeContext) -> u32 {
+    bracket::exit_option(via::CONNECTX, op::CONNECT, ctx.ret());
+    0
+}
+
+#[inline(always)]
+fn enter_option(ctx: &ProbeContext, via: u8, op: u8) {
+    if let (Some(sk), Some(addr), Some(addr_len)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
+        bracket::enter_option(via, op, sk, addr, addr_len);
+    }
+}
+
 #[inline(always)]
 fn nonblock(ctx: &ProbeContext) -> Option<bool> {
     ctx.arg::<u64>(3).map(|flags| flags & O_NONBLOCK != 0)
@@ -176,16 +218,20 @@ fn nonblock(ctx: &ProbeContext) -> Option<bool> {
 
 #[inline(always)]
 fn enter_protocol(ctx: &ProbeContext, op: u8, nonblock: Option<bool>) {
-    let (Some(socket), Some(addr), Some(addr_len)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) else {
-        return;
-    };
-    bracket::enter_protocol(&ProtocolCall {
+    if let Some(call) = protocol_call(ctx, op, nonblock) {
+        bracket::enter_protocol(&call);
+    }
+}
+
+#[inline(always)]
+fn protocol_call(ctx: &ProbeContext, op: u8, nonblock: Option<bool>) -> Option<ProtocolCall> {
+    Some(ProtocolCall {
         op,
-        socket,
-        addr,
-        addr_len,
+        socket: ctx.arg(0)?,
+        addr: ctx.arg(1)?,
+        addr_len: ctx.arg(2)?,
         nonblock,
-    });
+    })
 }
 
 /// `int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)`, and

@@ -6,7 +6,8 @@ use std::{
 };
 
 use portwatch_common::event::{
-    self as wire, KIND_ATTEMPT, KIND_NOTICE, KIND_OUTCOME, known, lsm, options, stage, via,
+    self as wire, KIND_ATTEMPT, KIND_MODULE, KIND_NOTICE, KIND_OUTCOME, known, lsm, options, stage,
+    via,
 };
 use zerocopy::FromBytes as _;
 
@@ -33,6 +34,8 @@ pub enum Record {
     Ended(Ended),
     /// Something was lost: the counters tell
     Notice,
+    /// A kernel module was loaded that has functions to hook
+    Module,
 }
 
 /// Nanoseconds from `CLOCK_MONOTONIC` to `CLOCK_REALTIME`.
@@ -67,6 +70,7 @@ pub fn decode(bytes: &[u8], clock: ClockOffset) -> Result<Record, DecodeError> {
             Ok(Record::Ended(ended(&record, clock)))
         }
         KIND_NOTICE => Ok(Record::Notice),
+        KIND_MODULE => Ok(Record::Module),
         _ => Err(unknown),
     }
 }
@@ -265,6 +269,8 @@ fn via_of(value: u8) -> Option<Via> {
         via::IO_URING => Some(Via::IoUring),
         via::KERNEL => Some(Via::Kernel),
         via::FASTOPEN => Some(Via::FastOpen),
+        via::BINDX => Some(Via::Bindx),
+        via::CONNECTX => Some(Via::Connectx),
         _ => None,
     }
 }
@@ -303,7 +309,7 @@ mod tests {
     fn decoded(record: &wire::Attempt) -> Attempt {
         match decode(record.as_bytes(), ClockOffset(1_000)).unwrap() {
             Record::Attempt(attempt) => attempt,
-            Record::Notice | Record::Ended(_) => panic!("no attempt"),
+            Record::Notice | Record::Module | Record::Ended(_) => panic!("no attempt"),
         }
     }
 
@@ -411,7 +417,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_record_makes_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), kind in 0u32..4) {
+        fn no_record_makes_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), kind in 0u32..5) {
             let mut bytes = bytes;
             bytes.resize(size_of::<wire::Attempt>(), 0);
             bytes[..4].copy_from_slice(&kind.to_ne_bytes());

@@ -51,8 +51,8 @@ pub struct Source {
     /// Came about since the source was opened, and was not told yet
     degradation: Option<Degradation>,
     diagnostics: Option<AsyncFd<aya_log::EbpfLogger<&'static dyn log::Log>>>,
-    /// Kept for its links: they detach when it goes
-    _programs: Ebpf,
+    /// With its links, which detach when it goes
+    programs: Ebpf,
 }
 
 /// What came of attaching.
@@ -132,7 +132,7 @@ impl Source {
             skipped,
             degradation: None,
             diagnostics,
-            _programs: programs,
+            programs,
         })
     }
 
@@ -168,13 +168,27 @@ impl Source {
             // A ring that was ever full holds more than this at once, whatever is read meanwhile.
             self.unread_losses |= item.len() >= self.burst_left;
             self.burst_left = self.burst_left.saturating_sub(item.len());
-            match decode::decode(&item, clock) {
+            let record = decode::decode(&item, clock);
+            drop(item);
+            match record {
                 Ok(Record::Notice) => self.unread_losses = true,
+                Ok(Record::Module) => self.attach_sctp(),
                 Ok(record) => records.push_back(record),
                 Err(error) => log::error!("{error}"),
             }
         }
         false
+    }
+
+    /// The module was loaded: its functions can be hooked from now on.
+    fn attach_sctp(&mut self) {
+        if let Err(error) = load::attach_sctp(&mut self.programs) {
+            self.degradation = Some(Degradation {
+                what: "attempts by SCTP are not seen in full".to_owned(),
+                why: format!("{error:#}"),
+                remedy: None,
+            });
+        }
     }
 
     /// Whether something was lost that [`Self::losses`] has not told, or may have been.

@@ -14,6 +14,7 @@ pub(super) const STRUCTS: &[&str] = &[
     "user_namespace",
     "task_struct",
     "cred",
+    "module",
 ];
 
 /// Bits of `inet_sock.inet_flags` since 6.6 (include/net/inet_sock.h, `INET_FLAGS_*`);
@@ -89,6 +90,7 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         freebind: inet_flags.masks[0],
         transparent: inet_flags.masks[1],
         bind_address_no_port: inet_flags.masks[2],
+        module_name: may("module.name"),
         ..of_tasks(btf)
     })
 }

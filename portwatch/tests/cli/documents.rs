@@ -249,6 +249,8 @@ fn values_of_every_field_are_documented() {
         Via::Compat32,
         Via::IoUring,
         Via::FastOpen,
+        Via::Bindx,
+        Via::Connectx,
         Via::Kernel,
     ];
     let losses = [

@@ -141,7 +141,8 @@ impl Truth {
     /// Whether a function that is hooked has the socket in hand.
     fn has_protocol_hook(&self) -> bool {
         let is_sctp = self.socket.as_ref().is_some_and(|it| it.proto == "sctp");
-        !is_sctp || self.op == Op::Bind
+        // Until its module is there, SCTP's connect has none.
+        !is_sctp || self.op == Op::Bind || self.stages.is_some()
     }
 
     /// The socket has another end than was asked for.

@@ -8,6 +8,7 @@ mod connect;
 mod cost;
 mod filter;
 mod hooks;
+mod kernels_own;
 mod load;
 mod name;
 mod path;
@@ -81,6 +82,9 @@ const TRIALS: &[(&str, Test)] = &[
     ("path_of_fast_open", path::fastopen),
     ("path_of_mptcp", path::mptcp),
     ("path_of_sctp_loaded_before", path::sctp_loaded_before),
+    ("path_of_sctp_bindx_and_connectx", path::sctp_options),
+    ("kernels_own_attempts_asked_for", kernels_own::asked_for),
+    ("kernels_own_attempts_unasked", kernels_own::unasked),
     ("verdict_of_landlock", verdict::landlock),
     ("verdict_of_cgroup_bpf", verdict::cgroup_bpf),
     ("verdict_of_seccomp", verdict::seccomp),

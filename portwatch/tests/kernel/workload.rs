@@ -20,11 +20,13 @@ mod denied;
 mod dweller;
 mod fastopen;
 mod interrupted;
+mod kernels_own;
 mod load;
 mod other;
 mod protocol;
 mod recorder;
 mod ring;
+mod sctp;
 mod socket;
 
 use recorder::Recorder;
@@ -124,6 +126,8 @@ fn named(name: &str, recorder: &Recorder) -> Result<()> {
         "seccomp" => denied::by_seccomp(recorder),
         "mptcp" => protocol::mptcp(recorder),
         "sctp" => protocol::sctp(recorder),
+        "sctp_options" => sctp::by_options(recorder),
+        "kernels_own" => kernels_own::sockets_of_a_device(recorder),
         "killed" => interrupted::by_death(recorder),
         "interrupted" => interrupted::by_a_signal(recorder),
         "restarted" => interrupted::and_restarted(recorder),

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::command::shown;
 
 /// What the tests can modprobe: add a name here for more. Those a kernel lacks are left out.
-const WANTED: [&str; 14] = [
+const WANTED: [&str; 15] = [
     "dummy",
     "ip6_udp_tunnel",
     "nf_tables",
@@ -30,6 +30,7 @@ const WANTED: [&str; 14] = [
     "veth",
     "vrf",
     "vsock_loopback",
+    "wireguard",
 ];
 
 /// Modules by name, ready to be written below the guest's /lib/modules.

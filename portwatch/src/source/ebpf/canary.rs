@@ -96,7 +96,7 @@ impl Answers {
                     self.attempts.push(attempt);
                 }
                 Ok(Record::Ended(ended)) => self.ended.push(ended.id),
-                Ok(Record::Attempt(_) | Record::Notice) => {}
+                Ok(Record::Attempt(_) | Record::Notice | Record::Module) => {}
                 Err(error) => log::error!("{error}"),
             }
         }

@@ -129,7 +129,27 @@ const NO_CGROUP: &str =
     "that it was a cgroup BPF program that denied an attempt, or changed its address";
 const NO_PORT: &str = "that a port was looked for in vain";
 const NO_RING: &str = "what cgroup BPF programs make of binds by io_uring";
+const NO_SCTP: &str = "of SCTP, bindx and connectx, and all but the system call of a connect";
+const NO_LATE_SCTP: &str = "the same, where that module is loaded later";
 const NO_LISTEN: &str = "listen() on sockets that were not bound";
+
+/// Functions of the module sctp, attached when it is loaded: with every source that has a socket
+/// in hand, since trampolines on modules need type information that aya does not take.
+pub(super) const SCTP: &[Hook] = &[
+    optional("sctp_bindx_out", Attach::Kretprobe("sctp_do_bind"), NO_SCTP),
+    optional(
+        "sctp_connx_out",
+        Attach::Kretprobe("__sctp_connect"),
+        NO_SCTP,
+    ),
+    optional(
+        "sctp_conn_enter",
+        Attach::Kprobe("sctp_inet_connect"),
+        NO_SCTP,
+    ),
+    optional("sctp_bindx_in", Attach::Kprobe("sctp_do_bind"), NO_SCTP),
+    optional("sctp_connx_in", Attach::Kprobe("__sctp_connect"), NO_SCTP),
+];
 
 const FEXIT: &[Hook] = &[
     needed("fx_sys_bind", Attach::Fexit("__sys_bind")),
@@ -142,6 +162,11 @@ const FEXIT: &[Hook] = &[
         "tb_reset",
         Attach::TracepointBtf("btf_trace_tcp_receive_reset"),
         NO_RESET,
+    ),
+    optional(
+        "tb_module",
+        Attach::TracepointBtf("btf_trace_module_load"),
+        NO_LATE_SCTP,
     ),
     needed("fx_inet_bind", Attach::Fexit("inet_bind")),
     optional("fx_inet6_bind", Attach::Fexit("inet6_bind"), NO_IPV6),
@@ -216,6 +241,11 @@ const KPROBE: &[Hook] = &[
         "ia32_conn_exit",
         Attach::Kretprobe("__ia32_compat_sys_socketcall"),
         NO_COMPAT,
+    ),
+    optional(
+        "tb_module",
+        Attach::TracepointBtf("btf_trace_module_load"),
+        NO_LATE_SCTP,
     ),
     optional("listen_exit", Attach::Kretprobe("inet_listen"), NO_LISTEN),
     optional(

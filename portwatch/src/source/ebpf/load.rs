@@ -33,6 +33,9 @@ const ACTIVE_MODULES: &str = "/sys/kernel/security/lsm";
 /// (kernel/trace/ftrace.c, `ftrace_startup_enable`).
 const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
 
+/// There while the module is loaded, and where it is built in.
+const SCTP_MODULE: &str = "/sys/module/sctp";
+
 /// Shown by kernels that take kprobes through perf_event_open() (kernel/events/core.c).
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 
@@ -55,12 +58,41 @@ pub(super) struct Attached {
     pub(super) missing: Vec<MissingHook>,
 }
 
+impl Attached {
+    /// Attaches one more; one that is not needed and does not attach is missing.
+    fn add(&mut self, hook: &'static Hook, functions: Option<&Btf>) -> anyhow::Result<()> {
+        match attach(&mut self.programs, hook, functions) {
+            Ok(()) => self.hooks.push(hook),
+            Err(error) if hook.required => {
+                return Err(error.context(format!("cannot attach {}", hook.attach)));
+            }
+            Err(error) => self.missing.push(MissingHook {
+                hook: hook.attach.to_string(),
+                why: format!("{error:#}"),
+                unseen: hook.unseen,
+            }),
+        }
+        Ok(())
+    }
+}
+
+/// Attaches what is for the module sctp, which is there.
+pub(super) fn attach_sctp(programs: &mut Ebpf) -> anyhow::Result<()> {
+    let mut hooks = hooks::SCTP.iter();
+    hooks.try_for_each(|hook| {
+        attach(programs, hook, None).with_context(|| format!("cannot attach {}", hook.attach))
+    })
+}
+
 impl Loader {
     /// The programs of `kind`, loaded and attached.
     pub(super) fn attach(&mut self, kind: Kind, request: &Request) -> anyhow::Result<Attached> {
         let mut hooks = wanted(kind, request);
         let (programs, kernel) = self.open(kind, request, &hooks)?;
         hooks.retain(|hook| !hook.moot_if_absent || kernel.has(hook));
+        if kind != Kind::Tracepoint && Path::new(SCTP_MODULE).exists() {
+            hooks.extend(hooks::SCTP);
+        }
         attach_all(programs, &hooks, kernel.functions.as_ref())
     }
 
@@ -221,17 +253,7 @@ fn attach_all(
         missing: Vec::new(),
     };
     for hook in hooks {
-        match attach(&mut attached.programs, hook, functions) {
-            Ok(()) => attached.hooks.push(hook),
-            Err(error) if hook.required => {
-                return Err(error.context(format!("cannot attach {}", hook.attach)));
-            }
-            Err(error) => attached.missing.push(MissingHook {
-                hook: hook.attach.to_string(),
-                why: format!("{error:#}"),
-                unseen: hook.unseen,
-            }),
-        }
+        attached.add(hook, functions)?;
     }
     Ok(attached)
 }

@@ -43,6 +43,12 @@ pub(super) fn sctp_loaded_before(source: Source) -> Result<()> {
     exactly(source, "sctp", Pace::Stepwise).map(drop)
 }
 
+/// What SCTP does by options of its own, and what of its connect only its own function tells.
+pub(super) fn sctp_options(source: Source) -> Result<()> {
+    modprobe(&["sctp"])?;
+    exactly(source, "sctp_options", Pace::Stepwise).map(drop)
+}
+
 /// Who opens the first socket has the module loaded. It cannot be unloaded again: one run for all.
 pub(super) fn sctp_loaded_while_all_watch(_: Source) -> Result<()> {
     if is_loaded("sctp") {
@@ -55,9 +61,15 @@ pub(super) fn sctp_loaded_while_all_watch(_: Source) -> Result<()> {
         }
     }
     let mut portwatches: Vec<&mut Portwatch> = watching.iter_mut().map(|it| &mut it.1).collect();
-    let done = Workload::prepare("sctp", Pace::Stepwise)?.run_watched_by(&mut portwatches)?;
+    let first = Workload::prepare("sctp", Pace::Stepwise)?.run_watched_by(&mut portwatches)?;
+    // By now all have attached what the module has.
+    let options = Workload::prepare("sctp_options", Pace::Stepwise)?;
+    let options = options.run_watched_by(&mut portwatches)?;
     for (source, portwatch) in watching {
-        same_attempts(source, &done, &portwatch.stop()?).context(source.name())?;
+        let stream = portwatch.stop()?;
+        for done in [&first, &options] {
+            same_attempts(source, done, &stream).context(source.name())?;
+        }
     }
     Ok(())
 }
