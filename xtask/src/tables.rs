@@ -34,7 +34,8 @@ struct Report {
 #[derive(Deserialize)]
 struct Program {
     source: String,
-    program: String,
+    #[serde(rename = "program")]
+    name: String,
     verified: Option<u32>,
     translated: Option<u32>,
     jitted: Option<u32>,
@@ -117,13 +118,10 @@ fn programs_table(reports: &[(&str, Report)]) -> String {
     let Some((_, first)) = reports.first() else {
         return text;
     };
-    for Program {
-        source, program, ..
-    } in &first.programs
-    {
-        let _ = write!(text, "| `{source}` | `{program}` |");
+    for Program { source, name, .. } in &first.programs {
+        let _ = write!(text, "| `{source}` | `{name}` |");
         for (_, report) in reports {
-            let same = |it: &&Program| it.source == *source && it.program == *program;
+            let same = |it: &&Program| it.source == *source && it.name == *name;
             let _ = write!(text, " {} |", figures(report.programs.iter().find(same)));
         }
         text.push('\n');

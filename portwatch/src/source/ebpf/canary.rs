@@ -25,7 +25,7 @@ use self::{
 };
 use super::clock_offset;
 use crate::{
-    event::{Attempt, AttemptId, Degradation},
+    event::{Attempt, AttemptId, Degradation, Requested},
     source::{
         Kind,
         decode::{Record, decode},
@@ -124,7 +124,7 @@ impl Answers {
     /// asked for an address that nobody else asks for.
     fn own_tid(&self, calls: &Calls) -> u32 {
         let marked = |attempt: &&Attempt| {
-            let asked = attempt.requested.map(|asked| asked.socket_addr());
+            let asked = attempt.requested.map(Requested::socket_addr);
             asked == Some(calls.mark.into())
         };
         match self.attempts.iter().find(marked) {

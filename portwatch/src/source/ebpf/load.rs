@@ -261,18 +261,19 @@ fn attach_all(
 fn attach(programs: &mut Ebpf, hook: &Hook, functions: Option<&Btf>) -> anyhow::Result<()> {
     let program = program_of(programs, hook)?;
     load_program(program, hook.attach, functions)?;
+    // The links stay with their programs.
     match hook.attach {
-        Attach::Fentry(_) => drop(as_kind::<FEntry>(program)?.attach()?),
-        Attach::Fexit(_) => drop(as_kind::<FExit>(program)?.attach()?),
-        Attach::TracepointBtf(_) => drop(as_kind::<BtfTracePoint>(program)?.attach()?),
+        Attach::Fentry(_) => as_kind::<FEntry>(program)?.attach().map(|_| ()),
+        Attach::Fexit(_) => as_kind::<FExit>(program)?.attach().map(|_| ()),
+        Attach::TracepointBtf(_) => as_kind::<BtfTracePoint>(program)?.attach().map(|_| ()),
         Attach::Kprobe(function) | Attach::Kretprobe(function) => {
-            drop(as_kind::<KProbe>(program)?.attach(function, 0)?);
+            as_kind::<KProbe>(program)?.attach(function, 0).map(|_| ())
         }
-        Attach::Tracepoint(category, name) => {
-            drop(as_kind::<TracePoint>(program)?.attach(category, name)?);
-        }
+        Attach::Tracepoint(category, name) => as_kind::<TracePoint>(program)?
+            .attach(category, name)
+            .map(|_| ()),
     }
-    Ok(())
+    .map_err(Into::into)
 }
 
 pub(super) fn program_of<'a>(

@@ -203,7 +203,11 @@ fn local(socket: &OwnedFd) -> io::Result<SocketAddr> {
 /// An address that nobody else asks for at this moment, made of the time.
 fn mark() -> SocketAddrV4 {
     let now = clock_gettime(ClockId::Monotonic);
-    let [a, b, c, d] = u32::try_from(now.tv_nsec).unwrap_or_default().to_ne_bytes();
-    let [e, f, ..] = now.tv_sec.to_le_bytes();
-    SocketAddrV4::new(Ipv4Addr::new(127, a, b, c), u16::from_ne_bytes([d ^ e, f]))
+    let fraction = u32::try_from(now.tv_nsec).unwrap_or_default();
+    let [.., low, middle, high] = fraction.to_be_bytes();
+    let [seconds @ .., _, _, _, _, _, _] = now.tv_sec.to_le_bytes();
+    SocketAddrV4::new(
+        Ipv4Addr::new(127, low, middle, high),
+        u16::from_ne_bytes(seconds),
+    )
 }
