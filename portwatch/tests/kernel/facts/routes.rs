@@ -1,6 +1,6 @@
 //! Where the way to an address leads. No packet is sent: the ways are only asked for.
 
-use std::net::TcpStream;
+use std::net::UdpSocket;
 
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
@@ -8,6 +8,7 @@ use portwatch::{
     explain::{Route, RouteKind},
     facts::{Namespace, Way},
 };
+use rustix::net::sockopt;
 
 use super::{interface, ip, prepared};
 
@@ -89,8 +90,8 @@ pub(super) fn leads_on() -> Result<()> {
     Ok(())
 }
 
-/// The connect waits until the kernel has given up asking; the question goes no further than to the
-/// link's other end.
+/// The socket waits until the kernel has given up asking; the question goes no further than to the
+/// link's other end. (TCP would send once more, and the kernel ask again.)
 pub(super) fn next_hop_does_not_answer() -> Result<()> {
     let (namespace, error) = prepared(|| {
         interface("near", "veth")?;
@@ -98,7 +99,11 @@ pub(super) fn next_hop_does_not_answer() -> Result<()> {
             ip(&format!("link set {link} up"))?;
         }
         ip("addr add 10.0.0.1/24 dev near")?;
-        Ok(TcpStream::connect("10.0.0.2:9").err())
+        let socket = UdpSocket::bind("10.0.0.1:0")?;
+        sockopt::set_ip_recverr(&socket, true)?;
+        socket.connect("10.0.0.2:9")?;
+        socket.send(b"anybody?")?;
+        Ok(socket.recv(&mut [0]).err())
     })?;
     let error = error.context("somebody answered")?;
     ensure!(error.raw_os_error() == Some(libc::EHOSTUNREACH), "{error}");
