@@ -20,7 +20,7 @@ Exit status:
   2  the command line is wrong
   3  privileges are missing
   4  no source of events works on this host
-  5  the answer is no: `portwatch why` was asked about a call that would fail";
+  5  the answer is no: portwatch why was asked about a call that would fail";
 
 /// Every bind() and connect() attempt on this machine, live: who, what, and how it ended.
 #[derive(Debug, Parser)]

@@ -17,7 +17,7 @@ pub use self::connect::destination;
 use super::{Facts, System, explain};
 use crate::{
     errno::Errno,
-    event::{Cause, Cgroup, Comm, IfName, Op, Options, Process, Proto, Requested},
+    event::{Cause, Cgroup, Comm, Confidence, IfName, Op, Options, Process, Proto, Requested},
 };
 
 /// A call that could be made: what is asked, by whom, and what decides about it.
@@ -244,7 +244,11 @@ fn cause(situation: &Situation, result: Expected) -> Option<Box<Cause>> {
         Expected::Fails(errno) => -number(errno, situation.facts.system)?,
         Expected::Unknown => return None,
     };
-    explain(&attempt::that_returned(situation, ret), &situation.facts)
+    let mut cause = explain(&attempt::that_returned(situation, ret), &situation.facts)?;
+    // The checks are the evidence; no call was seen.
+    cause.evidence.clear();
+    cause.confidence = Confidence::Checked;
+    Some(cause)
 }
 
 /// The number that the system has for the error; those here are Linux's.

@@ -80,8 +80,10 @@ impl Page {
             prediction,
             tried: _,
         } = answer;
-        self.add(BOLD, &sentence(answer, name));
-        self.text.push('\n');
+        for line in wrap(&sentence(answer, name), self.width.map(usize::from)) {
+            self.add(BOLD, &line);
+            self.text.push('\n');
+        }
         for check in &prediction.checks {
             self.add_check(check);
         }

@@ -65,7 +65,7 @@ pub(super) fn before_the_protocol(situation: &Situation) -> Vec<Check> {
 fn seccomp(situation: &Situation) -> Check {
     match situation.subject.seccomp {
         Some(false) => Check::ok(Station::Seccomp, "no filter"),
-        Some(true) => Check::maybe(Station::Seccomp, "there is a filter: only a try tells"),
+        Some(true) => Check::maybe(Station::Seccomp, "only a try tells: there is a filter"),
         None => Check::maybe(Station::Seccomp, "not known whether there is a filter"),
     }
 }
@@ -78,10 +78,14 @@ fn security_modules(situation: &Situation) -> Check {
         .map(String::as_str)
         .filter(|name| MEDIATING.contains(name))
         .collect();
+    // The capability module always runs: none means that securityfs is not mounted.
+    if situation.facts.lsms.is_empty() {
+        return Check::maybe(Station::SecurityModules, "not known which ones run");
+    }
     if mediating.is_empty() {
         return Check::ok(Station::SecurityModules, "none that looks at sockets");
     }
-    let detail = format!("{} could refuse: only a try tells", mediating.join(", "));
+    let detail = format!("only a try tells: {}", mediating.join(", "));
     Check::maybe(Station::SecurityModules, detail)
 }
 
@@ -90,7 +94,7 @@ fn cgroup_programs(situation: &Situation) -> Check {
         Some(false) => Check::ok(Station::CgroupPrograms, "none attached"),
         Some(true) => Check::maybe(
             Station::CgroupPrograms,
-            "BPF programs are attached: only a try tells",
+            "only a try tells: BPF programs are attached",
         ),
         None => Check::maybe(
             Station::CgroupPrograms,
@@ -147,7 +151,7 @@ fn port(situation: &Situation) -> Check {
     let station = Station::Port;
     let port = situation.to.port;
     let Some(start) = situation.network.unprivileged_port_start else {
-        return Check::unknown(station, "net.ipv4.ip_unprivileged_port_start is not known");
+        return Check::unknown(station, "ip_unprivileged_port_start is not known");
     };
     if port == 0 {
         return Check::ok(station, "0: the kernel picks one");
@@ -155,10 +159,10 @@ fn port(situation: &Situation) -> Check {
     if situation.is_privileged_port() == Some(false) {
         return Check::ok(
             station,
-            format!("not below {start} (net.ipv4.ip_unprivileged_port_start)"),
+            format!("not below {start} (ip_unprivileged_port_start)"),
         );
     }
-    let low = format!("below {start} (net.ipv4.ip_unprivileged_port_start)");
+    let low = format!("below {start} (ip_unprivileged_port_start)");
     match (
         situation.is_capable(NET_BIND_SERVICE),
         situation.network.reach,
@@ -168,7 +172,7 @@ fn port(situation: &Situation) -> Check {
             station,
             Errno::EACCES,
             format!(
-                "{low}, and no capability counts: the network namespace belongs to another user namespace"
+                "{low}, and no capability counts: the namespace belongs to another user namespace"
             ),
         ),
         (Some(false), _) => Check::no(
