@@ -100,6 +100,31 @@ fn pid_that_is_no_number() {
 }
 
 #[test]
+fn expression_that_cannot_be_read() {
+    insta::assert_snapshot!(refusal(&["--filter", "port=80 and (user=0 or errno=EACCESS)"]), @"");
+}
+
+#[test]
+fn network_namespace_that_is_not_there() {
+    insta::assert_snapshot!(refusal(&["-N", "no-such-namespace"]), @"");
+}
+
+#[test]
+fn option_before_a_command() {
+    insta::assert_snapshot!(refusal(&["-x", "replay", "-"]), @"");
+}
+
+#[test]
+fn replay_of_nothing() {
+    insta::assert_snapshot!(refusal(&["replay"]), @"");
+}
+
+#[test]
+fn replay_with_a_source() {
+    insta::assert_snapshot!(refusal(&["replay", "-", "--source", "fexit"]), @"");
+}
+
+#[test]
 fn unknown_source() {
     insta::assert_snapshot!(refusal(&["--source", "nope"]), @r"
     error: invalid value 'nope' for '--source <SOURCE>'

@@ -229,7 +229,7 @@ fn attach_all(
             Err(error) => attached.missing.push(MissingHook {
                 hook: hook.attach.to_string(),
                 why: format!("{error:#}"),
-                unseen: hook.unseen,
+                unseen: hook.unseen.into(),
             }),
         }
     }
