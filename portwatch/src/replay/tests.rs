@@ -1,3 +1,5 @@
+mod recording;
+
 use clap::Parser as _;
 
 use super::*;

@@ -36,7 +36,7 @@ pub struct Unreadable {
 }
 
 impl Recording {
-    /// `-` is standard input. What gzip or zstd compressed is told by its first bytes.
+    /// `-` is standard input.
     pub fn open(path: &Path) -> io::Result<Self> {
         if path.as_os_str() == "-" {
             return Self::of(io::stdin());
@@ -44,7 +44,8 @@ impl Recording {
         Self::of(File::open(path)?)
     }
 
-    fn of(input: impl Read + 'static) -> io::Result<Self> {
+    /// What gzip or zstd compressed is told by its first bytes.
+    pub fn of(input: impl Read + 'static) -> io::Result<Self> {
         Ok(Self {
             lines: Lines::new(BufReader::new(input::decompressed(input)?), LONGEST),
         })
@@ -67,6 +68,3 @@ impl Recording {
         Ok(Some(parsed.map_err(|why| Unreadable { line, why })))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -37,8 +37,8 @@ const LAYERS: [(&str, &[&str]); 22] = [
     (
         "replay",
         &[
-            "output", "source", "ancestry", "config", "filter", "outcomes", "explain", "event",
-            "users",
+            "output", "source", "ancestry", "config", "cli", "filter", "outcomes", "explain",
+            "event", "users",
         ],
     ),
     (
