@@ -3,6 +3,7 @@
 //! Nothing in it is trusted: lines have a greatest length, and what does not fit is said, with
 //! the number of its line, and passed over.
 
+mod attempt;
 mod cause;
 mod input;
 mod line;
