@@ -11,6 +11,7 @@ Examples:
   portwatch -c 1 -P 8080          wait until something touches port 8080
   portwatch why 80                may I open port 80, and if not, why not
   portwatch explain EACCES        what can cause an error
+  portwatch replay day.jsonl -x   the failures of a recording that --json made
   portwatch doctor                what this host and these privileges allow";
 
 const EXIT_CODES: &str = "\
@@ -24,7 +25,7 @@ Exit status:
 
 /// Every bind() and connect() attempt on this machine, live: who, what, and how it ended.
 #[derive(Debug, Parser)]
-#[command(version, before_long_help = EXAMPLES, before_help = EXAMPLES, after_long_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, args_conflicts_with_subcommands = true, before_long_help = EXAMPLES, before_help = EXAMPLES, after_long_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -43,6 +44,22 @@ pub enum Command {
         /// Load the eBPF programs of every source, attaching none, and show what each takes
         #[arg(long)]
         programs: bool,
+    },
+    /// Show a recording again: JSON lines that portwatch wrote, through the same filters and formats
+    #[command(
+        mut_arg("kernel", |arg| arg.hide(true)),
+        mut_arg("seccomp", |arg| arg.hide(true)),
+        mut_arg("cmdline", |arg| arg.hide(true)),
+        mut_arg("duration", |arg| arg.hide(true)),
+        mut_arg("source", |arg| arg.hide(true))
+    )]
+    Replay {
+        /// Files, gzip and zstd included; - is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<std::path::PathBuf>,
+
+        #[command(flatten)]
+        watch: Box<Watch>,
     },
     /// Say whether a bind or connect would succeed, and if not, why not; nothing is traced
     Why(Why),
@@ -155,27 +172,8 @@ pub struct ExplainCause {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(next_help_heading = "Filters (all that are given must hold)")]
 pub struct Watch {
-    /// Only these processes; repeat or separate by commas
-    #[arg(short, long, value_name = "PID", value_delimiter = ',')]
-    pub pid: Vec<u32>,
-
-    /// Only these users (effective user), by name or number
-    #[arg(
-        short,
-        long,
-        visible_alias = "uid",
-        value_name = "USER",
-        value_delimiter = ','
-    )]
-    pub user: Vec<String>,
-
-    /// Only these ports: the one asked for, or of a bind to port 0 the one given
-    #[arg(short = 'P', long, value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
-    pub port: Vec<u16>,
-
-    /// Only attempts that failed
-    #[arg(short = 'x', long)]
-    pub failed: bool,
+    #[command(flatten)]
+    pub filters: Filters,
 
     /// Attempts of kernel threads too (NFS, WireGuard …)
     #[arg(long)]
@@ -261,6 +259,103 @@ pub struct Watch {
     pub source: Source,
 }
 
+/// Lists are `80,443,8000-8100,!22`: one of the values, or any value at all if every one has a `!`,
+/// and none of those with a `!`.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[command(next_help_heading = "Filters (all that are given must hold)")]
+pub struct Filters {
+    /// Only these processes: 4711,100-200. Every LIST may be given several times, has commas
+    /// between its values, and takes a ! before those that are not wanted
+    #[arg(short, long, value_name = "LIST")]
+    pub pid: Vec<String>,
+
+    /// Only these processes, and all that come of them
+    #[arg(long, value_name = "LIST")]
+    pub ppid_tree: Vec<String>,
+
+    /// Only these users (effective user), by name or number
+    #[arg(short, long, visible_alias = "uid", value_name = "LIST")]
+    pub user: Vec<String>,
+
+    /// Only threads of these command names, which may hold * and ?
+    #[arg(long, value_name = "LIST")]
+    pub comm: Vec<String>,
+
+    /// Only these ports: the one asked for, or of a bind to port 0 the one given: 80,8000-8100,!22
+    #[arg(short = 'P', long, value_name = "LIST")]
+    pub port: Vec<String>,
+
+    /// Only these ports of the socket itself: of a connect, its local port
+    #[arg(short = 'L', long, value_name = "LIST")]
+    pub lport: Vec<String>,
+
+    /// Only connects to these ports
+    #[arg(short = 'D', long, value_name = "LIST")]
+    pub dport: Vec<String>,
+
+    /// Only these addresses, as they were asked for: 10.0.0.0/8,::1
+    #[arg(long, value_name = "LIST")]
+    pub addr: Vec<String>,
+
+    /// Only IPv4 addresses; with -6, both
+    #[arg(short = '4', long)]
+    pub ipv4: bool,
+
+    /// Only IPv6 addresses
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
+
+    /// Only sockets of these protocols: tcp,udp,sctp,raw, or a number
+    #[arg(long, value_name = "LIST")]
+    pub proto: Vec<String>,
+
+    /// Only these operations: bind,connect,listen
+    #[arg(long, value_name = "LIST")]
+    pub op: Vec<String>,
+
+    /// Only these errors, by name or number: EACCES,EPERM
+    #[arg(long, value_name = "LIST", allow_negative_numbers = true)]
+    pub errno: Vec<String>,
+
+    /// Only attempts that failed [short alias: -E]
+    #[arg(short = 'x', short_alias = 'E', long)]
+    pub failed: bool,
+
+    /// Only sockets in these network namespaces: inode, name, path or pid:N
+    #[arg(short = 'N', long, value_name = "LIST")]
+    pub netns: Vec<String>,
+
+    /// Only these cgroups and those below them: /system.slice
+    #[arg(long, value_name = "LIST")]
+    pub cgroup: Vec<String>,
+
+    /// Only these containers, by id, the beginning of one, or name
+    #[arg(long, value_name = "LIST")]
+    pub container: Vec<String>,
+
+    /// Only these systemd units, which may hold * and ?
+    #[arg(long, value_name = "LIST")]
+    pub unit: Vec<String>,
+
+    /// Not what asks for an address of this host's loopback
+    #[arg(long)]
+    pub no_loopback: bool,
+
+    /// Only what may become a server: listens, and binds to a port that was asked for
+    #[arg(long)]
+    pub listeners: bool,
+
+    /// Only what an expression holds for: 'port=80 and (user=1000 or errno=EACCES)'; its fields are
+    /// named like these options (docs/FILTERS.md)
+    #[arg(long, value_name = "EXPR")]
+    pub filter: Vec<String>,
+
+    /// What other tools show only when asked (-t time, -U user, -w wide) is always shown
+    #[arg(short = 't', short_aliases = ['U', 'w'], action = ArgAction::Count, hide = true)]
+    pub shown_anyway: u8,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Aligned columns for people
@@ -337,10 +432,26 @@ mod tests {
     }
 
     #[test]
-    fn ports_that_cannot_be_are_refused() {
-        assert!(error(&["-P", "0"]).contains("0 is not in 1..=65535"));
-        assert!(error(&["-P", "80,70000"]).contains("70000 is not in 1..=65535"));
-        assert!(error(&["-P", "http"]).contains("invalid digit"));
+    fn letters_of_other_tools_are_taken() {
+        let typed = [
+            "portwatch",
+            "-t",
+            "-U",
+            "-w",
+            "-E",
+            "-N",
+            "1",
+            "--errno",
+            "-13",
+        ];
+        let Filters {
+            failed,
+            netns,
+            errno,
+            ..
+        } = Cli::try_parse_from(typed).unwrap().watch.filters;
+        assert!(failed);
+        assert_eq!((&netns[0][..], &errno[0][..]), ("1", "-13"));
     }
 
     #[test]

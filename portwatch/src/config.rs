@@ -1,10 +1,14 @@
 //! What the command line means: validated, with the defaults that depend on the surroundings.
 
+mod filters;
+mod names;
+
 use std::io::IsTerminal as _;
 
+use self::names::Host;
 use crate::{
     cli::{self, Watch},
-    filter::Filter,
+    filter::{self, Filter},
     users::Users,
 };
 
@@ -35,25 +39,21 @@ pub struct Config {
 /// The command line cannot be followed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
-    #[error("there is no user `{0}` on this host; a number works without a name: --user 1000")]
-    UnknownUser(String),
+    #[error("invalid value for '--{option}': {error}")]
+    Filter {
+        option: &'static str,
+        error: filter::Error,
+    },
+    #[error("{0} has no meaning in a replay")]
+    NotInReplay(&'static str),
 }
 
 impl Config {
     pub fn new(watch: &Watch, users: &Users) -> Result<Self, ConfigError> {
-        let filter = Filter {
-            pids: watch.pid.clone(),
-            users: watch
-                .user
-                .iter()
-                .map(|name| uid(name, users))
-                .collect::<Result<_, _>>()?,
-            ports: watch.port.clone(),
-            failed_only: watch.failed,
-        };
+        let filter = filters::compile(&watch.filters, &Host::new(users))?;
         Ok(Self {
             filter,
-            filters_typed: typed(watch),
+            filters_typed: filters::typed(&watch.filters),
             kernel_threads: watch.kernel,
             seccomp: watch.seccomp,
             format: if watch.json {
@@ -75,27 +75,25 @@ impl Config {
 }
 
 impl Config {
+    /// For a replay, in which nothing is watched.
+    pub fn of_replay(watch: &Watch, users: &Users) -> Result<Self, ConfigError> {
+        let live = [
+            (watch.kernel, "--kernel"),
+            (watch.seccomp, "--seccomp"),
+            (watch.cmdline, "--cmdline"),
+            (watch.duration.is_some(), "--duration"),
+            (watch.source != cli::Source::Auto, "--source"),
+        ];
+        match live.into_iter().find(|(given, _)| *given) {
+            Some((_, option)) => Err(ConfigError::NotInReplay(option)),
+            None => Self::new(watch, users),
+        }
+    }
+
     /// Whether standard output takes colours, where nobody says when to use them.
     pub fn colour_by_default() -> bool {
         colour(cli::Colour::Auto)
     }
-}
-
-fn uid(name: &str, users: &Users) -> Result<u32, ConfigError> {
-    name.parse()
-        .ok()
-        .or_else(|| users.uid_of(name))
-        .ok_or_else(|| ConfigError::UnknownUser(name.to_owned()))
-}
-
-/// The filters as a reader of the stream would type them.
-fn typed(watch: &Watch) -> Vec<String> {
-    let mut all = Vec::new();
-    all.extend(watch.pid.iter().map(|pid| format!("--pid {pid}")));
-    all.extend(watch.user.iter().map(|user| format!("--user {user}")));
-    all.extend(watch.port.iter().map(|port| format!("--port {port}")));
-    all.extend(watch.failed.then(|| "--failed".to_owned()));
-    all
 }
 
 /// On a terminal that can, unless NO_COLOR or TERM=dumb asks otherwise.
@@ -124,30 +122,38 @@ mod tests {
     }
 
     #[test]
-    fn filters_are_kept_as_they_were_typed() {
-        let config = config(&["-P", "80,443", "-u", "0", "-x", "-p", "7"]).unwrap();
-        assert_eq!(
-            config.filters_typed,
-            ["--pid 7", "--user 0", "--port 80", "--port 443", "--failed"]
-        );
-        assert_eq!(config.filter.ports, [80, 443]);
+    fn a_filter_that_cannot_be_read_names_its_option() {
+        let error = config(&["-u", "0,no-such-user"]).unwrap_err();
+        insta::assert_snapshot!(error, @r"
+        invalid value for '--user': there is no user `no-such-user` on this host; a number works without a name
+          0,no-such-user
+            ^^^^^^^^^^^^
+        ");
     }
 
     #[test]
-    fn a_user_without_a_name_may_be_a_number() {
-        assert_eq!(
-            config(&["-u", "4123456"]).unwrap().filter.users,
-            [4_123_456]
-        );
-    }
-
-    #[test]
-    fn an_unknown_user_is_named() {
-        let error = config(&["-u", "no-such-user"]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "there is no user `no-such-user` on this host; a number works without a name: --user 1000"
-        );
+    fn a_replay_takes_no_option_of_a_watch() {
+        let parsed = |args: &[&str]| {
+            let args = ["portwatch", "replay", "-"].iter().chain(args);
+            match Cli::try_parse_from(args).unwrap().command {
+                Some(cli::Command::Replay { watch, .. }) => {
+                    Config::of_replay(&watch, &Users::new())
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(parsed(&["-x", "--json", "-c", "1"]).is_ok());
+        for option in [
+            "--kernel",
+            "--seccomp",
+            "--cmdline",
+            "--duration=1",
+            "--source=fexit",
+        ] {
+            let error = parsed(&[option]).unwrap_err().to_string();
+            let name = option.split('=').next().unwrap();
+            assert_eq!(error, format!("{name} has no meaning in a replay"));
+        }
     }
 
     #[test]

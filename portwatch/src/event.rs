@@ -9,6 +9,7 @@ mod origin;
 pub(crate) mod sample;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
@@ -48,6 +49,9 @@ pub struct Attempt {
     pub tid: u32,
     /// Thread group of the parent
     pub ppid: Option<u32>,
+    /// Its parents' thread groups, the nearest first, as far as they are known; looked up only
+    /// where a filter asks for them
+    pub ancestors: Option<Arc<[u32]>>,
     /// When the thread group began, nanoseconds since boot (`CLOCK_BOOTTIME`)
     pub process_start: Option<u64>,
     pub comm: Comm,
@@ -128,6 +132,15 @@ pub enum Lsm {
 }
 
 impl Lsm {
+    pub const ALL: [Self; 6] = [
+        Self::Apparmor,
+        Self::Bpf,
+        Self::Landlock,
+        Self::Selinux,
+        Self::Smack,
+        Self::Tomoyo,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Apparmor => "apparmor",
@@ -203,6 +216,8 @@ pub enum Op {
 }
 
 impl Op {
+    pub const ALL: [Self; 3] = [Self::Bind, Self::Connect, Self::Listen];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bind => "bind",
@@ -228,6 +243,14 @@ pub enum Via {
 }
 
 impl Via {
+    pub const ALL: [Self; 5] = [
+        Self::Syscall,
+        Self::Compat32,
+        Self::IoUring,
+        Self::FastOpen,
+        Self::Kernel,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Syscall => "syscall",
@@ -249,6 +272,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Failed, Self::Pending];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -312,6 +337,17 @@ pub enum Proto {
 }
 
 impl Proto {
+    /// By its name, or as one without a name is shown: `proto-99`.
+    pub fn named(name: &str) -> Option<Self> {
+        const NAMED: [u16; 10] = [1, 6, 17, 33, 58, 115, 132, 136, 256, 262];
+        let named = NAMED.into_iter().map(Self::Ip).chain([Self::Raw]);
+        let mut named = named.filter(|proto| proto.name() == Some(name));
+        named.next().or_else(|| {
+            let number = name.strip_prefix("proto-")?;
+            number.parse().ok().map(Self::Ip)
+        })
+    }
+
     /// `tcp`; `None` for a number without a name (include/uapi/linux/in.h).
     pub const fn name(self) -> Option<&'static str> {
         Some(match self {
@@ -435,7 +471,7 @@ pub struct OutcomeOf {
 pub struct Start {
     pub time: Time,
     /// Name of the source that runs
-    pub backend: &'static str,
+    pub backend: Cow<'static, str>,
     /// Hooks that are attached
     pub hooks: Vec<String>,
     /// Hooks that are not, and what is lost by it
@@ -455,7 +491,7 @@ pub struct Start {
 pub struct MissingHook {
     pub hook: String,
     pub why: String,
-    pub unseen: &'static str,
+    pub unseen: Cow<'static, str>,
 }
 
 /// A weaker mode, and how to get out of it.
@@ -517,6 +553,14 @@ pub enum LossReason {
 }
 
 impl LossReason {
+    pub const ALL: [Self; 5] = [
+        Self::RingFull,
+        Self::InflightFull,
+        Self::PendingFull,
+        Self::Recursion,
+        Self::ProbeMissed,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::RingFull => "ring_full",
@@ -541,4 +585,37 @@ pub struct Summary {
     pub errnos: BTreeMap<Errno, u64>,
     /// Attempts lost, by reason
     pub lost: BTreeMap<LossReason, u64>,
+}
+
+impl Summary {
+    /// Takes note of an attempt that is written.
+    pub fn count(&mut self, attempt: &Attempt) {
+        if attempt.repeat {
+            self.repeats += 1;
+            return;
+        }
+        *self
+            .attempts
+            .entry((attempt.op, attempt.outcome()))
+            .or_default() += 1;
+        if let Some(errno) = attempt.errno() {
+            *self.errnos.entry(errno).or_default() += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_protocol_leads_back_to_it() {
+        for proto in (0..=u16::MAX).map(Proto::Ip).chain([Proto::Raw]) {
+            if let Some(name) = proto.name() {
+                assert_eq!(Proto::named(name), Some(proto));
+            }
+        }
+        assert_eq!(Proto::named("proto-99"), Some(Proto::Ip(99)));
+        assert_eq!(Proto::named("tcpp"), None);
+    }
 }

@@ -1,127 +1,100 @@
-//! Which attempts are wanted. Pure; every part that is given must hold.
+//! Which attempts are wanted: one form for options and expressions, applied without I/O and
+//! without an allocation.
+//!
+//! docs/FILTERS.md has the fields and what their combination means. What stands here is the whole
+//! filter. A kernel side may leave out what fails one of [`Filter::required`]: that only spares
+//! the way here.
 
-use crate::event::{Attempt, Outcome};
+mod expr;
+mod field;
+mod glob;
+mod parse;
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use self::{
+    expr::{Expr, Test},
+    field::{Field, Role, Span, Value},
+    glob::Glob,
+    parse::Error,
+};
+use crate::event::Attempt;
 
 /// What the user asked for. An empty filter lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Thread groups (what users call pids)
-    pub pids: Vec<u32>,
-    /// Effective user ids, or the real one where the effective one is not known
-    pub users: Vec<u32>,
-    /// Requested ports; of a bind to port 0, the port that was given
-    pub ports: Vec<u16>,
-    /// Only attempts that failed
-    pub failed_only: bool,
+    /// All of them must hold; none of them is an `Expr::All`
+    terms: Vec<Expr>,
+}
+
+/// What has to be looked up before a filter can be applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// `Attempt::cgroup`
+    pub cgroup: bool,
+    /// `Attempt::ancestors`
+    pub ancestors: bool,
+}
+
+/// Finds what a user gives by name.
+pub trait Names {
+    fn user(&self, name: &str) -> Option<u32>;
+    /// The inode of a network namespace, or what is wrong.
+    fn netns(&self, name: &str) -> Result<u32, String>;
+    /// The id of a container that goes by a name.
+    fn container(&self, name: &str) -> Option<String>;
 }
 
 impl Filter {
+    /// Asks for one more thing.
+    pub fn and(&mut self, expr: Expr) {
+        match expr {
+            Expr::All(all) => all.into_iter().for_each(|expr| self.and(expr)),
+            expr => self.terms.push(expr),
+        }
+    }
+
+    /// Whether the attempt is wanted.
     pub fn passes(&self, attempt: &Attempt) -> bool {
-        let Self {
-            pids,
-            users,
-            ports,
-            failed_only,
-        } = self;
-        let user = attempt.euid.unwrap_or(attempt.uid);
-        any_or_empty(pids, |&pid| pid == attempt.tgid)
-            && any_or_empty(users, |&uid| uid == user)
-            && any_or_empty(ports, |&port| port_of(attempt) == Some(port))
-            && (!failed_only || attempt.outcome() == Outcome::Failed)
+        self.terms.iter().all(|term| term.holds(attempt))
+    }
+
+    pub fn needs(&self) -> Needs {
+        let asks = |fields: &[Field]| {
+            let field = |field| fields.contains(&field);
+            self.terms.iter().any(|term| term.asks(field))
+        };
+        Needs {
+            cgroup: asks(&[Field::Cgroup, Field::Container, Field::Unit]),
+            ancestors: asks(&[Field::PpidTree]),
+        }
+    }
+
+    /// Tests that every attempt that passes has passed.
+    pub fn required(&self) -> impl Iterator<Item = &Test> {
+        self.terms.iter().filter_map(|term| match term {
+            Expr::Is(test) => Some(test),
+            Expr::Not(_) | Expr::All(_) | Expr::Any(_) => None,
+        })
     }
 }
 
-fn any_or_empty<T>(wanted: &[T], matches: impl Fn(&T) -> bool) -> bool {
-    wanted.is_empty() || wanted.iter().any(matches)
-}
-
-fn port_of(attempt: &Attempt) -> Option<u16> {
-    match attempt.requested?.port {
-        0 => attempt.local?.port,
-        port => Some(port),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{Local, Requested, sample::attempt};
-
-    #[test]
-    fn an_empty_filter_lets_everything_pass() {
-        assert!(Filter::default().passes(&attempt()));
-    }
-
-    #[test]
-    fn every_part_must_hold() {
-        let both = |port| Filter {
-            pids: vec![10],
-            ports: vec![port],
-            ..Filter::default()
-        };
-        assert!(both(80).passes(&attempt()));
-        assert!(!both(81).passes(&attempt()));
-    }
-
-    #[test]
-    fn the_user_is_the_effective_one() {
-        let user = |uid| Filter {
-            users: vec![uid],
-            ..Filter::default()
-        };
-        assert!(user(0).passes(&attempt()));
-        assert!(!user(1000).passes(&attempt()));
-        let unknown = Attempt {
-            euid: None,
-            ..attempt()
-        };
-        assert!(user(1000).passes(&unknown));
-    }
-
-    #[test]
-    fn the_port_of_a_bind_to_port_0_is_the_one_that_was_given() {
-        let ephemeral = Attempt {
-            requested: Some(Requested {
-                ip: [127, 0, 0, 1].into(),
-                port: 0,
-                scope_id: 0,
-            }),
-            local: Some(Local {
-                ip: [127, 0, 0, 1].into(),
-                port: Some(40000),
-            }),
-            ..attempt()
-        };
-        assert!(
-            Filter {
-                ports: vec![40000],
-                ..Filter::default()
+impl fmt::Display for Filter {
+    /// The expression that gives this filter; nothing for the empty one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [only] = &self.terms[..] {
+            return only.fmt(f);
+        }
+        for (index, term) in self.terms.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" and ")?;
             }
-            .passes(&ephemeral)
-        );
-        assert!(
-            !Filter {
-                ports: vec![40000],
-                ..Filter::default()
-            }
-            .passes(&attempt())
-        );
-    }
-
-    #[test]
-    fn only_failures_leaves_out_what_is_pending() {
-        let failed = Filter {
-            failed_only: true,
-            ..Filter::default()
-        };
-        assert!(failed.passes(&attempt()));
-        assert!(!failed.passes(&Attempt {
-            ret: Some(0),
-            ..attempt()
-        }));
-        assert!(!failed.passes(&Attempt {
-            ret: Some(-115),
-            ..attempt()
-        }));
+            term.fmt_within(f, 1)?;
+        }
+        Ok(())
     }
 }

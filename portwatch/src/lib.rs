@@ -3,6 +3,7 @@
 //! docs/ARCHITECTURE.md shows how the modules lie on one another; each imports only downwards.
 #![deny(unsafe_code)]
 
+pub mod ancestry;
 #[cfg(target_os = "linux")]
 pub mod cgroup;
 pub mod cli;
@@ -20,7 +21,6 @@ pub mod interface;
 mod netlink;
 #[cfg(target_os = "linux")]
 pub mod netns;
-#[cfg(target_os = "linux")]
 pub mod outcomes;
 pub mod output;
 #[cfg(target_os = "linux")]
@@ -29,6 +29,7 @@ pub mod pipeline;
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod ready;
+pub mod replay;
 #[cfg(target_os = "linux")]
 pub mod sink;
 #[cfg(target_os = "linux")]

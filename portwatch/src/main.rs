@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -9,7 +10,7 @@ use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use portwatch::{
     cli::{self, Cli, Command},
     config::{Config, ConfigError},
-    doctor, output, pipeline,
+    doctor, output, pipeline, replay,
     source::{self, Choice, Kind, NoSource, Request},
     support::{self, MissingPrivileges},
     users::Users,
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Some(Command::Why(typed)) => answer(&typed),
         Some(Command::Explain(typed)) => explain(&typed).map(|()| 0),
         Some(Command::WhyTrial { order }) => perform(&order).map(|()| 0),
+        Some(Command::Replay { files, watch }) => replay(&files, &watch).map(|()| 0),
         None => watch(&cli.watch).map(|()| 0),
     };
     match result {
@@ -142,6 +144,12 @@ fn watch(typed: &cli::Watch) -> anyhow::Result<()> {
         .map_err(explain_refusal)?;
         pipeline::watch(&config, opened, users).await
     })
+}
+
+fn replay(files: &[PathBuf], typed: &cli::Watch) -> anyhow::Result<()> {
+    let config = Config::of_replay(typed, &Users::new())?;
+    start_log(config.verbosity);
+    replay::replay(&config, files, io::stdout())
 }
 
 /// A refusal that more privileges would have averted is said as such.

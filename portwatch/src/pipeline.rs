@@ -15,12 +15,14 @@ use tokio::{
 };
 
 use crate::{
+    ancestry::Ancestry,
     cgroup::Cgroups,
     cli,
     config::Config,
     event::{Attempt, Degraded, Event, Family, Lost, Outcome, OutcomeOf, Start, Summary, Time},
     explain,
     facts::Gatherer,
+    filter::Needs,
     interface::Interfaces,
     outcomes::{Outcomes, is_open},
     output::{self, Printer},
@@ -45,7 +47,7 @@ pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Res
     let mut stream = Stream::new(config, opened.kind, resets_seen, users);
     stream.write(&Event::Start(Box::new(Start {
         time: stream.begun,
-        backend: opened.kind.name(),
+        backend: opened.kind.name().into(),
         hooks: opened.hooks,
         missing: opened.missing,
         degradations: opened.degradations,
@@ -140,6 +142,9 @@ struct Stream<'a> {
     interfaces: Interfaces,
     /// For causes
     facts: Gatherer,
+    ancestry: Ancestry,
+    /// What the filter asks for
+    needs: Needs,
     /// The source knows only half of the process: the rest is looked up
     look_up: bool,
     begun: Time,
@@ -179,6 +184,8 @@ impl<'a> Stream<'a> {
             cgroups: Cgroups::new(),
             interfaces: Interfaces::new(),
             facts: Gatherer::new().seeing_resets(resets_seen),
+            ancestry: Ancestry::default(),
+            needs: config.filter.needs(),
             look_up: kind == Kind::Tracepoint,
             begun: now(),
             end: None,
@@ -235,7 +242,7 @@ impl<'a> Stream<'a> {
         }
         let ours = attempt.time >= self.begun
             && self.look_up(&mut attempt, source)
-            && self.config.filter.passes(&attempt);
+            && self.is_wanted(&mut attempt);
         if !ours {
             return Ok(());
         }
@@ -279,6 +286,17 @@ impl<'a> Stream<'a> {
         true
     }
 
+    /// Applies the filter, after looking up what it asks for.
+    fn is_wanted(&mut self, attempt: &mut Attempt) -> bool {
+        if self.needs.cgroup {
+            self.cgroups.describe(attempt);
+        }
+        if self.needs.ancestors {
+            self.ancestry.describe(attempt);
+        }
+        self.config.filter.passes(attempt)
+    }
+
     /// Adds what stands behind the caller, for output that shows it and for causes that name it.
     fn enrich(&mut self, attempt: &mut Attempt) {
         let named = self.config.explain.is_some() && attempt.outcome() == Outcome::Failed;
@@ -307,18 +325,7 @@ impl<'a> Stream<'a> {
 
     fn count(&mut self, attempt: &Attempt) {
         self.seq += 1;
-        if attempt.repeat {
-            self.summary.repeats += 1;
-            return;
-        }
-        *self
-            .summary
-            .attempts
-            .entry((attempt.op, attempt.outcome()))
-            .or_default() += 1;
-        if let Some(errno) = attempt.errno() {
-            *self.summary.errnos.entry(errno).or_default() += 1;
-        }
+        self.summary.count(attempt);
     }
 
     fn write_losses(&mut self, source: &mut Source) -> anyhow::Result<()> {
@@ -432,4 +439,45 @@ fn now() -> Time {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{cli::Cli, event::sample::attempt};
+
+    /// A process of this one, in the root of the cgroups, as a source tells it.
+    fn told() -> Attempt {
+        Attempt {
+            ppid: Some(std::process::id()),
+            cgroup_id: 1,
+            ..attempt()
+        }
+    }
+
+    /// Whether it is wanted, and what was looked up for that.
+    fn wanted(filter: &str) -> (bool, Attempt) {
+        let cli = Cli::try_parse_from(["portwatch", "--filter", filter]).unwrap();
+        let config = Config::new(&cli.watch, &Users::new()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        let mut stream = Stream::new(&config, Kind::Fexit, false, Users::new());
+        let mut attempt = told();
+        (stream.is_wanted(&mut attempt), attempt)
+    }
+
+    #[test]
+    fn what_a_filter_asks_for_is_looked_up_and_nothing_else() {
+        assert_eq!(wanted("port=80"), (true, told()));
+        let (is_wanted, attempt) = wanted("cgroup=/");
+        assert!(is_wanted && attempt.cgroup.is_some() && attempt.ancestors.is_none());
+        let grandparent = std::os::unix::process::parent_id();
+        let (is_wanted, attempt) = wanted(&format!("ppid-tree={grandparent}"));
+        assert!(is_wanted && attempt.cgroup.is_none() && attempt.ancestors.is_some());
+    }
 }

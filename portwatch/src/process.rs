@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use self::stat::{Stat, tick};
-pub use self::status::describe;
+pub use self::status::{describe, parent};
 use crate::event::{Attempt, Comm, Process, Via};
 
 /// What processes run, remembered.

@@ -12,6 +12,7 @@ pub mod decode;
 pub mod ebpf;
 #[cfg(target_os = "linux")]
 mod offsets;
+pub mod replay;
 #[cfg(target_os = "linux")]
 pub mod tracefs;
 

@@ -61,6 +61,16 @@ impl Users {
             .as_deref()
     }
 
+    /// Takes a name that is known from elsewhere, which stays until as many others were taken.
+    pub fn remember(&mut self, uid: u32, name: Option<String>) {
+        // One less than what makes `name` forget them.
+        if self.names.len() + 1 >= Self::CAPACITY {
+            self.names.clear();
+        }
+        self.names.insert(uid, name.map(String::into_boxed_str));
+        self.fresh_until = Instant::now() + Self::FRESH;
+    }
+
     /// The id behind a name as somebody typed it; `None` where there is no such user.
     pub fn uid_of(&self, name: &str) -> Option<u32> {
         (self.uid_of)(name)
@@ -121,6 +131,18 @@ mod tests {
             assert_eq!(users.name(uid), Some(uid.to_string().as_str()));
         }
         assert!(users.names.len() <= Users::CAPACITY);
+    }
+
+    #[test]
+    fn names_that_are_told_count_and_do_not_fill_the_memory() {
+        let mut users = Users::with_lookups(|_| None, |_| None);
+        for uid in 0..10_000 {
+            users.remember(uid, Some(uid.to_string()));
+            assert_eq!(users.name(uid), Some(uid.to_string().as_str()));
+        }
+        assert!(users.names.len() <= Users::CAPACITY);
+        users.remember(9999, None);
+        assert_eq!(users.name(9999), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod cli {
     mod documents;
     mod help;
     mod privileges;
+    mod replay;
     mod run;
     mod usage;
     mod why;

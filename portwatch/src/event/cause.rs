@@ -44,6 +44,8 @@ pub enum Confidence {
 }
 
 impl Confidence {
+    pub const ALL: [Self; 3] = [Self::Observed, Self::Derived, Self::Checked];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Observed => "observed",
@@ -106,6 +108,20 @@ pub enum SocketState {
 }
 
 impl SocketState {
+    pub const ALL: [Self; 11] = [
+        Self::Bound,
+        Self::Listen,
+        Self::Established,
+        Self::SynSent,
+        Self::SynRecv,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::TimeWait,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::Closing,
+    ];
+
     /// From the kernel's number (`TCP_*`, include/net/tcp_states.h).
     pub const fn from_kernel(state: u8) -> Option<Self> {
         Some(match state {

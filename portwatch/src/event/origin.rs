@@ -45,6 +45,15 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    pub const ALL: [Self; 6] = [
+        Self::Docker,
+        Self::Containerd,
+        Self::CriO,
+        Self::Podman,
+        Self::Lxc,
+        Self::SystemdNspawn,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",

@@ -12,6 +12,7 @@ pub(crate) fn attempt() -> Attempt {
         tgid: 10,
         tid: 11,
         ppid: None,
+        ancestors: None,
         process_start: None,
         comm: Comm::new([0; 16]),
         process: None,

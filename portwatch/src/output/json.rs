@@ -53,7 +53,7 @@ struct Start<'a> {
     kind: &'static str,
     #[serde(serialize_with = "value::rfc3339")]
     time: Time,
-    backend: &'static str,
+    backend: &'a str,
     hooks: &'a [String],
     missing: Vec<Missing<'a>>,
     degradations: Vec<Degradation<'a>>,

@@ -22,6 +22,12 @@ pub fn describe(attempt: &mut Attempt) {
     }
 }
 
+/// The parent of a process that still exists.
+pub fn parent(process: u32) -> Option<u32> {
+    let status = read(&format!("/proc/{process}/status"), LEN)?;
+    Some(Status::parse(&status)?.ppid)
+}
+
 /// The lines of /proc/PID/status that are of use (Documentation/filesystems/proc.rst).
 #[derive(Debug, PartialEq, Eq)]
 struct Status {

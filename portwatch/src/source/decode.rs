@@ -111,6 +111,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         tgid: record.tgid,
         tid: record.tid,
         ppid: has(known::TASK).then_some(record.ppid),
+        ancestors: None,
         process_start: Some(record.process_start_ns).filter(|&start| start != 0),
         comm: Comm::new(record.comm),
         process: None,

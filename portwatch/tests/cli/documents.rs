@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser as _, error::ErrorKind};
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use portwatch::{
     cli::Cli,
     errno::Errno,
@@ -19,6 +19,7 @@ use portwatch::{
         Proto, Requested, Runtime, SocketBefore, SocketState, Stages, Start, Summary, Time, Via,
     },
     explain::predict::Station,
+    filter::Field,
     output::json,
     source::Kind,
     users::Users,
@@ -226,6 +227,25 @@ fn rows(text: &str, heading: &str) -> Vec<(String, String)> {
     rows
 }
 
+#[test]
+fn every_filter_is_described_with_its_options() {
+    let rows = rows(&read("docs/FILTERS.md"), "Fields");
+    let fields: Vec<_> = rows.iter().map(|(field, _)| field.as_str()).collect();
+    assert_eq!(fields, Field::ALL.map(Field::name));
+    let command = Cli::command();
+    for option in rows.iter().flat_map(|(_, options)| options.split(", ")) {
+        let known = command.get_arguments().any(|argument| {
+            let long = argument.get_long_and_visible_aliases();
+            let long = long.is_some_and(|names| names.contains(&option.trim_start_matches("--")));
+            let short = argument.get_short_and_visible_aliases().unwrap_or_default();
+            let hidden = argument.get_all_short_aliases().unwrap_or_default();
+            let mut shorts = short.iter().chain(&hidden);
+            long || shorts.any(|short| option == format!("-{short}"))
+        });
+        assert!(known, "{option}");
+    }
+}
+
 /// The fields that docs/EVENTS.md gives under a heading.
 pub(super) fn documented(heading: &str) -> BTreeSet<String> {
     let rows = rows(&read("docs/EVENTS.md"), heading);
@@ -319,12 +339,12 @@ fn as_json(event: &Event) -> Value {
 fn events() -> [(&'static str, Event); 6] {
     let start = Start {
         time: Time(0),
-        backend: "kprobe",
+        backend: "kprobe".into(),
         hooks: vec!["kprobe:inet_bind".to_owned()],
         missing: vec![MissingHook {
             hook: "kprobe:inet6_bind".to_owned(),
             why: "no such function".to_owned(),
-            unseen: "IPv6 sockets",
+            unseen: "IPv6 sockets".into(),
         }],
         degradations: vec![Degradation {
             what: "less".to_owned(),
@@ -424,6 +444,7 @@ fn attempt() -> Attempt {
         tgid: 7,
         tid: 7,
         ppid: Some(1),
+        ancestors: None,
         comm: Comm::new(*b"nc\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
         process: Some(Arc::new(Process {
             exe: Some("/usr/bin/nc".into()),

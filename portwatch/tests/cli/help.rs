@@ -20,8 +20,9 @@ fn help_of_doctor() {
     Usage: portwatch doctor [OPTIONS]
 
     Options:
-          --json  Print one JSON object instead of a table
-      -h, --help  Print help
+          --json      Print one JSON object instead of a table
+          --programs  Load the eBPF programs of every source, attaching none, and show what each takes
+      -h, --help      Print help
     ");
 }
 
@@ -36,4 +37,19 @@ fn version() {
 fn help_that_nobody_reads_is_no_failure() {
     let ended = run_unread(&["--help"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn help_of_replay_leaves_out_what_only_a_watch_takes() {
+    let help = printed(&["replay", "--help"]);
+    assert!(help.contains("--filter") && help.contains("--output") && help.contains("<FILE>..."));
+    for option in [
+        "--seccomp",
+        "--kernel",
+        "--cmdline",
+        "--duration",
+        "--source",
+    ] {
+        assert!(!help.contains(option), "{option}");
+    }
 }

@@ -32,7 +32,8 @@ fn negative_duration() {
     insta::assert_snapshot!(refusal(&["-d", "-1"]), @r"
     error: unexpected argument '-1' found
 
-    Usage: portwatch [OPTIONS] [COMMAND]
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
 
     For more information, try '--help'.
     ");
@@ -55,7 +56,12 @@ fn duration_that_is_no_number() {
 #[test]
 fn port_zero() {
     insta::assert_snapshot!(refusal(&["-P", "0"]), @r"
-    error: invalid value '0' for '--port <PORT>': 0 is not in 1..=65535
+    error: invalid value for '--port': expected a port from 1 to 65535, or a range of them (8000-8100)
+      0
+      ^
+
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
 
     For more information, try '--help'.
     ");
@@ -64,7 +70,12 @@ fn port_zero() {
 #[test]
 fn port_that_is_too_large() {
     insta::assert_snapshot!(refusal(&["-P", "70000"]), @r"
-    error: invalid value '70000' for '--port <PORT>': 70000 is not in 1..=65535
+    error: invalid value for '--port': expected a port from 1 to 65535, or a range of them (8000-8100)
+      70000
+      ^^^^^
+
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
 
     For more information, try '--help'.
     ");
@@ -73,7 +84,12 @@ fn port_that_is_too_large() {
 #[test]
 fn port_by_name() {
     insta::assert_snapshot!(refusal(&["-P", "http"]), @r"
-    error: invalid value 'http' for '--port <PORT>': invalid digit found in string
+    error: invalid value for '--port': expected a port from 1 to 65535, or a range of them (8000-8100)
+      http
+      ^^^^
+
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
 
     For more information, try '--help'.
     ");
@@ -82,9 +98,12 @@ fn port_by_name() {
 #[test]
 fn unknown_user() {
     insta::assert_snapshot!(refusal(&["-u", "nosuchuser"]), @r"
-    error: there is no user `nosuchuser` on this host; a number works without a name: --user 1000
+    error: invalid value for '--user': there is no user `nosuchuser` on this host; a number works without a name
+      nosuchuser
+      ^^^^^^^^^^
 
-    Usage: portwatch [OPTIONS] [COMMAND]
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
 
     For more information, try '--help'.
     ");
@@ -93,7 +112,76 @@ fn unknown_user() {
 #[test]
 fn pid_that_is_no_number() {
     insta::assert_snapshot!(refusal(&["-p", "abc"]), @r"
-    error: invalid value 'abc' for '--pid <PID>': invalid digit found in string
+    error: invalid value for '--pid': expected a process id from 1, or a range of them (100-200)
+      abc
+      ^^^
+
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn expression_that_cannot_be_read() {
+    insta::assert_snapshot!(refusal(&["--filter", "port=80 and (user=0 or errno=EACCESS)"]), @r"
+    error: invalid value for '--filter': expected the name of an error (EACCES) or its number
+      port=80 and (user=0 or errno=EACCESS)
+                                   ^^^^^^^
+
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn network_namespace_that_is_not_there() {
+    insta::assert_snapshot!(refusal(&["-N", "no-such-namespace"]), @r"
+    error: invalid value for '--netns': /run/netns/no-such-namespace: No such file or directory (os error 2)
+      no-such-namespace
+      ^^^^^^^^^^^^^^^^^
+
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn option_before_a_command() {
+    insta::assert_snapshot!(refusal(&["-x", "replay", "-"]), @r"
+    error: the subcommand 'replay' cannot be used with '--failed'
+
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn replay_of_nothing() {
+    insta::assert_snapshot!(refusal(&["replay"]), @r"
+    error: the following required arguments were not provided:
+      <FILE>...
+
+    Usage: portwatch replay <FILE>...
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn replay_with_a_source() {
+    insta::assert_snapshot!(refusal(&["replay", "-", "--source", "fexit"]), @r"
+    error: --source has no meaning in a replay
+
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
 
     For more information, try '--help'.
     ");
@@ -149,7 +237,8 @@ fn unknown_subcommand() {
     insta::assert_snapshot!(refusal(&["nosuch"]), @r"
     error: unrecognized subcommand 'nosuch'
 
-    Usage: portwatch [OPTIONS] [COMMAND]
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
 
     For more information, try '--help'.
     ");

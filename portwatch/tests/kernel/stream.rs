@@ -13,6 +13,8 @@ use super::{
 /// A whole stream, from "start" to "summary".
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
+    /// The lines as they were written
+    pub(crate) text: String,
     pub(crate) starts: Vec<Start>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) outcomes: Vec<Ending>,
@@ -29,6 +31,8 @@ struct Kind {
 impl Stream {
     /// Takes the next line in; fails where it does not fit.
     pub(crate) fn push(&mut self, line: &str) -> Result<()> {
+        self.text.push_str(line);
+        self.text.push('\n');
         self.accept(line).with_context(|| format!("in line {line}"))
     }
 

@@ -14,6 +14,7 @@ mod name;
 mod path;
 mod privilege;
 mod program;
+mod replay;
 mod stop;
 mod strace;
 mod verdict;
@@ -149,6 +150,10 @@ const TRIALS: &[(&str, Test)] = &[
     ("filter_by_user_name", filter::by_user_name),
     ("filter_by_ports", filter::by_ports),
     ("filter_failed", filter::failed),
+    ("filter_by_expression", filter::by_expression),
+    ("filter_by_process_tree", filter::by_process_tree),
+    ("replay_has_the_same_bytes", replay::same_bytes),
+    ("replay_filters_like_a_watch", replay::filtered),
 ];
 
 pub(crate) fn all() -> Vec<Trial> {

@@ -13,11 +13,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     (
         "main",
         &[
-            "doctor", "why", "pipeline", "output", "support", "source", "config", "cli", "users",
+            "doctor", "why", "replay", "pipeline", "output", "support", "source", "config", "cli",
+            "users",
         ],
     ),
     (
@@ -34,8 +35,16 @@ const LAYERS: [(&str, &[&str]); 20] = [
         ],
     ),
     (
+        "replay",
+        &[
+            "output", "source", "ancestry", "config", "cli", "filter", "outcomes", "explain",
+            "event", "users",
+        ],
+    ),
+    (
         "pipeline",
         &[
+            "ancestry",
             "sink",
             "output",
             "support",
@@ -75,6 +84,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("source", &["filter", "event", "errno", "addr", "ready"]),
     // Whose cgroup it is, is the question whether the process is still the same.
     ("cgroup", &["process", "event", "errno", "addr"]),
+    ("ancestry", &["process", "event"]),
     ("process", &["event", "errno", "addr"]),
     ("interface", &["event", "errno", "addr"]),
     // What explain wants to know beside the attempt: looked up in the attempt's namespace.

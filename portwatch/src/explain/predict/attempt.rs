@@ -45,6 +45,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         tgid: *tgid,
         tid: *tgid,
         ppid: None,
+        ancestors: None,
         process_start: None,
         comm: *comm,
         process: process.clone(),

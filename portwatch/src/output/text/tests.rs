@@ -199,7 +199,7 @@ fn attempts(width: Option<u16>, attempts: impl IntoIterator<Item = Attempt>) -> 
 fn start() -> Start {
     Start {
         time: Time(0),
-        backend: "fentry",
+        backend: "fentry".into(),
         hooks: vec!["bind_enter".into()],
         missing: vec![],
         degradations: vec![],

@@ -69,7 +69,7 @@ impl Attached {
             Err(error) => self.missing.push(MissingHook {
                 hook: hook.attach.to_string(),
                 why: format!("{error:#}"),
-                unseen: hook.unseen,
+                unseen: hook.unseen.into(),
             }),
         }
         Ok(())

@@ -58,6 +58,36 @@ pub(super) fn failed(source: Source) -> Result<()> {
     )
 }
 
+pub(super) fn by_expression(source: Source) -> Result<()> {
+    filtered(
+        source,
+        |pid| {
+            let expr = format!("op=connect and (pid={pid} or errno=ECONNREFUSED)");
+            vec!["--filter".to_owned(), expr]
+        },
+        |pid, attempt| {
+            let refused = attempt.errno.as_deref() == Some("ECONNREFUSED");
+            attempt.op == Op::Connect && (attempt.pid == pid || refused)
+        },
+    )
+}
+
+/// Both workloads come of this process; the user's is left out.
+pub(super) fn by_process_tree(source: Source) -> Result<()> {
+    if source == Source::Tracepoint {
+        let why = "the parent is looked up after the call, when the process may be gone";
+        return Err(Impossible(why.to_owned()).into());
+    }
+    filtered(
+        source,
+        |pid| {
+            let list = format!("{},!{pid}", std::process::id());
+            vec!["--ppid-tree".to_owned(), list]
+        },
+        |pid, attempt| attempt.pid != pid,
+    )
+}
+
 /// Runs the same mixture as root and as an ordinary user. The pid given is the user's.
 fn filtered(
     source: Source,

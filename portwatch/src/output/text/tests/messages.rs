@@ -23,7 +23,7 @@ fn a_limited_start_says_what_to_do() {
         missing: vec![MissingHook {
             hook: "io_bind".into(),
             why: "no such function in this kernel".into(),
-            unseen: "bind() through io_uring",
+            unseen: "bind() through io_uring".into(),
         }],
         degradations: vec![
             Degradation {

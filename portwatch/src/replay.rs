@@ -1,0 +1,240 @@
+//! From a recording to the output: filter, explain, count, print.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    ancestry,
+    config::Config,
+    event::{Attempt, Event, OutcomeOf, Summary},
+    explain::{self, Facts},
+    filter::Needs,
+    outcomes::Outcomes,
+    output::{Printer, sanitize},
+    source::replay::{Item, Recorded, Recording, Unreadable},
+    users::Users,
+};
+
+/// Bytes of lines that are written at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Problems that are said one by one; the rest is counted.
+const SAID: u64 = 10;
+
+/// Letters of a problem that are shown; it may quote a whole line.
+const SHOWN: usize = 200;
+
+/// Processes whose parents are remembered.
+const PARENTS: usize = 65_536;
+
+/// Shows recordings again, one after the other, as if they were watched now. Goes on after what
+/// cannot be read, and fails at the end.
+pub fn replay(config: &Config, files: &[PathBuf], out: impl Write) -> anyhow::Result<()> {
+    let mut replay = Replay::new(config, out);
+    let result = files.iter().try_for_each(|file| replay.file(file));
+    match result.and_then(|()| replay.flush()) {
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        result => result.context("cannot write to standard output")?,
+    }
+    match replay.problems {
+        0 => Ok(()),
+        1 => bail!("one thing could not be read"),
+        problems => bail!("{problems} things could not be read"),
+    }
+}
+
+struct Replay<'a, W> {
+    config: &'a Config,
+    out: W,
+    /// Whole lines that are not yet written
+    lines: Vec<u8>,
+    printer: Printer,
+    /// As the recording has them: those of this host are others
+    users: Users,
+    needs: Needs,
+    /// Attempts written, of all recordings
+    written: u64,
+    /// What could not be read
+    problems: u64,
+    recording: State,
+}
+
+/// What is known of the recording that is being read.
+#[derive(Default)]
+struct State {
+    /// Number of the last attempt that was written
+    seq: u64,
+    summary: Summary,
+    outcomes: Outcomes,
+    /// Of processes, as their attempts said
+    parents: HashMap<u32, u32>,
+}
+
+impl<'a, W: Write> Replay<'a, W> {
+    fn new(config: &'a Config, out: W) -> Self {
+        Self {
+            config,
+            out,
+            lines: Vec::new(),
+            printer: Printer::new(config),
+            users: Users::with_lookups(|_| None, |_| None),
+            needs: config.filter.needs(),
+            written: 0,
+            problems: 0,
+            recording: State::default(),
+        }
+    }
+
+    /// Shows one file; fails only where writing does.
+    fn file(&mut self, file: &Path) -> io::Result<()> {
+        self.recording = State::default();
+        let mut recording = match Recording::open(file) {
+            Ok(recording) => recording,
+            Err(error) => {
+                self.report(&format!("{}: {error}", file.display()));
+                return Ok(());
+            }
+        };
+        while !self.is_full() {
+            if recording.may_wait() || self.lines.len() >= CHUNK {
+                self.flush()?;
+            }
+            match recording.read_line() {
+                Ok(None) => break,
+                Ok(Some(Ok(recorded))) => self.take(recorded)?,
+                Ok(Some(Err(Unreadable { line, why }))) => {
+                    self.report(&format!("{}, line {line}: {why}", file.display()));
+                }
+                Err(error) => {
+                    self.report(&format!("{}: {error}", file.display()));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As many attempts as were asked for are written.
+    fn is_full(&self) -> bool {
+        self.config.count.is_some_and(|count| self.written >= count)
+    }
+
+    fn take(&mut self, recorded: Recorded) -> io::Result<()> {
+        let Recorded { item, users } = recorded;
+        for (uid, name) in users {
+            self.users.remember(uid, name);
+        }
+        match item {
+            Item::Start(mut start) => {
+                self.recording = State::default();
+                start.filters.extend_from_slice(&self.config.filters_typed);
+                self.print(&Event::Start(start))
+            }
+            Item::Attempt(attempt) => self.take_attempt(*attempt),
+            Item::Outcome { ended, cause } => match self.recording.outcomes.end(ended) {
+                Some(outcome) => self.write_outcome(OutcomeOf { cause, ..outcome }),
+                // Of an attempt that did not pass, or that is not in the recording.
+                None => Ok(()),
+            },
+            Item::Lost(lost) => self.print(&Event::Lost(lost)),
+            Item::Degraded(degraded) => self.print(&Event::Degraded(degraded)),
+            Item::Summary(summary) => {
+                let Summary {
+                    time,
+                    run_time,
+                    lost,
+                    ..
+                } = *summary;
+                let counted = std::mem::take(&mut self.recording.summary);
+                self.print(&Event::Summary(Box::new(Summary {
+                    time,
+                    run_time,
+                    lost,
+                    ..counted
+                })))
+            }
+            Item::Unknown => Ok(()),
+        }
+    }
+
+    fn take_attempt(&mut self, mut attempt: Attempt) -> io::Result<()> {
+        if self.needs.ancestors {
+            self.recording.add_ancestors(&mut attempt);
+        }
+        if !self.config.filter.passes(&attempt) {
+            return Ok(());
+        }
+        attempt.cause = match self.config.explain {
+            Some(_) => attempt
+                .cause
+                .take()
+                .or_else(|| explain::explain(&attempt, &Facts::default())),
+            None => None,
+        };
+        let state = &mut self.recording;
+        state.seq += 1;
+        self.written += 1;
+        state.summary.count(&attempt);
+        // The recording has what came early behind its attempt.
+        state.outcomes.follow(state.seq, &attempt, None);
+        self.print(&Event::Attempt(attempt))
+    }
+
+    fn write_outcome(&mut self, mut outcome: OutcomeOf) -> io::Result<()> {
+        outcome.cause = match self.config.explain {
+            Some(_) => outcome
+                .cause
+                .take()
+                .or_else(|| explain::explain_outcome(&outcome, &Facts::default())),
+            None => None,
+        };
+        self.print(&Event::Outcome(outcome))
+    }
+
+    fn print(&mut self, event: &Event) -> io::Result<()> {
+        let seq = self.recording.seq;
+        self.printer
+            .print(&mut self.lines, seq, event, &mut self.users)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.lines)?;
+        self.lines.clear();
+        self.out.flush()
+    }
+
+    /// Says what could not be read. Nobody may be there to read it.
+    fn report(&mut self, problem: &str) {
+        self.problems += 1;
+        if self.problems > SAID {
+            return;
+        }
+        let mut text = String::from("portwatch: ");
+        let shown = problem.char_indices().nth(SHOWN);
+        let shown = shown.map_or(problem, |(end, _)| &problem[..end]);
+        sanitize::escape_prose_into(&mut text, shown);
+        drop(writeln!(io::stderr(), "{text}"));
+    }
+}
+
+impl State {
+    /// The parents of a process, as far as they had attempts of their own.
+    fn add_ancestors(&mut self, attempt: &mut Attempt) {
+        if self.parents.len() >= PARENTS {
+            self.parents.clear();
+        }
+        self.parents
+            .extend(attempt.ppid.map(|ppid| (attempt.tgid, ppid)));
+        let parent_of = |process| self.parents.get(&process).copied();
+        attempt.ancestors = Some(ancestry::chain(attempt.ppid, parent_of));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Causes and holders, as docs/EVENTS.md has them, read back.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use serde::{Deserialize, Deserializer};
+
+use super::record::{Container, Users, cgroup, comm, named, rfc3339};
+use crate::event::{self, Code, Confidence, HoldingProcess, SocketState, Time};
+
+#[derive(Deserialize)]
+pub(super) struct Cause {
+    code: String,
+    text: String,
+    fix: Vec<Fix>,
+    confidence: String,
+    evidence: Vec<String>,
+    #[serde(default)]
+    next: Vec<String>,
+    #[serde(default)]
+    holder: Vec<Holder>,
+}
+
+#[derive(Deserialize)]
+struct Fix {
+    what: String,
+    command: Option<String>,
+    opens: Option<String>,
+}
+
+impl Cause {
+    /// `None` where a word of it is newer than this program.
+    pub(super) fn event(self, users: &mut Users) -> Option<Box<event::Cause>> {
+        let fixes = self.fix.into_iter().map(|fix| event::Fix {
+            what: fix.what,
+            command: fix.command,
+            opens: fix.opens,
+        });
+        let holders = self.holder.into_iter().map(|holder| holder.event(users));
+        let confidence = Some(self.confidence.as_str());
+        Some(Box::new(event::Cause {
+            code: named(Code::ALL, Code::name, Some(&self.code))?,
+            text: self.text,
+            fixes: fixes.collect(),
+            confidence: named(&Confidence::ALL, Confidence::name, confidence)?,
+            evidence: self.evidence,
+            next: self.next,
+            holders: holders.collect::<Option<_>>()?,
+        }))
+    }
+}
+
+#[derive(Deserialize)]
+struct Holder {
+    pid: Option<u32>,
+    comm: Option<String>,
+    exe: Option<PathBuf>,
+    uid: Option<u32>,
+    user: Option<String>,
+    container: Option<Container>,
+    unit: Option<String>,
+    state: String,
+    addr: IpAddr,
+    port: u16,
+    peer_addr: Option<IpAddr>,
+    peer_port: Option<u16>,
+    inode: Option<u64>,
+    #[serde(default, deserialize_with = "maybe_time")]
+    since: Option<Time>,
+    kernel: bool,
+    reuseaddr: Option<bool>,
+    reuseport: Option<bool>,
+    v6only: Option<bool>,
+    ifindex: Option<u32>,
+}
+
+fn maybe_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.as_deref().map(rfc3339).transpose()
+}
+
+impl Holder {
+    fn event(self, users: &mut Users) -> Option<event::Holder> {
+        users.extend(self.uid.map(|uid| (uid, self.user)));
+        let state = Some(self.state.as_str());
+        let process = match (self.pid, self.comm) {
+            (Some(tgid), Some(name)) => Some(HoldingProcess {
+                tgid,
+                comm: comm(&name).ok()?,
+                exe: self.exe,
+                cgroup: cgroup(None, self.unit, self.container),
+            }),
+            _ => None,
+        };
+        Some(event::Holder {
+            process,
+            uid: self.uid,
+            state: named(&SocketState::ALL, SocketState::name, state)?,
+            ip: self.addr,
+            port: self.port,
+            peer: self.peer_addr.zip(self.peer_port),
+            inode: self.inode,
+            since: self.since,
+            kernel: self.kernel,
+            reuseaddr: self.reuseaddr,
+            reuseport: self.reuseport,
+            v6only: self.v6only,
+            ifindex: self.ifindex,
+        })
+    }
+}
