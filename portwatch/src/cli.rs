@@ -2,6 +2,8 @@
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+use crate::fields::{List, Template};
+
 const EXAMPLES: &str = "\
 Examples:
   portwatch                       every attempt on this machine, as it happens
@@ -201,11 +203,29 @@ pub struct Watch {
     #[arg(long, conflicts_with = "output", help_heading = "Output")]
     pub json: bool,
 
-    /// Add the arguments of each process to the JSON. They can hold secrets
+    /// Only these fields, in this order; for text, wide, logfmt and csv (docs/FORMATS.md)
+    #[arg(
+        long,
+        value_name = "FIELD,…",
+        conflicts_with = "json",
+        help_heading = "Output"
+    )]
+    pub fields: Option<List>,
+
+    /// A line for each attempt, laid out like this: '{time} {comm} {addr}:{port} {errno}'
+    #[arg(
+        long,
+        value_name = "TEMPLATE",
+        conflicts_with_all = ["output", "json", "fields"],
+        help_heading = "Output"
+    )]
+    pub format: Option<Template>,
+
+    /// Add the arguments of each process, in formats that have them. They can hold secrets
     #[arg(long, help_heading = "Output")]
     pub cmdline: bool,
 
-    /// How much to say of causes in text; JSON carries all of it
+    /// How much to say of causes in text; JSON has all of it, the others the cause and one fix
     #[arg(
         long,
         value_enum,
@@ -216,7 +236,7 @@ pub struct Watch {
     )]
     pub explain: Explain,
 
-    /// Do not look for causes: neither text nor JSON has them
+    /// Do not look for causes: no format has them
     #[arg(long, help_heading = "Output")]
     pub no_explain: bool,
 
@@ -230,7 +250,7 @@ pub struct Watch {
     )]
     pub color: Colour,
 
-    /// Leave out the header line of the text output
+    /// Leave out the header line of text, wide and csv
     #[arg(short = 'H', long, help_heading = "Output")]
     pub no_header: bool,
 
@@ -266,8 +286,20 @@ pub enum Format {
     /// Aligned columns for people
     #[default]
     Text,
+    /// Columns of one field each, whatever the terminal's width
+    Wide,
     /// JSON Lines: one object a line (docs/EVENTS.md)
     Json,
+    /// key=value pairs
+    Logfmt,
+    /// Comma-separated values with a header (RFC 4180)
+    Csv,
+    /// Elastic Common Schema 9.4, one document a line
+    Ecs,
+    /// Open Cybersecurity Schema Framework 1.8, one event a line
+    Ocsf,
+    /// OpenTelemetry log records, one OTLP JSON message a line
+    Otel,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

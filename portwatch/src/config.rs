@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 
 use crate::{
     cli::{self, Watch},
+    fields::{List, Template, WIDE, named},
     filter::Filter,
     users::Users,
 };
@@ -17,7 +18,7 @@ pub struct Config {
     pub filters_typed: Vec<String>,
     pub kernel_threads: bool,
     pub seccomp: bool,
-    pub format: cli::Format,
+    pub format: Format,
     /// Whether the arguments of processes are wanted
     pub cmdline: bool,
     /// How much to say of causes; `None` where they are not wanted
@@ -32,11 +33,58 @@ pub struct Config {
     pub source: cli::Source,
 }
 
+/// How events are written, with what the format needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Format {
+    Text,
+    Columns(List),
+    Template(Template),
+    Json,
+    Logfmt(Option<List>),
+    Csv(Option<List>),
+    Ecs,
+    Ocsf,
+    Otel,
+}
+
+impl Format {
+    fn new(watch: &Watch) -> Result<Self, ConfigError> {
+        if let Some(template) = &watch.format {
+            return Ok(Self::Template(template.clone()));
+        }
+        let typed = if watch.json {
+            cli::Format::Json
+        } else {
+            watch.output
+        };
+        let fields = watch.fields.clone();
+        Ok(match (typed, fields) {
+            (cli::Format::Text, None) => Self::Text,
+            (cli::Format::Text | cli::Format::Wide, Some(fields)) => Self::Columns(fields),
+            (cli::Format::Wide, None) => Self::Columns(named(WIDE)),
+            (cli::Format::Logfmt, fields) => Self::Logfmt(fields),
+            (cli::Format::Csv, fields) => Self::Csv(fields),
+            (cli::Format::Json, None) => Self::Json,
+            (cli::Format::Ecs, None) => Self::Ecs,
+            (cli::Format::Ocsf, None) => Self::Ocsf,
+            (cli::Format::Otel, None) => Self::Otel,
+            (_, Some(_)) => return Err(ConfigError::FixedFields),
+        })
+    }
+
+    /// Whether it shows what stands behind the caller: executable, cgroup, interface.
+    pub const fn shows_origin(&self) -> bool {
+        !matches!(self, Self::Text)
+    }
+}
+
 /// The command line cannot be followed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
     #[error("there is no user `{0}` on this host; a number works without a name: --user 1000")]
     UnknownUser(String),
+    #[error("--fields goes with --output text, wide, logfmt or csv; the others have fixed fields")]
+    FixedFields,
 }
 
 impl Config {
@@ -56,11 +104,7 @@ impl Config {
             filters_typed: typed(watch),
             kernel_threads: watch.kernel,
             seccomp: watch.seccomp,
-            format: if watch.json {
-                cli::Format::Json
-            } else {
-                watch.output
-            },
+            format: Format::new(watch)?,
             cmdline: watch.cmdline,
             explain: (!watch.no_explain).then_some(watch.explain),
             colour: colour(watch.color),
@@ -152,6 +196,17 @@ mod tests {
 
     #[test]
     fn json_is_short_for_the_format() {
-        assert_eq!(config(&["--json"]).unwrap().format, cli::Format::Json);
+        assert_eq!(config(&["--json"]).unwrap().format, Format::Json);
+    }
+
+    #[test]
+    fn fields_are_for_formats_that_can_leave_some_out() {
+        let fields = || "pid,comm".parse::<List>().unwrap();
+        let format = |output| config(&["-o", output, "--fields", "pid,comm"]).map(|it| it.format);
+        assert_eq!(format("text"), Ok(Format::Columns(fields())));
+        assert_eq!(format("wide"), Ok(Format::Columns(fields())));
+        assert_eq!(format("csv"), Ok(Format::Csv(Some(fields()))));
+        assert_eq!(format("logfmt"), Ok(Format::Logfmt(Some(fields()))));
+        assert_eq!(format("json"), Err(ConfigError::FixedFields));
     }
 }

@@ -16,7 +16,6 @@ use tokio::{
 
 use crate::{
     cgroup::Cgroups,
-    cli,
     config::Config,
     event::{Attempt, Degraded, Event, Family, Lost, Outcome, OutcomeOf, Start, Summary, Time},
     explain,
@@ -279,7 +278,7 @@ impl<'a> Stream<'a> {
     /// Adds what stands behind the caller, for output that shows it and for causes that name it.
     fn enrich(&mut self, attempt: &mut Attempt) {
         let named = self.config.explain.is_some() && attempt.outcome() == Outcome::Failed;
-        if named || self.config.format == cli::Format::Json {
+        if named || self.config.format.shows_origin() {
             self.processes.describe(attempt);
             self.cgroups.describe(attempt);
             self.interfaces.describe(attempt);
@@ -347,6 +346,7 @@ impl<'a> Stream<'a> {
     }
 
     fn write(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.printer.say(event, self.config.quiet);
         self.printer
             .print(&mut self.lines, self.seq, event, &mut self.users)
             .context("cannot format an event")
