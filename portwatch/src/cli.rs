@@ -1,5 +1,7 @@
 //! The command line, exactly as it was typed. What it means is decided in [`crate::config`].
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::fields::{List, Template};
@@ -240,6 +242,47 @@ pub struct Watch {
     #[arg(long, help_heading = "Output")]
     pub no_explain: bool,
 
+    /// Write to this file too; it is appended to, and opened again on SIGHUP
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub log_file: Option<PathBuf>,
+
+    /// How to write to the log file
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "json",
+        requires = "log_file",
+        help_heading = "Output"
+    )]
+    pub log_format: Format,
+
+    /// Write to the journal too, with every field
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "/run/systemd/journal/socket",
+        help_heading = "Output"
+    )]
+    pub journald: Option<PathBuf>,
+
+    /// Write to syslog too (RFC 5424, with every field)
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "/dev/log",
+        help_heading = "Output"
+    )]
+    pub syslog: Option<PathBuf>,
+
+    /// Write in blocks instead of at once: for throughput. Lines wait for a second at most
+    #[arg(long, help_heading = "Output")]
+    pub buffer: bool,
+
     /// When to use colours; NO_COLOR is honoured
     #[arg(
         long,
@@ -300,6 +343,8 @@ pub enum Format {
     Ocsf,
     /// OpenTelemetry log records, one OTLP JSON message a line
     Otel,
+    /// Nothing: for --log-file, --journald and --syslog alone
+    None,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,8 @@
 mod columns;
 mod csv;
 mod ecs;
+pub mod frame;
+mod journald;
 pub mod json;
 mod logfmt;
 mod ocsf;
@@ -12,6 +14,7 @@ mod sample;
 pub mod sanitize;
 mod sentence;
 mod standard;
+mod syslog;
 mod template;
 pub mod text;
 mod value;
@@ -23,13 +26,15 @@ use jiff::tz::TimeZone;
 use self::{
     columns::ColumnsPrinter,
     csv::CsvPrinter,
+    journald::JournaldPrinter,
     logfmt::LogfmtPrinter,
+    syslog::SyslogPrinter,
     template::TemplatePrinter,
     text::{Detail, TextOptions, TextPrinter},
 };
 use crate::{
     cli::Explain,
-    config::{Config, Format},
+    config::{Config, Format, Output, Target},
     event::Event,
     users::Users,
 };
@@ -46,12 +51,17 @@ pub enum Printer {
     Ecs,
     Ocsf,
     Otel,
+    Journald(JournaldPrinter),
+    Syslog(SyslogPrinter),
 }
 
 impl Printer {
-    pub fn new(config: &Config) -> Self {
-        match &config.format {
-            Format::Text => Self::Text(Box::new(TextPrinter::new(text_options(config)))),
+    fn new(output: &Output, config: &Config) -> Self {
+        match &output.format {
+            Format::Text => Self::Text(Box::new(TextPrinter::new(text_options(
+                &output.target,
+                config,
+            )))),
             Format::Columns(fields) => {
                 Self::Columns(ColumnsPrinter::new(fields.clone(), config.header))
             }
@@ -62,13 +72,19 @@ impl Printer {
             Format::Ecs => Self::Ecs,
             Format::Ocsf => Self::Ocsf,
             Format::Otel => Self::Otel,
+            Format::Journald => Self::Journald(JournaldPrinter::new()),
+            Format::Syslog => {
+                let host = rustix::system::uname();
+                let host = host.nodename().to_string_lossy();
+                Self::Syslog(SyslogPrinter::new(&host, std::process::id()))
+            }
         }
     }
 
-    /// Appends the event to `out`, in whole lines.
-    pub fn print<W: Write>(
+    /// Appends the event to `out`, in whole lines or messages.
+    fn print(
         &mut self,
-        out: &mut W,
+        out: &mut Vec<u8>,
         seq: u64,
         event: &Event,
         users: &mut Users,
@@ -83,12 +99,14 @@ impl Printer {
             Self::Ecs => ecs::print(out, seq, event, users),
             Self::Ocsf => ocsf::print(out, seq, event, users),
             Self::Otel => otel::print(out, seq, event, users),
-        }
-    }
-
-    pub fn resize(&mut self, width: Option<u16>) {
-        if let Self::Text(printer) = self {
-            printer.resize(width);
+            Self::Journald(printer) => {
+                printer.print(out, seq, event, users);
+                Ok(())
+            }
+            Self::Syslog(printer) => {
+                printer.print(out, seq, event, users);
+                Ok(())
+            }
         }
     }
 
@@ -96,6 +114,7 @@ impl Printer {
     fn message(&self, event: &Event) -> Option<String> {
         let told = match self {
             Self::Json | Self::Logfmt(_) | Self::Ecs | Self::Ocsf | Self::Otel => true,
+            Self::Journald(_) | Self::Syslog(_) => true,
             Self::Text(_) | Self::Columns(_) => matches!(event, Event::Lost(_)),
             Self::Csv(printer) => matches!(event, Event::Lost(_)) && printer.tells_losses(),
             Self::Template(_) => false,
@@ -109,23 +128,64 @@ impl Printer {
             Event::Attempt(_) | Event::Outcome(_) => None,
         }
     }
+}
 
-    /// Says on standard error what the format does not; where nothing but errors is to be said,
-    /// losses still are. Nobody may be there to read it.
-    pub fn say(&self, event: &Event, quiet: bool) {
-        if quiet && !matches!(event, Event::Lost(_)) {
+/// A printer for each output, in their order.
+#[derive(Debug)]
+pub struct Printers {
+    printers: Vec<Printer>,
+    quiet: bool,
+}
+
+impl Printers {
+    pub fn new(config: &Config) -> Self {
+        let outputs = config.outputs.iter();
+        Self {
+            printers: outputs.map(|output| Printer::new(output, config)).collect(),
+            quiet: config.quiet,
+        }
+    }
+
+    /// Appends the event to the lines of each output. What the first of them, which is the one
+    /// that somebody looks at, does not tell goes to standard error.
+    pub fn print(
+        &mut self,
+        lines: &mut [Vec<u8>],
+        seq: u64,
+        event: &Event,
+        users: &mut Users,
+    ) -> io::Result<()> {
+        self.say(event);
+        for (printer, lines) in self.printers.iter_mut().zip(lines) {
+            printer.print(lines, seq, event, users)?;
+        }
+        Ok(())
+    }
+
+    pub fn resize(&mut self, width: Option<u16>) {
+        if let Some(Printer::Text(printer)) = self.printers.first_mut() {
+            printer.resize(width);
+        }
+    }
+
+    /// Where nothing but errors is to be said, losses still are. Nobody may be there to read it.
+    fn say(&self, event: &Event) {
+        if self.quiet && !matches!(event, Event::Lost(_)) {
             return;
         }
-        if let Some(message) = self.message(event) {
+        let message = self.printers.first().and_then(|first| first.message(event));
+        if let Some(message) = message {
             drop(writeln!(io::stderr(), "{}", message.trim_end()));
         }
     }
 }
 
-fn text_options(config: &Config) -> TextOptions {
+/// A file has no width, and no use for colours.
+fn text_options(target: &Target, config: &Config) -> TextOptions {
+    let stdout = *target == Target::Stdout;
     TextOptions {
-        colour: config.colour,
-        width: terminal_width(),
+        colour: stdout && config.colour,
+        width: stdout.then(terminal_width).flatten(),
         header: config.header,
         detail: match config.explain {
             Some(Explain::Full) => Detail::Full,

@@ -174,8 +174,17 @@ pub static TABLE: &[Field] = &[
     field("before.net_user_ns", 18, |of| {
         failing(of, |attempt| attempt.before.net_user_ns)
     }),
+    field("before.net_user_ns_level", 24, |of| {
+        failing(of, |attempt| attempt.before.net_user_ns_level)
+    }),
+    field("before.net_user_ns_owner", 24, |of| {
+        failing(of, |attempt| attempt.before.net_user_ns_owner)
+    }),
     field("before.user_ns", 14, |of| {
         failing(of, |attempt| Some(attempt.before.credentials?.user_ns))
+    }),
+    field("before.user_ns_level", 20, |of| {
+        failing(of, |attempt| attempt.before.credentials?.level)
     }),
     field("before.cap_effective", 20, |of| {
         failing(of, |attempt| {

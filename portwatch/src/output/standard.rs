@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::value::{string, write_json};
 use crate::{
     errno::Errno,
-    event::{Attempt, Op},
+    event::{Attempt, Event, Op, Outcome},
     fields::{Field, Record, TABLE, Value},
     users::Users,
 };
@@ -18,6 +18,19 @@ pub(super) fn is_denied(record: &Record<'_>) -> bool {
     const EPERM: u16 = 1;
     const EACCES: u16 = 13;
     matches!(record.errno().map(Errno::number), Some(EPERM | EACCES))
+}
+
+/// As syslog and the journal have it: warning, notice where it was denied, informational.
+pub(super) fn severity(record: &Record<'_>) -> u8 {
+    const WARNING: u8 = 4;
+    const NOTICE: u8 = 5;
+    const INFORMATIONAL: u8 = 6;
+    match (record.event, record.outcome()) {
+        (Event::Lost(_) | Event::Degraded(_), _) => WARNING,
+        (_, Some(Outcome::Failed)) if is_denied(record) => NOTICE,
+        (_, Some(Outcome::Failed)) => WARNING,
+        _ => INFORMATIONAL,
+    }
 }
 
 /// The fields that no standard has a place for: all, without those that every one has.
