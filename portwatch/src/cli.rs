@@ -1,6 +1,10 @@
 //! The command line, exactly as it was typed. What it means is decided in [`crate::config`].
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+use crate::fields::{List, Template};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,7 +60,7 @@ pub enum Command {
     Replay {
         /// Files, gzip and zstd included; - is standard input
         #[arg(required = true, value_name = "FILE")]
-        files: Vec<std::path::PathBuf>,
+        files: Vec<PathBuf>,
 
         #[command(flatten)]
         watch: Box<Watch>,
@@ -199,11 +203,29 @@ pub struct Watch {
     #[arg(long, conflicts_with = "output", help_heading = "Output")]
     pub json: bool,
 
-    /// Add the arguments of each process to the JSON. They can hold secrets
+    /// Only these fields, in this order; for text, wide, logfmt and csv (docs/FORMATS.md)
+    #[arg(
+        long,
+        value_name = "FIELD,…",
+        conflicts_with = "json",
+        help_heading = "Output"
+    )]
+    pub fields: Option<List>,
+
+    /// A line for each attempt, laid out like this: '{time} {comm} {addr}:{port} {errno}'
+    #[arg(
+        long,
+        value_name = "TEMPLATE",
+        conflicts_with_all = ["output", "json", "fields"],
+        help_heading = "Output"
+    )]
+    pub format: Option<Template>,
+
+    /// Add the arguments of each process, in formats that have them. They can hold secrets
     #[arg(long, help_heading = "Output")]
     pub cmdline: bool,
 
-    /// How much to say of causes in text; JSON carries all of it
+    /// How much to say of causes in text; JSON has all of it, the others the cause and one fix
     #[arg(
         long,
         value_enum,
@@ -214,9 +236,50 @@ pub struct Watch {
     )]
     pub explain: Explain,
 
-    /// Do not look for causes: neither text nor JSON has them
+    /// Do not look for causes: no format has them
     #[arg(long, help_heading = "Output")]
     pub no_explain: bool,
+
+    /// Write to this file too; it is appended to, and opened again on SIGHUP
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub log_file: Option<PathBuf>,
+
+    /// How to write to the log file
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "json",
+        requires = "log_file",
+        help_heading = "Output"
+    )]
+    pub log_format: Format,
+
+    /// Write to the journal too, with every field
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "/run/systemd/journal/socket",
+        help_heading = "Output"
+    )]
+    pub journald: Option<PathBuf>,
+
+    /// Write to syslog too (RFC 5424, with every field)
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "/dev/log",
+        help_heading = "Output"
+    )]
+    pub syslog: Option<PathBuf>,
+
+    /// Write in blocks instead of at once: for throughput. Lines wait for a second at most
+    #[arg(long, help_heading = "Output")]
+    pub buffer: bool,
 
     /// When to use colours; NO_COLOR is honoured
     #[arg(
@@ -228,7 +291,7 @@ pub struct Watch {
     )]
     pub color: Colour,
 
-    /// Leave out the header line of the text output
+    /// Leave out the header line of text, wide and csv
     #[arg(short = 'H', long, help_heading = "Output")]
     pub no_header: bool,
 
@@ -361,8 +424,22 @@ pub enum Format {
     /// Aligned columns for people
     #[default]
     Text,
+    /// Columns of one field each, whatever the terminal's width
+    Wide,
     /// JSON Lines: one object a line (docs/EVENTS.md)
     Json,
+    /// key=value pairs
+    Logfmt,
+    /// Comma-separated values with a header (RFC 4180)
+    Csv,
+    /// Elastic Common Schema 9.4, one document a line
+    Ecs,
+    /// Open Cybersecurity Schema Framework 1.8, one event a line
+    Ocsf,
+    /// OpenTelemetry log records, one OTLP JSON message a line
+    Otel,
+    /// Nothing: for --log-file, --journald and --syslog alone
+    None,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

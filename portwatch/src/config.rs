@@ -3,11 +3,12 @@
 mod filters;
 mod names;
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, path::PathBuf};
 
 use self::names::Host;
 use crate::{
     cli::{self, Watch},
+    fields::{List, Template, WIDE, named},
     filter::{self, Filter},
     users::Users,
 };
@@ -21,7 +22,10 @@ pub struct Config {
     pub filters_typed: Vec<String>,
     pub kernel_threads: bool,
     pub seccomp: bool,
-    pub format: cli::Format,
+    /// Where events are written, and how; standard output, if at all, is the first
+    pub outputs: Vec<Output>,
+    /// Lines may wait for others, to be written with them
+    pub buffer: bool,
     /// Whether the arguments of processes are wanted
     pub cmdline: bool,
     /// How much to say of causes; `None` where they are not wanted
@@ -36,6 +40,113 @@ pub struct Config {
     pub source: cli::Source,
 }
 
+/// How events are written, with what the format needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Format {
+    Text,
+    Columns(List),
+    Template(Template),
+    Json,
+    Logfmt(Option<List>),
+    Csv(Option<List>),
+    Ecs,
+    Ocsf,
+    Otel,
+    Journald,
+    Syslog,
+}
+
+/// One place that events are written to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    pub target: Target,
+    pub format: Format,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Stdout,
+    File(PathBuf),
+    Journald(PathBuf),
+    Syslog(PathBuf),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("standard output"),
+            Self::File(path) => path.display().fmt(f),
+            Self::Journald(path) => write!(f, "the journal at {}", path.display()),
+            Self::Syslog(path) => write!(f, "syslog at {}", path.display()),
+        }
+    }
+}
+
+fn outputs(watch: &Watch) -> Result<Vec<Output>, ConfigError> {
+    let stdout = Format::of_stdout(watch)?.map(|format| (Target::Stdout, format));
+    let file = match &watch.log_file {
+        Some(path) => {
+            Format::of_log_file(watch)?.map(|format| (Target::File(path.clone()), format))
+        }
+        None => None,
+    };
+    let journald = watch.journald.clone();
+    let journald = journald.map(|path| (Target::Journald(path), Format::Journald));
+    let syslog = watch.syslog.clone();
+    let syslog = syslog.map(|path| (Target::Syslog(path), Format::Syslog));
+    let outputs = [stdout, file, journald, syslog].into_iter().flatten();
+    let outputs: Vec<_> = outputs
+        .map(|(target, format)| Output { target, format })
+        .collect();
+    if outputs.is_empty() {
+        return Err(ConfigError::NoOutput);
+    }
+    Ok(outputs)
+}
+
+impl Format {
+    /// `None` where nothing is to be written.
+    fn new(typed: cli::Format, fields: Option<List>) -> Result<Option<Self>, ConfigError> {
+        Ok(Some(match (typed, fields) {
+            (cli::Format::Text, None) => Self::Text,
+            (cli::Format::Text | cli::Format::Wide, Some(fields)) => Self::Columns(fields),
+            (cli::Format::Wide, None) => Self::Columns(named(WIDE)),
+            (cli::Format::Logfmt, fields) => Self::Logfmt(fields),
+            (cli::Format::Csv, fields) => Self::Csv(fields),
+            (cli::Format::Json, None) => Self::Json,
+            (cli::Format::Ecs, None) => Self::Ecs,
+            (cli::Format::Ocsf, None) => Self::Ocsf,
+            (cli::Format::Otel, None) => Self::Otel,
+            (cli::Format::None, None) => return Ok(None),
+            (_, Some(_)) => return Err(ConfigError::FixedFields),
+        }))
+    }
+
+    /// Of standard output.
+    fn of_stdout(watch: &Watch) -> Result<Option<Self>, ConfigError> {
+        match (&watch.format, watch.json, watch.output) {
+            (Some(template), ..) => Ok(Some(Self::Template(template.clone()))),
+            (None, true, _) => Ok(Some(Self::Json)),
+            // What is chosen is then for the log file.
+            (None, false, cli::Format::None) => Ok(None),
+            (None, false, typed) => Self::new(typed, watch.fields.clone()),
+        }
+    }
+
+    fn of_log_file(watch: &Watch) -> Result<Option<Self>, ConfigError> {
+        let fields = match watch.output {
+            cli::Format::None => watch.fields.clone(),
+            _ => None,
+        };
+        Self::new(watch.log_format, fields)
+    }
+
+    /// Whether it shows what stands behind the caller: executable, cgroup, interface.
+    pub const fn shows_origin(&self) -> bool {
+        !matches!(self, Self::Text)
+    }
+}
+
 /// The command line cannot be followed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
@@ -46,6 +157,10 @@ pub enum ConfigError {
     },
     #[error("{0} has no meaning in a replay")]
     NotInReplay(&'static str),
+    #[error("--fields goes with --output text, wide, logfmt or csv; the others have fixed fields")]
+    FixedFields,
+    #[error("--output none needs --log-file, --journald or --syslog: nothing would be written")]
+    NoOutput,
 }
 
 impl Config {
@@ -56,11 +171,8 @@ impl Config {
             filters_typed: filters::typed(&watch.filters),
             kernel_threads: watch.kernel,
             seccomp: watch.seccomp,
-            format: if watch.json {
-                cli::Format::Json
-            } else {
-                watch.output
-            },
+            outputs: outputs(watch)?,
+            buffer: watch.buffer,
             cmdline: watch.cmdline,
             explain: (!watch.no_explain).then_some(watch.explain),
             colour: colour(watch.color),
@@ -83,11 +195,31 @@ impl Config {
             (watch.cmdline, "--cmdline"),
             (watch.duration.is_some(), "--duration"),
             (watch.source != cli::Source::Auto, "--source"),
+            (watch.log_file.is_some(), "--log-file"),
+            (watch.journald.is_some(), "--journald"),
+            (watch.syslog.is_some(), "--syslog"),
         ];
         match live.into_iter().find(|(given, _)| *given) {
             Some((_, option)) => Err(ConfigError::NotInReplay(option)),
             None => Self::new(watch, users),
         }
+    }
+
+    pub fn writes_to_stdout(&self) -> bool {
+        let mut targets = self.outputs.iter().map(|output| &output.target);
+        targets.any(|target| *target == Target::Stdout)
+    }
+
+    pub fn logs_to_file(&self) -> bool {
+        let mut targets = self.outputs.iter().map(|output| &output.target);
+        targets.any(|target| matches!(target, Target::File(_)))
+    }
+
+    /// Whether an output shows what stands behind the caller.
+    pub fn shows_origin(&self) -> bool {
+        self.outputs
+            .iter()
+            .any(|output| output.format.shows_origin())
     }
 
     /// Whether standard output takes colours, where nobody says when to use them.
@@ -158,6 +290,62 @@ mod tests {
 
     #[test]
     fn json_is_short_for_the_format() {
-        assert_eq!(config(&["--json"]).unwrap().format, cli::Format::Json);
+        assert_eq!(formats(&["--json"]), Ok(vec![Format::Json]));
+    }
+
+    fn formats(args: &[&str]) -> Result<Vec<Format>, ConfigError> {
+        let outputs = config(args)?.outputs.into_iter();
+        Ok(outputs.map(|output| output.format).collect())
+    }
+
+    #[test]
+    fn fields_are_for_formats_that_can_leave_some_out() {
+        let fields = || "pid,comm".parse::<List>().unwrap();
+        let format = |output| formats(&["-o", output, "--fields", "pid,comm"]);
+        assert_eq!(format("text"), Ok(vec![Format::Columns(fields())]));
+        assert_eq!(format("wide"), Ok(vec![Format::Columns(fields())]));
+        assert_eq!(format("csv"), Ok(vec![Format::Csv(Some(fields()))]));
+        assert_eq!(format("logfmt"), Ok(vec![Format::Logfmt(Some(fields()))]));
+        assert_eq!(format("json"), Err(ConfigError::FixedFields));
+    }
+
+    #[test]
+    fn several_outputs_have_formats_of_their_own() {
+        let args = [
+            "--log-file",
+            "x",
+            "--log-format",
+            "csv",
+            "--journald",
+            "--syslog=/s",
+        ];
+        let outputs = config(&args).unwrap().outputs;
+        let targets: Vec<_> = outputs.iter().map(|output| output.target.clone()).collect();
+        let expected = [
+            Target::Stdout,
+            Target::File("x".into()),
+            Target::Journald("/run/systemd/journal/socket".into()),
+            Target::Syslog("/s".into()),
+        ];
+        assert_eq!(targets, expected);
+        assert_eq!(
+            (&outputs[0].format, &outputs[1].format),
+            (&Format::Text, &Format::Csv(None))
+        );
+    }
+
+    #[test]
+    fn fields_are_for_standard_output_and_without_it_for_the_log_file() {
+        let log = ["--log-file", "x", "--log-format", "csv", "--fields", "pid"];
+        let fields = || "pid".parse::<List>().unwrap();
+        let expected = vec![Format::Columns(fields()), Format::Csv(None)];
+        assert_eq!(formats(&log), Ok(expected));
+        let alone = [&log[..], &["-o", "none"]].concat();
+        assert_eq!(formats(&alone), Ok(vec![Format::Csv(Some(fields()))]));
+    }
+
+    #[test]
+    fn nothing_at_all_is_refused() {
+        assert_eq!(formats(&["-o", "none"]), Err(ConfigError::NoOutput));
     }
 }

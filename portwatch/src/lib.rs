@@ -14,6 +14,7 @@ pub mod event;
 pub mod explain;
 #[cfg(target_os = "linux")]
 pub mod facts;
+pub mod fields;
 pub mod filter;
 #[cfg(target_os = "linux")]
 pub mod interface;

@@ -1,17 +1,40 @@
 //! What portwatch prints: one printer per format, all of the same events.
 
+mod columns;
+mod csv;
+mod ecs;
+pub mod frame;
+mod journald;
 pub mod json;
+mod logfmt;
+mod ocsf;
+mod otel;
+#[cfg(test)]
+mod sample;
 pub mod sanitize;
+mod sentence;
+mod standard;
+mod syslog;
+mod template;
 pub mod text;
+mod value;
 
 use std::io::{self, IsTerminal as _, Write};
 
 use jiff::tz::TimeZone;
 
-use self::text::{Detail, TextOptions, TextPrinter};
+use self::{
+    columns::ColumnsPrinter,
+    csv::CsvPrinter,
+    journald::JournaldPrinter,
+    logfmt::LogfmtPrinter,
+    syslog::SyslogPrinter,
+    template::TemplatePrinter,
+    text::{Detail, TextOptions, TextPrinter},
+};
 use crate::{
-    cli::{Explain, Format},
-    config::Config,
+    cli::Explain,
+    config::{Config, Format, Output, Target},
     event::Event,
     users::Users,
 };
@@ -19,70 +42,157 @@ use crate::{
 /// A format, with what it remembers from line to line.
 #[derive(Debug)]
 pub enum Printer {
-    Text {
-        printer: Box<TextPrinter>,
-        /// Messages on standard error are wanted too
-        messages: bool,
-    },
+    Text(Box<TextPrinter>),
+    Columns(ColumnsPrinter),
+    Template(TemplatePrinter),
     Json,
+    Logfmt(LogfmtPrinter),
+    Csv(CsvPrinter),
+    Ecs,
+    Ocsf,
+    Otel,
+    Journald(JournaldPrinter),
+    Syslog(SyslogPrinter),
 }
 
 impl Printer {
-    pub fn new(config: &Config) -> Self {
-        match config.format {
+    fn new(output: &Output, config: &Config) -> Self {
+        match &output.format {
+            Format::Text => Self::Text(Box::new(TextPrinter::new(text_options(
+                &output.target,
+                config,
+            )))),
+            Format::Columns(fields) => {
+                Self::Columns(ColumnsPrinter::new(fields.clone(), config.header))
+            }
+            Format::Template(template) => Self::Template(TemplatePrinter::new(template.clone())),
             Format::Json => Self::Json,
-            Format::Text => Self::Text {
-                printer: Box::new(TextPrinter::new(TextOptions {
-                    colour: config.colour,
-                    width: terminal_width(),
-                    header: config.header,
-                    detail: match config.explain {
-                        Some(Explain::Full) => Detail::Full,
-                        Some(Explain::Short) | None => Detail::Short,
-                    },
-                    timezone: TimeZone::system(),
-                })),
-                messages: !config.quiet,
-            },
+            Format::Logfmt(fields) => Self::Logfmt(LogfmtPrinter::new(fields.clone())),
+            Format::Csv(fields) => Self::Csv(CsvPrinter::new(fields.clone(), config.header)),
+            Format::Ecs => Self::Ecs,
+            Format::Ocsf => Self::Ocsf,
+            Format::Otel => Self::Otel,
+            Format::Journald => Self::Journald(JournaldPrinter::new()),
+            Format::Syslog => {
+                let host = rustix::system::uname();
+                let host = host.nodename().to_string_lossy();
+                Self::Syslog(SyslogPrinter::new(&host, std::process::id()))
+            }
         }
     }
 
-    /// Appends the event to `out`; what is for people only goes to standard error at once.
-    pub fn print<W: Write>(
+    /// Appends the event to `out`, in whole lines or messages.
+    fn print(
         &mut self,
-        out: &mut W,
+        out: &mut Vec<u8>,
         seq: u64,
         event: &Event,
         users: &mut Users,
     ) -> io::Result<()> {
         match self {
+            Self::Text(printer) => printer.print(out, seq, event, users),
+            Self::Columns(printer) => printer.print(out, seq, event, users),
+            Self::Template(printer) => printer.print(out, seq, event, users),
             Self::Json => json::print(out, seq, event, users),
-            Self::Text { printer, messages } => {
-                if *messages {
-                    say(event);
-                }
-                printer.print(out, seq, event, users)
+            Self::Logfmt(printer) => printer.print(out, seq, event, users),
+            Self::Csv(printer) => printer.print(out, seq, event, users),
+            Self::Ecs => ecs::print(out, seq, event, users),
+            Self::Ocsf => ocsf::print(out, seq, event, users),
+            Self::Otel => otel::print(out, seq, event, users),
+            Self::Journald(printer) => {
+                printer.print(out, seq, event, users);
+                Ok(())
+            }
+            Self::Syslog(printer) => {
+                printer.print(out, seq, event, users);
+                Ok(())
             }
         }
     }
 
-    pub fn resize(&mut self, width: Option<u16>) {
-        match self {
-            Self::Json => {}
-            Self::Text { printer, .. } => printer.resize(width),
+    /// What the format itself does not tell of an event, for people on standard error.
+    fn message(&self, event: &Event) -> Option<String> {
+        let told = match self {
+            Self::Json | Self::Logfmt(_) | Self::Ecs | Self::Ocsf | Self::Otel => true,
+            Self::Journald(_) | Self::Syslog(_) => true,
+            Self::Text(_) | Self::Columns(_) => matches!(event, Event::Lost(_)),
+            Self::Csv(printer) => matches!(event, Event::Lost(_)) && printer.tells_losses(),
+            Self::Template(_) => false,
+        };
+        match event {
+            _ if told => None,
+            Event::Start(start) => Some(text::start_message(start)),
+            Event::Summary(summary) => Some(text::summary_message(summary)),
+            Event::Degraded(degraded) => Some(text::degraded_message(degraded)),
+            Event::Lost(lost) => Some(format!("portwatch: {}", text::loss_message(lost))),
+            Event::Attempt(_) | Event::Outcome(_) => None,
         }
     }
 }
 
-/// What the text format says beside the columns. Nobody may be there to read it.
-fn say(event: &Event) {
-    let message = match event {
-        Event::Start(start) => text::start_message(start),
-        Event::Summary(summary) => text::summary_message(summary),
-        Event::Degraded(degraded) => text::degraded_message(degraded),
-        Event::Attempt(_) | Event::Outcome(_) | Event::Lost(_) => return,
-    };
-    drop(writeln!(io::stderr(), "{}", message.trim_end()));
+/// A printer for each output, in their order.
+#[derive(Debug)]
+pub struct Printers {
+    printers: Vec<Printer>,
+    quiet: bool,
+}
+
+impl Printers {
+    pub fn new(config: &Config) -> Self {
+        let outputs = config.outputs.iter();
+        Self {
+            printers: outputs.map(|output| Printer::new(output, config)).collect(),
+            quiet: config.quiet,
+        }
+    }
+
+    /// Appends the event to the lines of each output. What the first of them, which is the one
+    /// that somebody looks at, does not tell goes to standard error.
+    pub fn print(
+        &mut self,
+        lines: &mut [Vec<u8>],
+        seq: u64,
+        event: &Event,
+        users: &mut Users,
+    ) -> io::Result<()> {
+        self.say(event);
+        for (printer, lines) in self.printers.iter_mut().zip(lines) {
+            printer.print(lines, seq, event, users)?;
+        }
+        Ok(())
+    }
+
+    pub fn resize(&mut self, width: Option<u16>) {
+        if let Some(Printer::Text(printer)) = self.printers.first_mut() {
+            printer.resize(width);
+        }
+    }
+
+    /// Where nothing but errors is to be said, losses still are. Nobody may be there to read it.
+    fn say(&self, event: &Event) {
+        if self.quiet && !matches!(event, Event::Lost(_)) {
+            return;
+        }
+        let message = self.printers.first().and_then(|first| first.message(event));
+        if let Some(message) = message {
+            drop(writeln!(io::stderr(), "{}", message.trim_end()));
+        }
+    }
+}
+
+/// A file has no width, and no use for colours.
+fn text_options(target: &Target, config: &Config) -> TextOptions {
+    let stdout = *target == Target::Stdout;
+    TextOptions {
+        colour: stdout && config.colour,
+        width: stdout.then(terminal_width).flatten(),
+        header: config.header,
+        detail: match config.explain {
+            Some(Explain::Full) => Detail::Full,
+            Some(Explain::Short) | None => Detail::Short,
+        },
+        timezone: TimeZone::system(),
+    }
 }
 
 /// Columns of the terminal that standard output is; `None` where it is none.

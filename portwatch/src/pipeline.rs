@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    io,
     ops::ControlFlow,
     os::fd::OwnedFd,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -17,7 +16,6 @@ use tokio::{
 use crate::{
     ancestry::Ancestry,
     cgroup::Cgroups,
-    cli,
     config::Config,
     event::{Attempt, Degraded, Event, Family, Lost, Outcome, OutcomeOf, Start, Summary, Time},
     explain,
@@ -25,10 +23,10 @@ use crate::{
     filter::Needs,
     interface::Interfaces,
     outcomes::{Outcomes, is_open},
-    output::{self, Printer},
+    output::{self, Printers},
     process::{self, Processes},
     ready,
-    sink::Sink,
+    sink::Sinks,
     sockets::{self, Look},
     source::{Kind, Opened, decode::Record, ebpf::Source},
     users::Users,
@@ -39,10 +37,8 @@ pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Res
     let begun = Instant::now();
     let mut source = opened.source;
     let mut ends = Ends::new(config.duration)?;
-    let stdout =
-        rustix::io::dup(rustix::stdio::stdout()).context("cannot write to standard output")?;
-    let reader = ReaderGone::new(&stdout);
-    let sink = Sink::start(std::fs::File::from(stdout)).context("cannot start the writer")?;
+    let reader = ReaderGone::new(config);
+    let sink = Sinks::open(config)?;
     let resets_seen = opened.hooks.iter().any(|hook| hook == RESETS);
     let mut stream = Stream::new(config, opened.kind, resets_seen, users);
     stream.write(&Event::Start(Box::new(Start {
@@ -68,7 +64,7 @@ pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Res
 async fn follow(
     source: &mut Source,
     stream: &mut Stream<'_>,
-    sink: &Sink,
+    sink: &Sinks,
     ends: &mut Ends,
     reader: &ReaderGone,
 ) -> anyhow::Result<()> {
@@ -81,7 +77,7 @@ async fn follow(
             biased;
             () = ends.reached() => return Ok(()),
             () = reader.gone() => return Ok(()),
-            () = stream.resized() => false,
+            () = stream.adjusted(sink) => false,
             () = std::future::ready(()), if left => true,
             () = sink.emptied() => false,
             ready = source.readable(), if room => {
@@ -100,7 +96,7 @@ async fn follow(
 async fn finish(
     source: &mut Source,
     stream: &mut Stream<'_>,
-    sink: &Sink,
+    sink: &Sinks,
     ends: &mut Ends,
     begun: Instant,
 ) -> anyhow::Result<()> {
@@ -116,7 +112,7 @@ async fn finish(
         stream.write_losses(source)?;
         stream.write_summary(begun.elapsed())?;
         sink.put(&mut stream.lines);
-        ignore_broken_pipe(sink.finish().await).context("cannot write to standard output")
+        sink.finish().await
     };
     tokio::select! {
         result = rest => result,
@@ -124,18 +120,10 @@ async fn finish(
     }
 }
 
-/// A reader that has seen enough (`| head`) is no failure.
-fn ignore_broken_pipe(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
-}
-
 /// What is written: its numbering, its counts, its lines.
 struct Stream<'a> {
     config: &'a Config,
-    printer: Printer,
+    printers: Printers,
     users: Users,
     processes: Processes,
     cgroups: Cgroups,
@@ -156,12 +144,14 @@ struct Stream<'a> {
     outcomes: Outcomes,
     /// Read from the ring and not yet looked at
     records: VecDeque<Record>,
-    /// Whole lines that are not yet with the sink
-    lines: Vec<u8>,
+    /// Of each output, whole lines that are not yet with its sink
+    lines: Vec<Vec<u8>>,
     ring_is_empty: bool,
     /// Nothing more is to be written but the summary
     over: bool,
     window: Option<Signal>,
+    /// Taken only where there is a log file; elsewhere it ends the process, as ever
+    hangup: Option<Signal>,
 }
 
 /// The hook that tells what TCP was refused by.
@@ -178,7 +168,7 @@ impl<'a> Stream<'a> {
     fn new(config: &'a Config, kind: Kind, resets_seen: bool, users: Users) -> Self {
         Self {
             config,
-            printer: Printer::new(config),
+            printers: Printers::new(config),
             users,
             processes: Processes::new(config.cmdline),
             cgroups: Cgroups::new(),
@@ -193,15 +183,19 @@ impl<'a> Stream<'a> {
             summary: Summary::default(),
             outcomes: Outcomes::default(),
             records: VecDeque::with_capacity(RECORDS),
-            lines: Vec::new(),
+            lines: vec![Vec::new(); config.outputs.len()],
             ring_is_empty: false,
             over: false,
             window: signal(SignalKind::window_change()).ok(),
+            hangup: config
+                .logs_to_file()
+                .then(|| signal(SignalKind::hangup()).ok())
+                .flatten(),
         }
     }
 
     /// Reads a batch from the ring, and passes on what comes of it.
-    fn read(&mut self, source: &mut Source, sink: &Sink) -> anyhow::Result<ControlFlow<()>> {
+    fn read(&mut self, source: &mut Source, sink: &Sinks) -> anyhow::Result<ControlFlow<()>> {
         self.ring_is_empty = source.fill(&mut self.records, RECORDS);
         while let Some(record) = self.records.pop_front()
             && !self.over
@@ -300,7 +294,7 @@ impl<'a> Stream<'a> {
     /// Adds what stands behind the caller, for output that shows it and for causes that name it.
     fn enrich(&mut self, attempt: &mut Attempt) {
         let named = self.config.explain.is_some() && attempt.outcome() == Outcome::Failed;
-        if named || self.config.format == cli::Format::Json {
+        if named || self.config.shows_origin() {
             self.processes.describe(attempt);
             self.cgroups.describe(attempt);
             self.interfaces.describe(attempt);
@@ -357,20 +351,27 @@ impl<'a> Stream<'a> {
     }
 
     fn write(&mut self, event: &Event) -> anyhow::Result<()> {
-        self.printer
+        self.printers
             .print(&mut self.lines, self.seq, event, &mut self.users)
             .context("cannot format an event")
     }
 
-    /// Waits for the terminal to change its size, and takes the new one.
-    async fn resized(&mut self) {
-        match &mut self.window {
-            Some(window) => {
-                window.recv().await;
-                self.printer.resize(output::terminal_width());
-            }
-            None => std::future::pending().await,
+    /// Waits for a signal that concerns the output, and follows it: the terminal has another size,
+    /// or log files were moved away.
+    async fn adjusted(&mut self, sinks: &Sinks) {
+        tokio::select! {
+            () = received(&mut self.window) => self.printers.resize(output::terminal_width()),
+            () = received(&mut self.hangup) => sinks.reopen(),
         }
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -419,8 +420,11 @@ struct ReaderGone(Option<AsyncFd<OwnedFd>>);
 
 impl ReaderGone {
     /// Files and some devices cannot be waited for; they do not go away either.
-    fn new(stdout: &OwnedFd) -> Self {
-        let watched = stdout.try_clone().ok();
+    fn new(config: &Config) -> Self {
+        let stdout = config
+            .writes_to_stdout()
+            .then(|| rustix::io::dup(rustix::stdio::stdout()).ok());
+        let watched = stdout.flatten();
         Self(watched.and_then(|stdout| ready::register(stdout, Interest::ERROR).ok()))
     }
 

@@ -15,7 +15,7 @@ use crate::{
     explain::{self, Facts},
     filter::Needs,
     outcomes::Outcomes,
-    output::{Printer, sanitize},
+    output::{Printers, sanitize},
     source::replay::{Item, Recorded, Recording, Unreadable},
     users::Users,
 };
@@ -53,8 +53,8 @@ struct Replay<'a, W> {
     config: &'a Config,
     out: W,
     /// Whole lines that are not yet written
-    lines: Vec<u8>,
-    printer: Printer,
+    lines: [Vec<u8>; 1],
+    printers: Printers,
     /// As the recording has them: those of this host are others
     users: Users,
     needs: Needs,
@@ -81,8 +81,8 @@ impl<'a, W: Write> Replay<'a, W> {
         Self {
             config,
             out,
-            lines: Vec::new(),
-            printer: Printer::new(config),
+            lines: [Vec::new()],
+            printers: Printers::new(config),
             users: Users::with_lookups(|_| None, |_| None),
             needs: config.filter.needs(),
             written: 0,
@@ -102,7 +102,7 @@ impl<'a, W: Write> Replay<'a, W> {
             }
         };
         while !self.is_full() {
-            if recording.may_wait() || self.lines.len() >= CHUNK {
+            if recording.may_wait() || self.lines[0].len() >= CHUNK {
                 self.flush()?;
             }
             match recording.read_line() {
@@ -199,13 +199,14 @@ impl<'a, W: Write> Replay<'a, W> {
 
     fn print(&mut self, event: &Event) -> io::Result<()> {
         let seq = self.recording.seq;
-        self.printer
+        self.printers
             .print(&mut self.lines, seq, event, &mut self.users)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.lines)?;
-        self.lines.clear();
+        let [lines] = &mut self.lines;
+        self.out.write_all(lines)?;
+        lines.clear();
         self.out.flush()
     }
 

@@ -16,7 +16,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 pub use self::cause::{Detail, wrap};
-pub use self::message::{degraded_message, start_message, summary_message};
+pub use self::message::{degraded_message, loss_message, start_message, summary_message};
 use self::{
     cause::Page,
     clock::Clock,

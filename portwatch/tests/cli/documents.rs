@@ -20,6 +20,7 @@ use portwatch::{
     },
     explain::predict::Station,
     filter::Field,
+    fields,
     output::json,
     source::Kind,
     users::Users,
@@ -63,9 +64,15 @@ fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-/// The words of a command, without sudo and up to a comment, a pipe or a redirection.
+/// The words of a command, without sudo and up to a comment, a pipe or a redirection. What stands
+/// in single quotes is one word.
 fn words(command: &str) -> Vec<&str> {
-    let words = command.split_whitespace().filter(|word| *word != "sudo");
+    let mut quoted = false;
+    let words = command.split(|character: char| {
+        quoted ^= character == '\'';
+        character == '\'' || (character.is_whitespace() && !quoted)
+    });
+    let words = words.filter(|word| !word.is_empty() && *word != "sudo");
     words
         .take_while(|word| !word.starts_with(['#', '|', '>', '&']))
         .collect()
@@ -321,6 +328,75 @@ fn checks_of_an_answer_are_documented() {
             "{}",
             station.name()
         );
+    }
+}
+
+/// The fields of every kind, as `--fields` takes them: those of an object, and of the first of an
+/// array of objects, behind its name and a dot.
+fn documented_names() -> BTreeSet<String> {
+    const OBJECTS: [(&str, &str); 8] = [
+        ("container", "A container"),
+        ("stages", "Stages"),
+        ("before", "Before"),
+        ("cause", "A cause"),
+        ("cause.fix", "A fix"),
+        ("cause.holder", "A holder"),
+        ("cause.holder.container", "A container"),
+        ("attempts", ""),
+    ];
+    let kinds = ["start", "attempt", "outcome", "lost", "degraded", "summary"];
+    let mut names: BTreeSet<_> = kinds.into_iter().flat_map(documented).collect();
+    for (object, heading) in OBJECTS {
+        assert!(names.remove(object), "{object}");
+        let below = match heading {
+            "" => ["bind", "connect", "listen"]
+                .into_iter()
+                .flat_map(|op| ["ok", "failed", "pending"].map(|end| format!("{op}.{end}")))
+                .collect(),
+            heading => documented(heading),
+        };
+        names.extend(below.iter().map(|field| format!("{object}.{field}")));
+    }
+    names
+}
+
+#[test]
+fn fields_by_name_are_the_documented_ones() {
+    let names: BTreeSet<_> = fields::TABLE
+        .iter()
+        .map(|field| field.name.to_owned())
+        .collect();
+    assert_eq!(names, documented_names());
+}
+
+/// What is listed as the fields that csv and wide show by default is what they show.
+#[test]
+fn default_fields_are_documented() {
+    let formats = read("docs/FORMATS.md").replace('\n', "");
+    for names in [fields::CSV, fields::WIDE] {
+        assert!(formats.contains(names), "{names}");
+    }
+}
+
+/// Each field in JSON is the one that has its name in the table, by its value too.
+#[test]
+fn fields_by_name_have_the_values_of_json() {
+    let (_, event) = &events()[1];
+    let line = as_json(event);
+    let record = fields::Record::new(1, event);
+    for (name, value) in line.as_object().unwrap() {
+        let shown = match fields::get(name, &record) {
+            fields::Value::Unsigned(number) => Value::from(number),
+            fields::Value::Signed(number) => Value::from(number),
+            fields::Value::Flag(flag) => Value::from(flag),
+            fields::Value::Word(word) => Value::from(word),
+            fields::Value::Foreign(bytes) => Value::from(String::from_utf8_lossy(bytes)),
+            fields::Value::Address(ip) => Value::from(ip.to_string()),
+            fields::Value::Errno(errno) => Value::from(errno.to_string()),
+            // Written in a way of their own, which the printers' tests look at
+            _ => continue,
+        };
+        assert_eq!(&shown, value, "{name}");
     }
 }
 

@@ -243,3 +243,47 @@ fn unknown_subcommand() {
     For more information, try '--help'.
     ");
 }
+
+#[test]
+fn unknown_field() {
+    insta::assert_snapshot!(refusal(&["-o", "csv", "--fields", "time,prot"]), @r"
+    error: invalid value 'time,prot' for '--fields <FIELD,…>': there is no field `prot`; did you mean `proto`?
+      time,prot
+           ^^^^
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn unknown_field_in_a_template() {
+    insta::assert_snapshot!(refusal(&["--format", "{time} {com}"]), @r"
+    error: invalid value '{time} {com}' for '--format <TEMPLATE>': there is no field `com`; did you mean `comm`?
+      {time} {com}
+              ^^^
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn fields_of_a_format_that_has_fixed_ones() {
+    insta::assert_snapshot!(refusal(&["-o", "ecs", "--fields", "time"]), @r"
+    error: --fields goes with --output text, wide, logfmt or csv; the others have fixed fields
+
+    Usage: portwatch [OPTIONS] [COMMAND]
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn template_and_format_at_once() {
+    insta::assert_snapshot!(refusal(&["--format", "{pid}", "-o", "csv"]), @r"
+    error: the argument '--format <TEMPLATE>' cannot be used with '--output <FORMAT>'
+
+    Usage: portwatch --format <TEMPLATE>
+
+    For more information, try '--help'.
+    ");
+}

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 23] = [
     (
         "main",
         &[
@@ -76,7 +76,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
     (
         "output",
         &[
-            "config", "cli", "explain", "event", "errno", "addr", "users",
+            "config", "cli", "fields", "explain", "event", "errno", "addr", "users",
         ],
     ),
     // It reports what the sources can do here; they do not ask it.
@@ -110,9 +110,10 @@ const LAYERS: [(&str, &[&str]); 22] = [
     ("netns", &["event", "errno"]),
     (
         "config",
-        &["cli", "filter", "event", "errno", "addr", "users"],
+        &["cli", "fields", "filter", "event", "errno", "addr", "users"],
     ),
-    ("cli", &["filter", "event", "errno", "addr"]),
+    ("cli", &["fields", "filter", "event", "errno", "addr"]),
+    ("fields", &["event", "errno"]),
     ("filter", &["event", "errno", "addr"]),
     ("outcomes", &["event", "errno", "addr"]),
     ("explain", &["event", "errno", "addr"]),

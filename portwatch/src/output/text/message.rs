@@ -7,7 +7,9 @@ use std::{
 };
 
 use crate::{
-    event::{Degradation, Degraded, LossReason, MissingHook, Op, Outcome, Start, Summary},
+    event::{
+        Degradation, Degraded, LossReason, Lost, MissingHook, Op, Outcome, Place, Start, Summary,
+    },
     output::sanitize::escape_prose_into,
 };
 
@@ -41,6 +43,30 @@ pub fn summary_message(summary: &Summary) -> String {
     // Writing to a String cannot fail.
     let _ = write_summary(&mut text, summary);
     text
+}
+
+/// One loss, without a line feed.
+pub fn loss_message(lost: &Lost) -> String {
+    let Lost {
+        time: _,
+        count,
+        reason,
+        place,
+    } = lost;
+    let what = match reason {
+        LossReason::RingFull => "ring buffer full (portwatch or its reader is too slow)",
+        LossReason::InflightFull => "too many calls under way at once",
+        LossReason::PendingFull => "the end of too many pending connects",
+        LossReason::Recursion => "skipped by the kernel (one was running on the same CPU)",
+        LossReason::ProbeMissed => "skipped by the kernel (the probe was busy)",
+    };
+    match place {
+        Place::Cpu(cpu) => format!("lost {} on CPU {cpu}: {what}", Attempts(*count)),
+        Place::Hook(hook) => {
+            let plural = if *count == 1 { "" } else { "s" };
+            format!("lost {count} run{plural} of {hook}: {what}")
+        }
+    }
 }
 
 fn write_start(text: &mut String, start: &Start) -> fmt::Result {

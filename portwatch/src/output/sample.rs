@@ -1,0 +1,252 @@
+//! Events for the tests of printers.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+
+use crate::{
+    event::{
+        Attempt, AttemptId, Cause, Cgroup, Code, Comm, Confidence, Container, Degradation,
+        Degraded, End, Ended, Event, Family, Fix, IfName, Local, LossReason, Lost, Op, Outcome,
+        OutcomeOf, Place, Process, Proto, Requested, Runtime, Start, Summary, Time, Via, sample,
+    },
+    users::Users,
+};
+
+pub(super) fn users() -> Users {
+    Users::with_lookups(|uid| (uid == 1000).then(|| "anna".to_owned()), |_| None)
+}
+
+pub(super) fn comm(name: &[u8]) -> Comm {
+    let mut raw = [0; 16];
+    let length = name.len().min(15);
+    raw[..length].copy_from_slice(&name[..length]);
+    Comm::new(raw)
+}
+
+/// A bind to 0.0.0.0:80 that was refused, and why.
+pub(super) fn bind() -> Attempt {
+    Attempt {
+        time: Time(1_783_566_245_678_901_234),
+        via: Some(Via::Syscall),
+        tgid: 1234,
+        tid: 1235,
+        ppid: Some(1),
+        comm: comm(b"nginx"),
+        uid: 1000,
+        euid: Some(1000),
+        gid: 1000,
+        family: Some(Family::Ipv4),
+        proto: Some(Proto::Ip(6)),
+        requested: Some(Requested {
+            ip: [0, 0, 0, 0].into(),
+            port: 80,
+            scope_id: 0,
+        }),
+        fd: Some(3),
+        ret: Some(-13),
+        latency: Some(Duration::from_micros(40)),
+        netns: Some(4_026_531_840),
+        cgroup_id: 1,
+        privileged: Some(true),
+        cause: Some(Box::new(cause("port 80 is below 1024"))),
+        ..sample::attempt()
+    }
+}
+
+/// A connect to 127.0.0.1:8080 that is pending.
+pub(super) fn connect() -> Attempt {
+    Attempt {
+        op: Op::Connect,
+        comm: comm(b"curl"),
+        requested: Some(Requested {
+            ip: [127, 0, 0, 1].into(),
+            port: 8080,
+            scope_id: 0,
+        }),
+        local: Some(Local {
+            ip: [127, 0, 0, 1].into(),
+            port: Some(40123),
+        }),
+        ret: Some(-115),
+        privileged: None,
+        cause: None,
+        ..bind()
+    }
+}
+
+pub(super) fn ok(attempt: Attempt) -> Attempt {
+    Attempt {
+        ret: Some(0),
+        cause: None,
+        ..attempt
+    }
+}
+
+pub(super) fn outcome(end: End) -> Event {
+    Event::Outcome(OutcomeOf {
+        seq: 7,
+        attempt: connect(),
+        ended: Ended {
+            id: AttemptId::default(),
+            time: Time(1_783_566_246_000_000_000),
+            latency: Duration::from_millis(12),
+            end,
+            reset: matches!(end, End::Failed(-111)),
+        },
+        cause: None,
+    })
+}
+
+pub(super) fn lost() -> Event {
+    Event::Lost(Lost {
+        time: Time(1_783_566_246_000_000_000),
+        count: 3,
+        reason: LossReason::RingFull,
+        place: Place::Cpu(1),
+    })
+}
+
+pub(super) fn degraded() -> Event {
+    Event::Degraded(Degraded {
+        time: Time(1_783_566_247_000_000_000),
+        degradation: Degradation {
+            what: "connects".to_owned(),
+            why: "a hook is gone".to_owned(),
+            remedy: None,
+        },
+    })
+}
+
+pub(super) fn start() -> Event {
+    Event::Start(Box::new(Start {
+        time: Time(1_783_566_240_000_000_000),
+        backend: "fexit".into(),
+        hooks: vec!["fexit:inet_bind".to_owned()],
+        missing: vec![],
+        degradations: vec![Degradation {
+            what: "seccomp".to_owned(),
+            why: "it is slow".to_owned(),
+            remedy: Some("--seccomp".to_owned()),
+        }],
+        kernel: "6.12.1".to_owned(),
+        filters: vec!["--failed".to_owned()],
+        pid: 99,
+    }))
+}
+
+pub(super) fn summary() -> Event {
+    Event::Summary(Box::new(Summary {
+        time: Time(1_783_566_250_000_000_000),
+        run_time: Duration::from_secs(10),
+        attempts: [((Op::Bind, Outcome::Failed), 2)].into(),
+        lost: [(LossReason::RingFull, 3)].into(),
+        ..Summary::default()
+    }))
+}
+
+/// One of each kind, and of attempts some more.
+pub(super) fn events() -> Vec<Event> {
+    vec![
+        start(),
+        Event::Attempt(bind()),
+        Event::Attempt(ok(bind())),
+        Event::Attempt(connect()),
+        Event::Attempt(ok(connect())),
+        Event::Attempt(hostile(b"=1+1\n\"\\,")),
+        Event::Attempt(sample::attempt()),
+        outcome(End::Connected),
+        outcome(End::Failed(-111)),
+        outcome(End::Abandoned),
+        lost(),
+        degraded(),
+        summary(),
+    ]
+}
+
+fn cause(text: &str) -> Cause {
+    Cause {
+        code: Code::LowPortNoCapability,
+        text: text.to_owned(),
+        fixes: vec![Fix {
+            what: "let it".to_owned(),
+            command: Some("sysctl net.ipv4.ip_unprivileged_port_start=80".to_owned()),
+            opens: None,
+        }],
+        confidence: Confidence::Observed,
+        evidence: vec![],
+        next: vec![],
+        holders: vec![],
+    }
+}
+
+/// An attempt in which everything that others choose is this.
+pub(super) fn hostile(name: &[u8]) -> Attempt {
+    let text = String::from_utf8_lossy(name).into_owned();
+    Attempt {
+        comm: comm(
+            &name
+                .iter()
+                .copied()
+                .filter(|&byte| byte != 0)
+                .collect::<Vec<_>>(),
+        ),
+        process: Some(Arc::new(Process {
+            exe: Some(OsStr::from_bytes(name).into()),
+            cmdline: Some([text.clone(), String::new()].into()),
+        })),
+        cgroup: Some(Arc::new(Cgroup {
+            path: text.clone(),
+            unit: Some(text.clone()),
+            container: Some(Container {
+                runtime: Some(Runtime::Lxc),
+                id: text.clone(),
+            }),
+        })),
+        ifname: IfName::new(name),
+        cause: Some(Box::new(cause(&text))),
+        ..bind()
+    }
+}
+
+/// What attacks on terminals, logs and spreadsheets are made of, among ordinary characters.
+pub(super) fn names() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        any::<char>().prop_map(|character| character.to_string().into_bytes()),
+        any::<u8>().prop_map(|byte| vec![byte]),
+        proptest::sample::select(vec![
+            " ",
+            "=",
+            "+",
+            "-",
+            "@",
+            "'",
+            "\"",
+            ",",
+            ";",
+            "\\",
+            "]",
+            "[",
+            "\n",
+            "\r",
+            "\t",
+            "\0",
+            "\x1b[2J",
+            "\u{202e}",
+            "\u{2028}",
+            "\u{ff1d}",
+            "<13>",
+            "kind=lost",
+            "\nMESSAGE=x",
+            "a",
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+    ];
+    proptest::collection::vec(piece, 0..10).prop_map(|pieces| pieces.concat())
+}
+
+/// What nothing that is shown as text may hold.
+pub(super) fn is_dangerous(character: char) -> bool {
+    character.is_control()
+        || matches!(u32::from(character), 0x200b..=0x200f | 0x2028..=0x202e | 0x2066..=0x2069)
+}
