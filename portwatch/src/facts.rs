@@ -61,6 +61,7 @@ impl Gatherer {
     }
 
     /// For attempts of a source that tells of resets, or does not.
+    #[must_use]
     pub fn seeing_resets(self, resets_seen: bool) -> Self {
         Self {
             resets_seen,

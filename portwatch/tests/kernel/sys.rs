@@ -114,6 +114,17 @@ pub(crate) fn bind_to_device(socket: &impl AsRawFd, name: &str) -> Result<()> {
     }
 }
 
+/// Lets a UDP socket hear of every error on the way (`IP_RECVERR`).
+pub(crate) fn hear_errors(fd: RawFd) -> Result<()> {
+    let on = 1_i32;
+    let value = (&raw const on).cast();
+    // SAFETY: the option takes an integer of four bytes.
+    match unsafe { libc::setsockopt(fd, libc::IPPROTO_IP, libc::IP_RECVERR, value, 4) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()).context("IP_RECVERR"),
+    }
+}
+
 /// Sets a setting of the calling thread's network namespace: /proc/sys/net shows each its own.
 pub(crate) fn set_net(name: &str, value: &str) -> Result<()> {
     let path = format!("/proc/sys/net/{name}");

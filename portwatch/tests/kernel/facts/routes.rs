@@ -1,6 +1,6 @@
 //! Where the way to an address leads. No packet is sent: the ways are only asked for.
 
-use std::net::UdpSocket;
+use std::{net::UdpSocket, os::fd::AsRawFd as _};
 
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
@@ -8,9 +8,9 @@ use portwatch::{
     explain::{Route, RouteKind},
     facts::{Namespace, Way},
 };
-use rustix::net::sockopt;
 
 use super::{interface, ip, prepared};
+use crate::kernel::sys;
 
 fn route(namespace: &Namespace, destination: &str) -> Result<Route> {
     let way = Way {
@@ -100,7 +100,7 @@ pub(super) fn next_hop_does_not_answer() -> Result<()> {
         }
         ip("addr add 10.0.0.1/24 dev near")?;
         let socket = UdpSocket::bind("10.0.0.1:0")?;
-        sockopt::set_ip_recverr(&socket, true)?;
+        sys::hear_errors(socket.as_raw_fd())?;
         socket.connect("10.0.0.2:9")?;
         socket.send(b"anybody?")?;
         Ok(socket.recv(&mut [0]).err())
