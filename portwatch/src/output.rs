@@ -113,8 +113,13 @@ impl Printer {
     /// What the format itself does not tell of an event, for people on standard error.
     fn message(&self, event: &Event) -> Option<String> {
         let told = match self {
-            Self::Json | Self::Logfmt(_) | Self::Ecs | Self::Ocsf | Self::Otel => true,
-            Self::Journald(_) | Self::Syslog(_) => true,
+            Self::Json
+            | Self::Logfmt(_)
+            | Self::Ecs
+            | Self::Ocsf
+            | Self::Otel
+            | Self::Journald(_)
+            | Self::Syslog(_) => true,
             Self::Text(_) | Self::Columns(_) => matches!(event, Event::Lost(_)),
             Self::Csv(printer) => matches!(event, Event::Lost(_)) && printer.tells_losses(),
             Self::Template(_) => false,

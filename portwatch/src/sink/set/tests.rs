@@ -124,7 +124,7 @@ fn a_daemon_that_is_away_for_a_while_ends_nothing() {
     fs::remove_file(&socket).unwrap();
     let again = daemon(&socket);
     let sinks = open(&[&option("--syslog", &socket)]).unwrap();
-    sinks.put(&mut [framed(&[&[b'x'; 1 << 20], b"short"])]);
+    sinks.put(&mut [framed(&[&vec![b'x'; 1 << 20], b"short"])]);
     runtime().block_on(sinks.finish()).unwrap();
     assert_eq!(
         received(&again),
