@@ -98,10 +98,13 @@ impl Source {
     /// Tries whether the hooks answer. What is in the ring then, and what was lost, was before the
     /// watch and is forgotten.
     fn try_hooks(&mut self, kind: Kind, hooks: &[String]) -> anyhow::Result<Vec<Degradation>> {
-        canary::clear(self.ring.get_mut());
         self.losses()?;
-        let silent = canary::release(self.ring.get_mut(), kind, hooks);
-        if silent.is_empty() || self.losses()?.is_empty() {
+        let canary::Heard { silent, module } = canary::release(self.ring.get_mut(), kind, hooks);
+        let lost = self.losses()?;
+        if module {
+            self.attach_sctp();
+        }
+        if silent.is_empty() || lost.is_empty() {
             return Ok(silent);
         }
         // The answers may be among what was lost.

@@ -453,7 +453,18 @@ fn events() -> [(&'static str, Event); 6] {
         time: Time(0),
         degradation: start.degradations[0].clone(),
     };
-    let summary = Summary {
+    [
+        ("start", Event::Start(Box::new(start))),
+        ("attempt", Event::Attempt(attempt())),
+        ("outcome", Event::Outcome(outcome)),
+        ("lost", Event::Lost(lost)),
+        ("degraded", Event::Degraded(degraded)),
+        ("summary", Event::Summary(Box::new(summary()))),
+    ]
+}
+
+fn summary() -> Summary {
+    Summary {
         time: Time(0),
         run_time: Duration::from_secs(1),
         repeats: 0,
@@ -463,15 +474,7 @@ fn events() -> [(&'static str, Event); 6] {
             .into_iter()
             .collect(),
         lost: [(LossReason::RingFull, 1)].into(),
-    };
-    [
-        ("start", Event::Start(Box::new(start))),
-        ("attempt", Event::Attempt(attempt())),
-        ("outcome", Event::Outcome(outcome)),
-        ("lost", Event::Lost(lost)),
-        ("degraded", Event::Degraded(degraded)),
-        ("summary", Event::Summary(Box::new(summary))),
-    ]
+    }
 }
 
 const ASKED: Requested = Requested {

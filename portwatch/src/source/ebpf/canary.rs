@@ -38,31 +38,31 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// Records that are read between two looks at the clock: others may write faster than this reads.
 const BATCH: usize = 4096;
 
-/// Takes what is in the ring away: attempts from before the watch, which are nobody's business.
-pub(super) fn clear(ring: &mut RingBuf<MapData>) {
-    for _ in 0..BATCH {
-        if ring.next().is_none() {
-            return;
-        }
-    }
+/// What came of the trial.
+pub(super) struct Heard {
+    /// The hooks that do not answer
+    pub(super) silent: Vec<Degradation>,
+    /// The module was loaded meanwhile that has hooks of its own
+    pub(super) module: bool,
 }
 
 /// Makes the calls, and names the hooks that do not answer.
-pub(super) fn release(
-    ring: &mut RingBuf<MapData>,
-    kind: Kind,
-    hooks: &[String],
-) -> Vec<Degradation> {
+pub(super) fn release(ring: &mut RingBuf<MapData>, kind: Kind, hooks: &[String]) -> Heard {
     let signs = signs::of(kind, hooks);
+    let mut answers = Answers::default();
+    // What is there already is from before the watch, and might leave no room for the answers.
+    answers.read(ring, &[]);
     let calls = Calls::make(&|call| signs.iter().any(|sign| sign.call == call));
     let deadline = Instant::now() + PATIENCE;
-    let mut answers = Answers::default();
     loop {
-        answers.read(ring, &calls);
+        answers.read(ring, &calls.made);
         let silent = signs::silent(&signs, &answers.to(&calls));
         if silent.is_empty() || !wait(ring, deadline) {
             let silent = silent.into_iter();
-            return silent.map(|sign| degradation(kind, sign)).collect();
+            return Heard {
+                silent: silent.map(|sign| degradation(kind, sign)).collect(),
+                module: answers.module,
+            };
         }
     }
 }
@@ -84,19 +84,21 @@ fn wait(ring: &RingBuf<MapData>, deadline: Instant) -> bool {
 struct Answers {
     attempts: Vec<Attempt>,
     ended: Vec<AttemptId>,
+    module: bool,
 }
 
 impl Answers {
-    fn read(&mut self, ring: &mut RingBuf<MapData>, calls: &Calls) {
+    fn read(&mut self, ring: &mut RingBuf<MapData>, calls: &[Made]) {
         let clock = clock_offset();
         for _ in 0..BATCH {
             let Some(item) = ring.next() else { return };
             match decode(&item, clock) {
-                Ok(Record::Attempt(attempt)) if calls.made.iter().any(|it| it.is(&attempt)) => {
+                Ok(Record::Attempt(attempt)) if calls.iter().any(|it| it.is(&attempt)) => {
                     self.attempts.push(attempt);
                 }
                 Ok(Record::Ended(ended)) => self.ended.push(ended.id),
-                Ok(Record::Attempt(_) | Record::Notice | Record::Module) => {}
+                Ok(Record::Module) => self.module = true,
+                Ok(Record::Attempt(_) | Record::Notice) => {}
                 Err(error) => log::error!("{error}"),
             }
         }

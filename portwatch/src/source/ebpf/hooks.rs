@@ -74,8 +74,9 @@ pub(super) fn of(kind: Kind) -> &'static [Hook] {
 /// All that a source can have, whatever is asked for.
 pub(super) fn every(kind: Kind) -> impl Iterator<Item = &'static Hook> {
     let seccomp = if kind == Kind::Fexit { SECCOMP } else { &[] };
+    let sctp = if kind == Kind::Tracepoint { &[] } else { SCTP };
     let modules = of_modules(kind, None);
-    of(kind).iter().chain(seccomp).chain(modules)
+    of(kind).iter().chain(seccomp).chain(sctp).chain(modules)
 }
 
 /// Those that see what seccomp denies; attached only when asked for.

@@ -11,6 +11,12 @@ const UNTRIED: &[(&str, &str)] = &[
     ("fexit:__cgroup_bpf_run_filter_sock_addr", PROGRAMS),
     ("fentry:__cgroup_bpf_run_filter_sock_addr", PROGRAMS),
     ("fexit:__cgroup_bpf_run_filter_sk", PROGRAMS),
+    ("tp_btf:module_load", "it notes the loading of modules only"),
+    ("kretprobe:sctp_do_bind", SCTP),
+    ("kretprobe:__sctp_connect", SCTP),
+    ("kprobe:sctp_inet_connect", SCTP),
+    ("kprobe:sctp_do_bind", SCTP),
+    ("kprobe:__sctp_connect", SCTP),
     ("fentry:io_bind", RING),
     ("fexit:io_bind", RING),
     ("kprobe:security_socket_bind", REFUSALS),
@@ -58,6 +64,7 @@ const UNTRIED: &[(&str, &str)] = &[
     ("kretprobe:__ia32_compat_sys_socketcall", COMPAT),
 ];
 const REFUSALS: &str = "it notes refusals only";
+const SCTP: &str = "trying it would have the module loaded";
 const FIREWALLS: &str = "a firewall may refuse without a reset";
 const PROGRAMS: &str = "it is called only where such a program is attached";
 const SECCOMP: &str = "it notes what seccomp denies only";
