@@ -193,12 +193,12 @@ fn a_hostile_name_does_not_reach_the_terminal() {
     assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
 }
 
-fn tried(ret: i32) -> Option<Tried> {
-    Some(Tried {
+fn tried(ret: i32) -> Tried {
+    Tried {
         call: "bind".to_owned(),
         ret,
         local: None,
-    })
+    }
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn the_kernel_has_the_last_word() {
     let after = |words: &str, ret| {
         let mut answers = answers(words);
         for answer in &mut answers.answers {
-            answer.tried = tried(ret);
+            answer.tried = Some(tried(ret));
         }
         let text = render_text(&answers, None, false, &mut users());
         (answers.conclusion(), text)
@@ -244,7 +244,7 @@ fn the_far_end_of_a_connect_is_no_disagreement() {
     answer.situation.facts.route.as_mut().unwrap().kind = RouteKind::Unicast;
     answer.prediction = predict(&answer.situation);
     assert_eq!(answer.prediction.result, Expected::Ok);
-    answer.tried = tried(-111);
+    answer.tried = Some(tried(-111));
     assert_eq!(answer.agrees(), None);
     assert_eq!(answer.errno(), Errno::from_ret(-111));
     assert_eq!(answers.conclusion(), Conclusion::Fails);

@@ -161,7 +161,7 @@ fn sentence(answer: &Answer, name: &str) -> String {
     };
     let place = match situation.facts.system {
         System::Linux => String::new(),
-        other => format!(" on {}", system::name(other)),
+        other @ System::MacOs(_) => format!(" on {}", system::name(other)),
     };
     let act = format!("{act} ({proto}){place}");
     match answer.result() {

@@ -24,6 +24,10 @@ use crate::errno::Errno;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a trial is to do. It goes to a process of its own, for it changes who that is.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     pub connect: bool,

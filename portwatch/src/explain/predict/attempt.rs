@@ -32,11 +32,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         process,
         cgroup,
     } = caller;
-    let (family, any): (_, IpAddr) = if to.ip.is_ipv4() {
-        (Family::Ipv4, Ipv4Addr::UNSPECIFIED.into())
-    } else {
-        (Family::Ipv6, Ipv6Addr::UNSPECIFIED.into())
-    };
+    let (family, local) = unbound(to.ip);
     Attempt {
         id: AttemptId::default(),
         time: Time::default(),
@@ -56,10 +52,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         proto: Some(*proto),
         requested: Some(*to),
         effective: None,
-        local: Some(Local {
-            ip: any,
-            port: Some(0),
-        }),
+        local: Some(local),
         fd: None,
         ret: Some(ret),
         latency: None,
@@ -77,6 +70,16 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         reset: false,
         cause: None,
     }
+}
+
+/// The own end of a new socket of that family.
+fn unbound(ip: IpAddr) -> (Family, Local) {
+    let (family, ip) = match ip {
+        IpAddr::V4(_) => (Family::Ipv4, Ipv4Addr::UNSPECIFIED.into()),
+        IpAddr::V6(_) => (Family::Ipv6, Ipv6Addr::UNSPECIFIED.into()),
+    };
+    let port = Some(0);
+    (family, Local { ip, port })
 }
 
 fn before(situation: &Situation, subject: &Subject) -> Before {

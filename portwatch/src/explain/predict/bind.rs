@@ -361,9 +361,8 @@ impl Situation {
     fn is_capable(&self, capability: u64) -> Option<bool> {
         let held = self.subject.cap_effective.map(|set| set & capability != 0);
         match self.network.reach {
-            Reach::Same => held,
             Reach::Below { made_by } if made_by == Some(self.subject.euid) => Some(true),
-            Reach::Below { .. } => held,
+            Reach::Same | Reach::Below { .. } => held,
             Reach::Elsewhere => Some(false),
             Reach::Unknown => None,
         }

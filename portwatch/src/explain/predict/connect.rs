@@ -150,17 +150,12 @@ fn answer(situation: &Situation) -> Check {
         return Check::unknown(station, "the sockets on this port could not be listed");
     };
     let to = destination(situation.to.ip);
-    match holders.iter().find(|holder| listens(holder, to)) {
-        Some(holder) => Check::ok(station, format!("{} listens", whose(holder))),
-        None => {
-            let at = SocketAddr::new(situation.to.ip, situation.to.port);
-            Check::no(
-                station,
-                Errno::ECONNREFUSED,
-                format!("nobody listens at {at}"),
-            )
-        }
+    if let Some(holder) = holders.iter().find(|holder| listens(holder, to)) {
+        return Check::ok(station, format!("{} listens", whose(holder)));
     }
+    let at = SocketAddr::new(situation.to.ip, situation.to.port);
+    let detail = format!("nobody listens at {at}");
+    Check::no(station, Errno::ECONNREFUSED, detail)
 }
 
 /// Where a connect to an address goes: the wildcard address means this host (`ip_route_connect`,
@@ -177,8 +172,8 @@ pub fn destination(ip: IpAddr) -> IpAddr {
 fn listens(holder: &Holder, to: IpAddr) -> bool {
     let takes = match (holder.ip.to_canonical(), to) {
         (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(_)) => holder.v6only != Some(true),
-        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(_)) => true,
-        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(_)) => true,
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(_))
+        | (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(_)) => true,
         (at, to) => at == to,
     };
     takes && holder.state == SocketState::Listen
