@@ -21,6 +21,8 @@ pub struct Config {
     pub filters_typed: Vec<String>,
     pub kernel_threads: bool,
     pub seccomp: bool,
+    /// Whether look-ups may take as long as they do
+    pub patient: bool,
     pub format: cli::Format,
     /// Whether the arguments of processes are wanted
     pub cmdline: bool,
@@ -56,6 +58,7 @@ impl Config {
             filters_typed: filters::typed(&watch.filters),
             kernel_threads: watch.kernel,
             seccomp: watch.seccomp,
+            patient: watch.patient,
             format: if watch.json {
                 cli::Format::Json
             } else {
