@@ -28,11 +28,19 @@ const UNMADE: &[(Code, &str)] = &[
     ),
     (
         Code::TomoyoDenied,
-        "TOMOYO takes its policy only while PID 1 starts",
+        "TOMOYO loads its policy when /sbin/init starts, which the test kernels have none of",
     ),
     (
         Code::LsmDenied,
         "the modules of the test kernels all have hooks that tell them apart",
+    ),
+    (
+        Code::IcmpError,
+        "no firewall of the test kernels answers with such an ICMP error",
+    ),
+    (
+        Code::PortShared,
+        "of binds that succeed, nobody looks who else has the port",
     ),
     (
         Code::PacketDenied,

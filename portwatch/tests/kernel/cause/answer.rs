@@ -146,6 +146,7 @@ pub(crate) const ENDS: &[Row] = &[
         Code::ConnectTimedOut,
         Observed,
     ),
+    ended("later: the socket is closed", 0, Code::GivenUp, Observed),
 ];
 
 const fn answered(case: &'static str, ret: i32, code: Code, confidence: Confidence) -> Row {

@@ -61,8 +61,15 @@ pub(crate) const ADDRESSES: &[Row] = &[
         Code::InterfaceGone,
         Derived,
     ),
-    nonlocal("IP_FREEBIND"),
-    nonlocal("ip_nonlocal_bind"),
+    Row::new(
+        "IP_FREEBIND",
+        Bind,
+        0,
+        Code::NonlocalAddressAllowed,
+        Checked,
+    ),
+    // Of binds that succeed, only those with an option for it are looked at.
+    Row::silent("an address of nobody, with ip_nonlocal_bind", Bind),
     Row::silent("an address of this host", Bind),
 ];
 
@@ -76,10 +83,12 @@ pub(crate) const PRIVILEGES: &[Row] = &[
         "port 2000 with ip_unprivileged_port_start at 3000",
         Code::LowPortNoCapability,
     ),
+    // Whose the network namespace is, only the kernel tells.
     low(
         "a low port by root of another user namespace",
         Code::LowPortForeignUserNamespace,
-    ),
+    )
+    .tracepoint(Answer::Says(Code::Unexplained, Checked)),
     low(
         "a low port with the capability, and a BPF program at its hook",
         Code::LowPortCapabilityDenied,
@@ -109,10 +118,6 @@ const fn unavailable(case: &'static str, code: Code) -> Row {
 
 const fn unusable(case: &'static str) -> Row {
     Row::new(case, Bind, -EADDRNOTAVAIL, Code::AddressNotUsable, Derived)
-}
-
-const fn nonlocal(case: &'static str) -> Row {
-    Row::new(case, Bind, 0, Code::NonlocalAddressAllowed, Checked)
 }
 
 const fn low(case: &'static str, code: Code) -> Row {

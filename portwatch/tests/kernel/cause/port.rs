@@ -61,8 +61,9 @@ pub(crate) const PORTS: &[Row] = &[
     exhausted("connect: no port left", Connect, -EADDRNOTAVAIL).tracepoint(UNEXPLAINED),
     exhausted("connect: no port left for UDP", Connect, -EAGAIN).else_all(UNEXPLAINED),
     exhausted("listen: no port left", Listen, -EADDRINUSE).else_all(Answer::Unseen),
-    shared("both have SO_REUSEPORT"),
-    shared("both have SO_REUSEADDR, of UDP"),
+    // Of binds that succeed, nobody looks who else has the port.
+    Row::silent("both have SO_REUSEPORT", Bind),
+    Row::silent("both have SO_REUSEADDR, of UDP", Bind),
     Row::new("IP_BIND_ADDRESS_NO_PORT", Bind, 0, Code::NoPortYet, Derived)
         .tracepoint(Answer::Silent),
     Row::silent(
@@ -77,10 +78,6 @@ const fn used(case: &'static str, code: Code) -> Row {
 
 const fn exhausted(case: &'static str, op: Op, ret: i32) -> Row {
     Row::new(case, op, ret, Code::EphemeralPortsExhausted, Derived)
-}
-
-const fn shared(case: &'static str) -> Row {
-    Row::new(case, Bind, 0, Code::PortShared, Checked)
 }
 
 /// One of several causes.

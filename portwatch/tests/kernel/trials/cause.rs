@@ -140,7 +140,8 @@ fn difference(
         Ok(None) => Said::Nothing,
         Ok(Some(attempt)) if has_ended(attempt, row) => match stream.outcome_of(attempt) {
             None => Said::Nothing,
-            Some(end) if end.ret == Some(row.ret) => Said::Cause(end.cause.as_ref()),
+            // Without a result it was given up.
+            Some(end) if end.ret.unwrap_or_default() == row.ret => Said::Cause(end.cause.as_ref()),
             Some(end) => return Some(format!("ended with {:?}, not {}", end.ret, row.ret)),
         },
         Ok(Some(attempt)) => Said::Cause(attempt.cause.as_ref()),

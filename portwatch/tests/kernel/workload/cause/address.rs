@@ -201,7 +201,7 @@ fn allowed(recorder: &Recorder) -> Result<()> {
     sys::set_net("ipv4/ip_nonlocal_bind", "1")?;
     row(
         recorder,
-        "ip_nonlocal_bind",
+        "an address of nobody, with ip_nonlocal_bind",
         &Socket::tcp4()?,
         "192.0.2.2:7000",
     )

@@ -219,5 +219,9 @@ fn later(recorder: &Recorder) -> Result<()> {
         sockopt::set_tcp_user_timeout(socket, u32::try_from(PATIENCE.as_millis())?)?;
         recorder.connect(case, socket, at(to)?, -libc::EINPROGRESS)?;
     }
-    recorder.ask(&Line::Ended(cases.len()))
+    let given_up = hasty()?;
+    let (case, to) = ("later: the socket is closed", at("127.0.0.1:7107")?);
+    recorder.connect(case, &given_up, to, -libc::EINPROGRESS)?;
+    drop(given_up);
+    recorder.ask(&Line::Ended(cases.len() + 1))
 }
