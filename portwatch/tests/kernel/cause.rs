@@ -78,11 +78,9 @@ impl Row {
         ])
     }
 
-    /// The sources that do not see where it was refused say this.
+    /// The source that does not see where it was refused says this.
     const fn otherwise(self, code: Code, confidence: Confidence) -> Self {
-        let [fexit, ..] = self.answers;
-        let says = Answer::Says(code, confidence);
-        self.answered([fexit, says, says])
+        self.tracepoint(Answer::Says(code, confidence))
     }
 
     /// An ordinary success: no cause.

@@ -150,7 +150,7 @@ impl Portwatch {
     /// Reads until it was written how so many attempts of that process ended, if the source sees
     /// that.
     pub(crate) fn wait_for_outcomes(&mut self, pid: u32, outcomes: usize) -> Result<()> {
-        if self.stream.source() != Source::Fexit {
+        if self.stream.source() == Source::Tracepoint {
             return Ok(());
         }
         while self.stream.outcomes_of(pid).count() < outcomes {

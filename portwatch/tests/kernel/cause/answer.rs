@@ -153,16 +153,16 @@ const fn answered(case: &'static str, ret: i32, code: Code, confidence: Confiden
     Row::new(case, Connect, ret, code, confidence)
 }
 
-/// The others do not see whether it was the call itself that failed.
+/// tracepoint does not see whether it was the call itself that failed.
 const fn told(case: &'static str, ret: i32, code: Code, confidence: Confidence) -> Row {
     answered(case, ret, code, confidence).otherwise(Code::Unexplained, Checked)
 }
 
-/// The others do not see resets.
+/// tracepoint does not see resets.
 const fn refused(case: &'static str, code: Code, confidence: Confidence) -> Row {
     answered(case, -ECONNREFUSED, code, confidence).otherwise(Code::ConnectionRefused, Observed)
 }
 
 const fn ended(case: &'static str, ret: i32, code: Code, confidence: Confidence) -> Row {
-    Row::new(case, Connect, ret, code, confidence).else_all(Answer::Unseen)
+    Row::new(case, Connect, ret, code, confidence).tracepoint(Answer::Unseen)
 }

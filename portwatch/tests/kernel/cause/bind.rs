@@ -121,7 +121,7 @@ const fn unusable(case: &'static str) -> Row {
 }
 
 const fn low(case: &'static str, code: Code) -> Row {
-    Row::new(case, Bind, -EACCES, code, Derived).sure(Derived, Checked, Checked)
+    Row::new(case, Bind, -EACCES, code, Derived).sure(Derived, Derived, Checked)
 }
 
 /// A success that would surprise.

@@ -85,7 +85,7 @@ const fn family(case: &'static str, op: Op) -> Row {
 
 const NO_LANDLOCK: &str = "its Landlock knows no network";
 
-/// Only fexit sees who refused.
+/// tracepoint does not see who refused.
 pub(crate) const DENIALS: &[Row] = &[
     bind(
         "bind: Landlock, no port allowed",

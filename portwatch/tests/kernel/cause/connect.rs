@@ -124,13 +124,14 @@ pub(crate) const ROUTES: &[Row] = &[
         "no IPv6 address to come from",
         -EADDRNOTAVAIL,
         Code::NoSourceAddress,
-    ),
+    )
+    .sure(Derived, Derived, Checked),
     routed(
         "UDP to a broadcast address without SO_BROADCAST",
         -EACCES,
         Code::BroadcastNotAllowed,
     ),
-    seen("an IPsec policy that blocks", -EPERM, Code::IpsecBlocked).else_all(UNEXPLAINED),
+    seen("an IPsec policy that blocks", -EPERM, Code::IpsecBlocked).tracepoint(UNEXPLAINED),
     seen(
         "the same two ends as another connection",
         -EADDRNOTAVAIL,

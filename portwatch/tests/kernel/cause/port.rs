@@ -59,8 +59,8 @@ pub(crate) const PORTS: &[Row] = &[
     ),
     exhausted("bind: no port left", Bind, -EADDRINUSE),
     exhausted("connect: no port left", Connect, -EADDRNOTAVAIL).tracepoint(UNEXPLAINED),
-    exhausted("connect: no port left for UDP", Connect, -EAGAIN).else_all(UNEXPLAINED),
-    exhausted("listen: no port left", Listen, -EADDRINUSE).else_all(Answer::Unseen),
+    exhausted("connect: no port left for UDP", Connect, -EAGAIN).tracepoint(UNEXPLAINED),
+    exhausted("listen: no port left", Listen, -EADDRINUSE).tracepoint(Answer::Unseen),
     // Of binds that succeed, nobody looks who else has the port.
     Row::silent("both have SO_REUSEPORT", Bind),
     Row::silent("both have SO_REUSEADDR, of UDP", Bind),

@@ -51,10 +51,6 @@ fn reuseport(socket: &Socket) -> Result<()> {
     Ok(sockopt::set_socket_reuseport(socket, true)?)
 }
 
-fn plain(_socket: &Socket) -> Result<()> {
-    Ok(())
-}
-
 fn tcp(flag: Flag) -> Result<Socket> {
     with(Socket::tcp4()?, flag)
 }
@@ -80,17 +76,17 @@ fn plainly(recorder: &Recorder) -> Result<()> {
     after(
         recorder,
         "another socket is bound and idle",
-        tcp(plain)?,
-        &tcp(plain)?,
+        Socket::tcp4()?,
+        &Socket::tcp4()?,
     )?;
-    let holder = listening(recorder, tcp(plain)?)?;
-    row(recorder, "another socket listens", &tcp(plain)?, HERE)?;
+    let holder = listening(recorder, Socket::tcp4()?)?;
+    row(recorder, "another socket listens", &Socket::tcp4()?, HERE)?;
     drop(holder);
-    let _holder = bound(recorder, tcp(plain)?, EVERYWHERE)?;
+    let _holder = bound(recorder, Socket::tcp4()?, EVERYWHERE)?;
     row(
         recorder,
         "another socket has every address",
-        &tcp(plain)?,
+        &Socket::tcp4()?,
         HERE,
     )
 }
@@ -101,14 +97,14 @@ fn of_datagrams(recorder: &Recorder) -> Result<()> {
 }
 
 fn with_reuseaddr(recorder: &Recorder) -> Result<()> {
-    let (holder, other) = (tcp(reuseaddr)?, tcp(plain)?);
+    let (holder, other) = (tcp(reuseaddr)?, Socket::tcp4()?);
     after(
         recorder,
         "only the other socket has SO_REUSEADDR",
         holder,
         &other,
     )?;
-    let (holder, other) = (tcp(plain)?, tcp(reuseaddr)?);
+    let (holder, other) = (Socket::tcp4()?, tcp(reuseaddr)?);
     after(
         recorder,
         "only this socket has SO_REUSEADDR",
@@ -121,14 +117,14 @@ fn with_reuseaddr(recorder: &Recorder) -> Result<()> {
 }
 
 fn with_reuseport(recorder: &Recorder) -> Result<()> {
-    let (holder, other) = (tcp(reuseport)?, tcp(plain)?);
+    let (holder, other) = (tcp(reuseport)?, Socket::tcp4()?);
     after(
         recorder,
         "only the other socket has SO_REUSEPORT",
         holder,
         &other,
     )?;
-    let (holder, other) = (tcp(plain)?, tcp(reuseport)?);
+    let (holder, other) = (Socket::tcp4()?, tcp(reuseport)?);
     after(
         recorder,
         "only this socket has SO_REUSEPORT",
@@ -169,11 +165,11 @@ fn of_both_families(recorder: &Recorder) -> Result<()> {
     row(
         recorder,
         "an IPv6 socket has the IPv4 port too",
-        &tcp(plain)?,
+        &Socket::tcp4()?,
         HERE,
     )?;
     drop(holder);
-    let _holder = bound(recorder, tcp(plain)?, EVERYWHERE)?;
+    let _holder = bound(recorder, Socket::tcp4()?, EVERYWHERE)?;
     row(
         recorder,
         "an IPv4 socket is in the way of [::]",
@@ -184,8 +180,8 @@ fn of_both_families(recorder: &Recorder) -> Result<()> {
 
 /// Both ends of a connection, and the one that listened.
 fn connected(recorder: &Recorder) -> Result<[Socket; 3]> {
-    let listener = listening(recorder, tcp(plain)?)?;
-    let client = bound(recorder, tcp(plain)?, "127.0.0.1:7001")?;
+    let listener = listening(recorder, Socket::tcp4()?)?;
+    let client = bound(recorder, Socket::tcp4()?, "127.0.0.1:7001")?;
     recorder.connect("before", &client, at(HERE)?, 0)?;
     sys::wait_for_connection(listener.raw_fd())?;
     let accepted = Socket::of(accept(&listener)?, "tcp");
@@ -201,7 +197,12 @@ fn time_wait(recorder: &Recorder) -> Result<()> {
     wait_for_state(FIN_WAIT2)?;
     drop(client);
     wait_for_state(TIME_WAIT)?;
-    row(recorder, "a connection in TIME_WAIT", &tcp(plain)?, HERE)
+    row(
+        recorder,
+        "a connection in TIME_WAIT",
+        &Socket::tcp4()?,
+        HERE,
+    )
 }
 
 /// Until /proc/net/tcp has a socket with these ends in that state.
@@ -222,7 +223,7 @@ fn connection(recorder: &Recorder) -> Result<()> {
     row(
         recorder,
         "the local end of a connection",
-        &tcp(plain)?,
+        &Socket::tcp4()?,
         "127.0.0.1:7001",
     )
 }
@@ -240,9 +241,9 @@ fn kernel(recorder: &Recorder) -> Result<()> {
 
 /// portwatch is stopped until the holder has ended.
 fn gone(recorder: &Recorder) -> Result<()> {
-    let holder = held_by_another(|| tcp(plain))?;
+    let holder = held_by_another(|| Ok(Socket::tcp4()?))?;
     recorder.ask(&Line::Pause)?;
-    let socket = tcp(plain)?;
+    let socket = Socket::tcp4()?;
     let (what, ret) = try_of("a process that is gone by now", &socket, at(HERE)?)?;
     let truth = recorder.attempted(&what, ret)?;
     drop(holder);
@@ -269,31 +270,36 @@ fn ping(recorder: &Recorder) -> Result<()> {
 /// Two ports, and both are taken.
 fn exhausted(recorder: &Recorder) -> Result<()> {
     sys::set_net("ipv4/ip_local_port_range", "40000 40001")?;
-    let listener = bound(recorder, tcp(plain)?, HERE)?;
+    let listener = bound(recorder, Socket::tcp4()?, HERE)?;
     listen(&listener, 8).context("listen")?;
     let _tcp = [
-        bound(recorder, tcp(plain)?, "127.0.0.1:40000")?,
-        bound(recorder, tcp(plain)?, "127.0.0.1:40001")?,
+        bound(recorder, Socket::tcp4()?, "127.0.0.1:40000")?,
+        bound(recorder, Socket::tcp4()?, "127.0.0.1:40001")?,
     ];
     let _udp = [
         bound(recorder, Socket::udp4()?, "127.0.0.1:40000")?,
         bound(recorder, Socket::udp4()?, "127.0.0.1:40001")?,
     ];
-    row(recorder, "bind: no port left", &tcp(plain)?, "127.0.0.1:0")?;
-    row(recorder, "connect: no port left", &tcp(plain)?, HERE)?;
+    row(
+        recorder,
+        "bind: no port left",
+        &Socket::tcp4()?,
+        "127.0.0.1:0",
+    )?;
+    row(recorder, "connect: no port left", &Socket::tcp4()?, HERE)?;
     row(
         recorder,
         "connect: no port left for UDP",
         &Socket::udp4()?,
         HERE,
     )?;
-    let (socket, case) = (tcp(plain)?, "listen: no port left");
+    let (socket, case) = (Socket::tcp4()?, "listen: no port left");
     let (descriptor, backlog) = (Descriptor::Socket(&socket), Address::Backlog(8));
     raw_row(recorder, case, descriptor, backlog)
 }
 
 fn without_a_port(recorder: &Recorder) -> Result<()> {
-    let socket = tcp(plain)?;
+    let socket = Socket::tcp4()?;
     sys::set_flag(
         socket.as_fd(),
         libc::IPPROTO_IP,
@@ -305,8 +311,8 @@ fn without_a_port(recorder: &Recorder) -> Result<()> {
 fn in_another_namespace(recorder: &Recorder) -> Result<()> {
     let _holder = held_by_another(|| {
         sys::enter_own_netns()?;
-        tcp(plain)
+        Ok(Socket::tcp4()?)
     })?;
     let case = "another socket on that port in another network namespace";
-    row(recorder, case, &tcp(plain)?, HERE)
+    row(recorder, case, &Socket::tcp4()?, HERE)
 }
