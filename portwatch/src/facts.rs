@@ -41,10 +41,13 @@ pub struct Gatherer {
     own: Option<u32>,
     budget: Budget,
     answers: Answers,
+    patient: bool,
 }
 
 /// What one attempt's look-ups may take.
 const LONGEST: Duration = Duration::from_millis(50);
+/// The same where that does not matter.
+const PATIENT: Duration = Duration::from_secs(10);
 
 impl Gatherer {
     pub fn new() -> Self {
@@ -57,6 +60,7 @@ impl Gatherer {
             own: netns::Namespace::own().ok().map(|own| own.inode()),
             budget: Budget::new(Instant::now()),
             answers: Answers::default(),
+            patient: false,
         }
     }
 
@@ -67,6 +71,12 @@ impl Gatherer {
             resets_seen,
             ..self
         }
+    }
+
+    /// Without the bounds of time, for machines that are too slow to find anything within them.
+    #[must_use]
+    pub fn patient(self, patient: bool) -> Self {
+        Self { patient, ..self }
     }
 
     /// Takes note of a bind that succeeded, so that it can be told later since when a port is in
@@ -97,7 +107,10 @@ impl Gatherer {
         }
         let begun = Instant::now();
         let key = answers::Key::of(attempt, wanted);
-        if let Some(known) = self.answers.get(&key, begun) {
+        // What was found before the call may have changed by then.
+        if let Some(known) = self.answers.get(&key, begun)
+            && known.taken >= Some(attempt.time)
+        {
             return known.clone();
         }
         let mut facts = Facts {
@@ -110,11 +123,11 @@ impl Gatherer {
         if wanted.namespace && self.is_own(attempt) {
             facts.namespace = Some(explain::Namespace::Own);
         }
-        if !self.budget.allows(begun) {
+        if !self.patient && !self.budget.allows(begun) {
             facts.skipped = Some(Skipped::TooMany);
             return facts;
         }
-        let until = begun + LONGEST;
+        let until = begun + if self.patient { PATIENT } else { LONGEST };
         if wanted.namespace && facts.namespace.is_none() {
             facts.namespace = way_into(attempt, until);
         }

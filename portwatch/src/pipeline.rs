@@ -173,7 +173,9 @@ impl<'a> Stream<'a> {
             processes: Processes::new(config.cmdline),
             cgroups: Cgroups::new(),
             interfaces: Interfaces::new(),
-            facts: Gatherer::new().seeing_resets(resets_seen),
+            facts: Gatherer::new()
+                .seeing_resets(resets_seen)
+                .patient(config.patient),
             ancestry: Ancestry::default(),
             needs: config.filter.needs(),
             look_up: kind == Kind::Tracepoint,

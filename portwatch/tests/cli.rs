@@ -4,6 +4,7 @@
 // Which this always is: clippy then takes the helpers for tests too.
 #[cfg(test)]
 mod cli {
+    mod causes;
     mod doctor;
     mod documents;
     mod help;

@@ -12,12 +12,15 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 
 mod kernel {
+    pub(crate) mod cause;
     pub(crate) mod cgroup_bpf;
     pub(crate) mod compare;
     pub(crate) mod compat;
     pub(crate) mod driver;
     pub(crate) mod facts;
     pub(crate) mod knowledge;
+    pub(crate) mod lsm_bpf;
+    pub(crate) mod matrix;
     pub(crate) mod portwatch;
     pub(crate) mod process;
     pub(crate) mod record;

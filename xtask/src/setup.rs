@@ -9,6 +9,7 @@ use anyhow::{Result, bail, ensure};
 
 pub(crate) use apt::Apt;
 pub(crate) use bpf::{Core, core_toolchain};
+pub(crate) use programs::for_guest;
 
 /// What a task is about to do, and so what must be there.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::{
     artifact::{self, KernelTest},
     command::{as_root_with, cargo, shown, which},
     lint,
-    setup::{Need, ensure_for, kernels::SERIES},
+    setup::{Need, ensure_for, for_guest, kernels::SERIES},
     vm::{self, Accelerator, Added, Boot, Hardware},
 };
 use summary::Summary;
@@ -158,11 +158,14 @@ fn vm_tests(built: &KernelTest, series: &str, options: &Options) -> Result<Count
         series: series.to_owned(),
         hardware: Hardware::new(options.accel),
         init: artifact::init()?,
-        added: vec![
+        added: [
             Added::new(&built.test, TEST),
             Added::new(&built.portwatch, PORTWATCH),
             Added::new(strace, "/usr/bin/strace"),
-        ],
+        ]
+        .into_iter()
+        .chain(for_guest())
+        .collect(),
         job: Job {
             argv,
             env: variables

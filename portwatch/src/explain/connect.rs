@@ -66,6 +66,7 @@ fn is_answer(case: &Case<'_>, errno: Errno) -> bool {
         Errno::EINTR,
         Errno::ERESTARTSYS,
         Errno::EPIPE,
+        Errno::ECONNABORTED,
         Errno::EINPROGRESS,
     ];
     !refused_at_once

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 // include/uapi/linux/bpf.h
 const PROG_LOAD: i32 = 5;
@@ -39,7 +39,7 @@ pub(crate) enum Verdict {
 /// `struct bpf_insn`
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Instruction {
+pub(crate) struct Instruction {
     code: u8,
     /// Destination in the lower half, source in the upper
     registers: u8,
@@ -50,30 +50,53 @@ struct Instruction {
 impl Instruction {
     /// `register = number`, 32 bits
     const fn set(register: u8, number: i32) -> Self {
-        Self {
-            code: 0xb4,
-            registers: register,
-            offset: 0,
-            immediate: number,
-        }
+        Self::new(0xb4, register, 0, number)
     }
 
     /// `*(u32 *)(r1 + offset) = r2`
     const fn store(offset: i16) -> Self {
-        Self {
-            code: 0x63,
-            registers: 0x21,
-            offset,
-            immediate: 0,
-        }
+        Self::new(0x63, 0x21, offset, 0)
     }
 
-    const EXIT: Self = Self {
-        code: 0x95,
-        registers: 0,
-        offset: 0,
-        immediate: 0,
-    };
+    /// `register = number`, 64 bits
+    pub(crate) const fn set_long(register: u8, number: i32) -> Self {
+        Self::new(0xb7, register, 0, number)
+    }
+
+    /// `to = from`
+    pub(crate) const fn copy(to: u8, from: u8) -> Self {
+        Self::new(0xbf, from << 4 | to, 0, 0)
+    }
+
+    /// `to = *(u64 *)(from + offset)`
+    pub(crate) const fn load(to: u8, from: u8, offset: i16) -> Self {
+        Self::new(0x79, from << 4 | to, offset, 0)
+    }
+
+    /// `register >>= bits`
+    pub(crate) const fn shift_right(register: u8, bits: i32) -> Self {
+        Self::new(0x77, register, 0, bits)
+    }
+
+    /// Leaves so many instructions out, unless the register is that number
+    pub(crate) const fn skip_unless(register: u8, number: i32, skipped: i16) -> Self {
+        Self::new(0x55, register, skipped, number)
+    }
+
+    pub(crate) const fn call(helper: i32) -> Self {
+        Self::new(0x85, 0, 0, helper)
+    }
+
+    pub(crate) const EXIT: Self = Self::new(0x95, 0, 0, 0);
+
+    const fn new(code: u8, registers: u8, offset: i16, immediate: i32) -> Self {
+        Self {
+            code,
+            registers,
+            offset,
+            immediate,
+        }
+    }
 }
 
 impl Verdict {
@@ -108,6 +131,14 @@ struct Load {
     prog_name: [u8; 16],
     prog_ifindex: u32,
     expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
 }
 
 /// The part of `union bpf_attr` for attaching one
@@ -135,16 +166,7 @@ pub(crate) struct Attached {
 impl Cgroup {
     /// Makes one below the one this process is in.
     pub(crate) fn enter() -> Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts")?;
-        let mount = mounts
-            .lines()
-            .map(|line| line.split(' ').collect::<Vec<_>>())
-            .find(|fields| fields.get(2) == Some(&"cgroup2"))
-            .and_then(|fields| fields.get(1).copied())
-            .context("no cgroup v2 is mounted")?;
-        let own = fs::read_to_string("/proc/self/cgroup")?;
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
-        let parent = PathBuf::from(mount).join(own.context("not in a cgroup v2")?);
+        let parent = own_cgroup()?;
         let path = parent.join(format!("portwatch-test-{}", std::process::id()));
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let cgroup = Self { path, parent };
@@ -161,6 +183,20 @@ impl Cgroup {
         attached.pass(PROG_ATTACH).context("cannot attach it")?;
         Ok(attached)
     }
+}
+
+/// The directory of the cgroup that this process is in.
+pub(crate) fn own_cgroup() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mount = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|fields| fields.get(2) == Some(&"cgroup2"))
+        .and_then(|fields| fields.get(1).copied())
+        .context("no cgroup v2 is mounted")?;
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+    Ok(PathBuf::from(mount).join(own.context("not in a cgroup v2")?))
 }
 
 impl Drop for Cgroup {
@@ -192,19 +228,36 @@ impl Drop for Attached {
 
 fn load(hook: Hook, verdict: Verdict) -> Result<OwnedFd> {
     let program = verdict.program();
+    let kind = match hook {
+        Hook::Bind | Hook::Connect => TYPE_CGROUP_SOCK_ADDR,
+        Hook::PostBind => TYPE_CGROUP_SOCK,
+    };
+    load_program(&program, kind, hook as u32, 0)
+}
+
+/// Loads a program of that kind for that place; `function` is the one it stands at, of those that
+/// stand at one.
+pub(crate) fn load_program(
+    program: &[Instruction],
+    kind: u32,
+    place: u32,
+    function: u32,
+) -> Result<OwnedFd> {
     let attributes = Load {
-        prog_type: match hook {
-            Hook::Bind | Hook::Connect => TYPE_CGROUP_SOCK_ADDR,
-            Hook::PostBind => TYPE_CGROUP_SOCK,
-        },
+        prog_type: kind,
         insn_cnt: u32::try_from(program.len())?,
         insns: program.as_ptr().expose_provenance() as u64,
         license: c"GPL".as_ptr().expose_provenance() as u64,
-        expected_attach_type: hook as u32,
+        expected_attach_type: place,
+        attach_btf_id: function,
         ..Load::default()
     };
-    let fd = bpf(PROG_LOAD, &attributes)?;
-    ensure!(fd >= 0, "no descriptor");
+    Ok(bpf_descriptor(PROG_LOAD, &attributes)?)
+}
+
+/// A `bpf()` call that makes something.
+pub(crate) fn bpf_descriptor<T>(command: i32, attributes: &T) -> io::Result<OwnedFd> {
+    let fd = bpf(command, attributes)?;
     // SAFETY: the kernel gave it just now, to nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

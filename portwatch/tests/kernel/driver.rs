@@ -148,6 +148,16 @@ impl Workload {
                 sys::in_netns_of(done.pid, || lower_port_start(port))?;
                 self.answer()?;
             }
+            Line::Pause => {
+                portwatches.iter().try_for_each(|it| it.pause())?;
+                self.answer()?;
+            }
+            Line::Ended(outcomes) => {
+                for portwatch in portwatches {
+                    portwatch.wait_for_outcomes(done.pid, outcomes)?;
+                }
+                self.answer()?;
+            }
             Line::Impossible(why) => return Err(Impossible(why).into()),
             Line::Kill => {
                 self.process.signal(Signal::KILL)?;
@@ -169,6 +179,7 @@ impl Workload {
 fn settle(done: &Done, portwatches: &mut [&mut Portwatch]) -> Result<()> {
     for portwatch in portwatches {
         let truths = done.truths.iter();
+        let truths = truths.filter(|truth| truth.caller.pid == done.pid);
         let seen = truths.filter(|truth| sees(portwatch.stream(), truth));
         let seen = seen.count();
         portwatch

@@ -132,7 +132,7 @@ impl Portwatch {
 
     /// Stops it in its tracks, until somebody waits for it.
     pub(crate) fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.process.stop()
     }
 
     /// Reads until so many attempts of that process were written.
@@ -147,6 +147,18 @@ impl Portwatch {
         })
     }
 
+    /// Reads until it was written how so many attempts of that process ended, if the source sees
+    /// that.
+    pub(crate) fn wait_for_outcomes(&mut self, pid: u32, outcomes: usize) -> Result<()> {
+        if self.stream.source() == Source::Tracepoint {
+            return Ok(());
+        }
+        while self.stream.outcomes_of(pid).count() < outcomes {
+            self.next(pid, outcomes)?;
+        }
+        Ok(())
+    }
+
     fn wait_until(
         &mut self,
         pid: u32,
@@ -155,15 +167,20 @@ impl Portwatch {
     ) -> Result<()> {
         self.signal(Signal::CONT)?;
         while self.counts.get(&pid).copied().unwrap_or(0) + besides(&self.stream) < attempts {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) => self.take(&line?)?,
-                Err(RecvTimeoutError::Timeout) => bail!("{}", self.overdue(pid, attempts)),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(self.process.obituary().context("portwatch ended too early"));
-                }
-            }
+            self.next(pid, attempts)?;
         }
         Ok(())
+    }
+
+    /// Reads one line, on the way to so many events of that process.
+    fn next(&mut self, pid: u32, events: usize) -> Result<()> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => self.take(&line?),
+            Err(RecvTimeoutError::Timeout) => bail!("{}", self.overdue(pid, events)),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(self.process.obituary().context("portwatch ended too early"))
+            }
+        }
     }
 
     fn overdue(&self, pid: u32, attempts: usize) -> String {

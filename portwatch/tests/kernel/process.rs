@@ -2,7 +2,10 @@
 
 use std::{
     io::{BufRead, BufReader, Read as _},
-    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,7 +16,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
 /// After this a process is killed and its test fails: emulated machines are slow.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -78,6 +83,14 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         pidfd_send_signal(&self.pidfd, signal).context("cannot signal the process")
+    }
+
+    /// Stops it in its tracks, all threads.
+    pub(crate) fn stop(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), options).context("it does not stop")?;
+        Ok(())
     }
 
     /// Waits for its end, however it ended.

@@ -167,11 +167,11 @@ pub(crate) struct Fix {
 pub(crate) struct Holder {
     pub(crate) pid: Option<u32>,
     pub(crate) comm: Option<String>,
-    exe: Option<String>,
+    pub(crate) exe: Option<String>,
     pub(crate) uid: Option<u32>,
     user: Option<String>,
     container: Option<Container>,
-    unit: Option<String>,
+    pub(crate) unit: Option<String>,
     pub(crate) state: String,
     pub(crate) addr: IpAddr,
     pub(crate) port: u16,

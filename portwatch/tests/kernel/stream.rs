@@ -87,6 +87,11 @@ impl Stream {
             .find(|outcome| outcome.seq == attempt.seq)
     }
 
+    /// How the attempts of that process ended, as far as it was told after them.
+    pub(crate) fn outcomes_of(&self, pid: u32) -> impl Iterator<Item = &Ending> {
+        self.of(pid).filter_map(|attempt| self.outcome_of(attempt))
+    }
+
     /// The source that it says it comes from.
     pub(crate) fn source(&self) -> Source {
         let backend = self.starts.first().map(|start| start.backend.as_str());

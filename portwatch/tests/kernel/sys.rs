@@ -1,10 +1,10 @@
 //! System calls with arguments that std and rustix do not let pass, and addresses as bytes.
 
 use std::{
-    ffi::c_void,
+    ffi::{c_int, c_void},
     io,
     net::SocketAddr,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd, RawFd},
     os::unix::fs::MetadataExt as _,
 };
 
@@ -125,6 +125,28 @@ pub(crate) fn hear_errors(fd: RawFd) -> Result<()> {
     }
 }
 
+/// Sets an option of a socket that rustix does not know, to 1.
+pub(crate) fn set_flag(socket: impl AsFd, level: c_int, option: c_int) -> io::Result<()> {
+    let one: c_int = 1;
+    set_option(socket, level, option, &one.to_ne_bytes())
+}
+
+/// Sets an option of a socket that rustix does not know.
+pub(crate) fn set_option(
+    socket: impl AsFd,
+    level: c_int,
+    option: c_int,
+    value: &[u8],
+) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(value.len()).unwrap_or(libc::socklen_t::MAX);
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads as many bytes as the value has.
+    match unsafe { libc::setsockopt(fd, level, option, value.as_ptr().cast(), length) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Sets a setting of the calling thread's network namespace: /proc/sys/net shows each its own.
 pub(crate) fn set_net(name: &str, value: &str) -> Result<()> {
     let path = format!("/proc/sys/net/{name}");
@@ -144,10 +166,7 @@ pub(crate) fn in_netns_of<T: Send>(
     let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
     on_own_thread(move || {
         let kind = rustix::thread::LinkNameSpaceType::Network;
-        rustix::thread::move_into_link_name_space(
-            std::os::fd::AsFd::as_fd(&namespace),
-            Some(kind),
-        )?;
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind))?;
         action()
     })
 }

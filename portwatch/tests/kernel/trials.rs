@@ -4,6 +4,7 @@ use anyhow::Result;
 use libtest_mimic::{Completion, Failed, Trial};
 
 mod bind;
+mod cause;
 mod connect;
 mod cost;
 mod filter;
@@ -11,6 +12,7 @@ mod hooks;
 mod kernels_own;
 mod load;
 mod name;
+mod nginx;
 mod path;
 mod privilege;
 mod program;
@@ -145,6 +147,17 @@ const TRIALS: &[(&str, Test)] = &[
         "missed_probes_are_counted",
         hooks::missed_probes_are_counted,
     ),
+    ("cause_of_calls", cause::of_calls),
+    ("cause_of_denials", cause::of_denials),
+    ("cause_of_addresses", cause::of_addresses),
+    ("cause_of_privileges", cause::of_privileges),
+    ("cause_of_ports", cause::of_ports),
+    ("cause_of_pairs", cause::of_pairs),
+    ("cause_of_a_port_that_nginx_has", nginx::has_the_port),
+    ("cause_of_states", cause::of_states),
+    ("cause_of_routes", cause::of_routes),
+    ("cause_of_answers", cause::of_answers),
+    ("cause_of_ends", cause::of_ends),
     ("filter_by_pid", filter::by_pid),
     ("filter_by_uid", filter::by_uid),
     ("filter_by_user_name", filter::by_user_name),

@@ -15,6 +15,16 @@ pub(crate) enum Op {
     Listen,
 }
 
+impl From<portwatch::event::Op> for Op {
+    fn from(op: portwatch::event::Op) -> Self {
+        match op {
+            portwatch::event::Op::Bind => Self::Bind,
+            portwatch::event::Op::Connect => Self::Connect,
+            portwatch::event::Op::Listen => Self::Listen,
+        }
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -45,6 +55,10 @@ pub(crate) enum Line {
     Total(u64),
     /// This machine cannot do what the workload is about, for that reason
     Impossible(String),
+    /// Waits until portwatch is stopped; it goes on when somebody waits for it.
+    Pause,
+    /// Waits until it was written how so many attempts ended, by those who see that.
+    Ended(usize),
     /// Waits to be killed.
     Kill,
 }

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 mod address;
 mod bind;
+mod cause;
 mod compat;
 mod confined;
 mod connect;
@@ -42,6 +43,9 @@ pub(crate) const CONFINED: &str = "confined";
 /// Name of the one that lives in a user namespace of its own.
 pub(crate) const DWELLER: &str = "dweller";
 
+/// What the names of those begin with that make causes; a group follows.
+pub(crate) const CAUSES: &str = "cause_";
+
 /// So many connects wait at once in `blocked_connects`.
 pub(crate) const BLOCKED: usize = 60;
 /// So many attempts are made by `thousand_binds`.
@@ -57,6 +61,8 @@ pub(crate) const USER: u32 = 1000;
 /// The ports that `mixture` takes and finds closed, in a network namespace of its own.
 pub(crate) const TAKEN: u16 = 7001;
 pub(crate) const CLOSED: u16 = 7002;
+/// The port that `taken` asks for.
+pub(crate) const SERVED: u16 = 8080;
 
 pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     match run(args) {
@@ -101,6 +107,7 @@ fn named(name: &str, recorder: &Recorder) -> Result<()> {
         "every_protocol" => bind::every_protocol(recorder),
         "bind_errors" => bind::errors(recorder),
         "foreign_family" => bind::foreign_family(recorder),
+        "taken" => bind::taken(recorder),
         "reused_descriptor" => bind::reused_descriptor(recorder),
         "connects" => connect::every_outcome(recorder),
         "listen" => connect::listen_unbound(recorder),
@@ -131,6 +138,9 @@ fn named(name: &str, recorder: &Recorder) -> Result<()> {
         "killed" => interrupted::by_death(recorder),
         "interrupted" => interrupted::by_a_signal(recorder),
         "restarted" => interrupted::and_restarted(recorder),
-        unknown => bail!("no workload is named {unknown}"),
+        other => match other.strip_prefix(CAUSES) {
+            Some(group) => cause::make(recorder, group),
+            None => bail!("no workload is named {other}"),
+        },
     }
 }

@@ -1,11 +1,11 @@
 //! Programs that the VMs and the tests use, from packages of the same or another name.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::Result;
 
 use super::{Apt, Need, Step};
-use crate::command::which;
+use crate::{command::which, vm::Added};
 
 /// Other people's network programs, whose calls the tests trace: add a row here for a new one.
 const PEERS: [(&str, &str); 4] = [
@@ -15,11 +15,20 @@ const PEERS: [(&str, &str); 4] = [
     ("strace", "strace"),
 ];
 
+/// Programs that the tests run in the VMs too: add a row here for a new one.
+const GUEST: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("ss", "iproute2"),
+    ("nft", "nftables"),
+    ("apparmor_parser", "apparmor"),
+    ("nginx", "nginx-light"),
+];
+
 const VM: [(&str, &str); 2] = [("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio")];
 
 const STATIC_BUSYBOX: &str = "busybox-static";
 
-pub(super) fn steps() -> [Step; 3] {
+pub(super) fn steps() -> [Step; 4] {
     [
         Step {
             need: Need::Vm,
@@ -38,6 +47,14 @@ pub(super) fn steps() -> [Step; 3] {
             get: |apt| apt.install(&[STATIC_BUSYBOX]),
         },
         Step {
+            need: Need::Vm,
+            what: "ip, ss, nft, apparmor_parser and nginx",
+            why: "the tests make networks, firewalls and profiles with them, in which calls fail",
+            by_hand: "install iproute2, nftables, apparmor and nginx with the system's package manager",
+            present: || all_there(&GUEST),
+            get: |apt| install(apt, &GUEST),
+        },
+        Step {
             need: Need::Peers,
             what: "python3, curl, nc and strace",
             why: "the tests trace these programs, and hold strace's account against portwatch's",
@@ -46,6 +63,15 @@ pub(super) fn steps() -> [Step; 3] {
             get: |apt| install(apt, &PEERS),
         },
     ]
+}
+
+/// Those programs, for the VMs: on the PATH before busybox's.
+pub(crate) fn for_guest() -> Vec<Added> {
+    let found = GUEST.iter().filter_map(|(program, _)| {
+        let host = which(program)?;
+        Some(Added::new(host, Path::new("/usr/bin").join(program)))
+    });
+    found.collect()
 }
 
 fn all_there(programs: &[(&str, &str)]) -> bool {

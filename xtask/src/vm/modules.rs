@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::command::shown;
 
 /// What the tests can modprobe: add a name here for more. Those a kernel lacks are left out.
-const WANTED: [&str; 15] = [
+const WANTED: [&str; 18] = [
     "dummy",
     "ip6_udp_tunnel",
     "nf_tables",
@@ -23,6 +23,7 @@ const WANTED: [&str; 15] = [
     "nft_reject_inet",
     "nft_reject_ipv4",
     "nft_reject_ipv6",
+    "raw_diag",
     "sctp",
     "tcp_diag",
     "udp_diag",
@@ -30,7 +31,9 @@ const WANTED: [&str; 15] = [
     "veth",
     "vrf",
     "vsock_loopback",
+    "vxlan",
     "wireguard",
+    "xfrm_user",
 ];
 
 /// Modules by name, ready to be written below the guest's /lib/modules.

@@ -111,7 +111,7 @@ fn only(stream: &Stream, pid: u32, op: Op) -> Result<&Attempt> {
     Ok(attempt)
 }
 
-fn need(programs: &[&str]) -> Result<()> {
+pub(super) fn need(programs: &[&str]) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let missing = programs
         .iter()
@@ -122,8 +122,8 @@ fn need(programs: &[&str]) -> Result<()> {
     }
 }
 
-/// httpd does not say when it listens; the kernel does.
-fn wait_until_listening(pid: u32) -> Result<()> {
+/// Servers do not say when they listen; the kernel does.
+pub(super) fn wait_until_listening(pid: u32) -> Result<()> {
     let begin = Instant::now();
     while !fs::read_to_string(format!("/proc/{pid}/net/tcp"))?.contains(LISTENING) {
         ensure!(

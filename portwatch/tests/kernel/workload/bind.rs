@@ -15,7 +15,7 @@ use super::super::{
     truth::{Line, Op},
 };
 use super::{
-    USER,
+    SERVED, USER,
     recorder::{Address, Descriptor, LOOPBACK, Recorder},
     socket::Socket,
 };
@@ -242,4 +242,10 @@ pub(super) fn reused_descriptor(recorder: &Recorder) -> Result<()> {
     rustix::net::bind(&second, &SocketAddr::new(LOOPBACK, 0))?;
     recorder.total(1)?;
     recorder.settle()
+}
+
+/// A port that somebody else has, in the network namespace that it was started in.
+pub(super) fn taken(recorder: &Recorder) -> Result<()> {
+    let address = SocketAddr::new(LOOPBACK, SERVED);
+    recorder.bind("taken", &Socket::tcp4()?, address, -libc::EADDRINUSE)
 }

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Network rules since this version of Landlock's interface.
-const LANDLOCK_NETWORK: i64 = 4;
+pub(super) const LANDLOCK_NETWORK: i64 = 4;
 
 /// Landlock, with no port allowed.
 pub(super) fn by_landlock(recorder: &Recorder) -> Result<()> {
@@ -59,7 +59,7 @@ fn out_of_reach(mut truth: Truth) -> Truth {
     truth
 }
 
-fn landlock_version() -> io::Result<i64> {
+pub(super) fn landlock_version() -> io::Result<i64> {
     const VERSION: u32 = 1;
     // SAFETY: without a ruleset the call only returns a number.
     let version = unsafe {
@@ -77,7 +77,7 @@ fn landlock_version() -> io::Result<i64> {
     }
 }
 
-fn restrict() -> Result<()> {
+pub(super) fn restrict() -> Result<()> {
     // `struct landlock_ruleset_attr`: nothing of files, binding and connecting by TCP
     let attributes: [u64; 2] = [0, 0b11];
     // SAFETY: the attributes are as long as is said.
@@ -98,7 +98,7 @@ fn restrict() -> Result<()> {
     }
 }
 
-fn no_new_privileges() -> Result<()> {
+pub(super) fn no_new_privileges() -> Result<()> {
     rustix::thread::set_no_new_privs(true).context("PR_SET_NO_NEW_PRIVS")
 }
 
@@ -121,7 +121,7 @@ pub(super) fn by_seccomp(recorder: &Recorder) -> Result<()> {
     Ok(())
 }
 
-fn filter_system_calls() -> Result<()> {
+pub(super) fn filter_system_calls() -> Result<()> {
     let statement = |code: u32, k: u32| filter(code, 0, k);
     let is_call = |number: i64, skip| -> Result<libc::sock_filter> {
         let number = u32::try_from(number)?;

@@ -115,14 +115,14 @@ fn bound(recorder: &Recorder, socket: Socket) -> Result<Socket> {
     Ok(socket)
 }
 
-type Helper<'scope> = std::thread::ScopedJoinHandle<'scope, Result<()>>;
+pub(super) type Helper<'scope> = std::thread::ScopedJoinHandle<'scope, Result<()>>;
 
-fn joined(helper: Helper<'_>) -> Result<()> {
+pub(super) fn joined(helper: Helper<'_>) -> Result<()> {
     helper.join().map_err(|_| anyhow!("a thread panicked"))?
 }
 
 /// Sends the calling thread SIGALRM once its connect waits; done when that was handled.
-fn interrupt<'scope>(
+pub(super) fn interrupt<'scope>(
     scope: &'scope Scope<'scope, '_>,
     sniffer: &'scope Sniffer,
     address: SocketAddr,
@@ -140,7 +140,7 @@ fn interrupt<'scope>(
 }
 
 /// The reading end of a pipe, into which each SIGALRM writes a byte.
-fn handle_alarms(flags: i32) -> Result<PipeReader> {
+pub(super) fn handle_alarms(flags: i32) -> Result<PipeReader> {
     let (read, write) = io::pipe()?;
     TOLD.store(OwnedFd::from(write).into_raw_fd(), Ordering::Relaxed);
     // SAFETY: integers, a handler and a set, for which zero is a value.
@@ -160,16 +160,16 @@ extern "C" fn tell(_signal: libc::c_int) {
 }
 
 /// Sees what TCP sends in this network namespace.
-struct Sniffer(OwnedFd);
+pub(super) struct Sniffer(OwnedFd);
 
 impl Sniffer {
-    fn open() -> Result<Self> {
+    pub(super) fn open() -> Result<Self> {
         let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::TCP));
         socket.map(Self).context("a raw socket")
     }
 
     /// Blocks until somebody asks for a connection to that port: who does, waits.
-    fn wait_for_syn(&self, address: SocketAddr) -> Result<()> {
+    pub(super) fn wait_for_syn(&self, address: SocketAddr) -> Result<()> {
         const FLAGS: usize = 13;
         const SYN: u8 = 2;
         let mut packet = [0; 256];

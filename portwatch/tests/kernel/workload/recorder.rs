@@ -233,6 +233,18 @@ impl Recorder {
         })
     }
 
+    /// Takes note of what this machine does not have.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever has no recorder has nobody to tell"
+    )]
+    pub(super) fn lack(&self, what: &impl fmt::Display) -> Result<()> {
+        say(&Line::Skipped {
+            what: "a scene".to_owned(),
+            why: what.to_string(),
+        })
+    }
+
     /// So many attempts were made beside those written down.
     #[expect(
         clippy::unused_self,

@@ -28,6 +28,11 @@ impl Socket {
         Ok(Self { fd, proto })
     }
 
+    /// One that is there already.
+    pub(super) fn of(fd: OwnedFd, proto: &'static str) -> Self {
+        Self { fd, proto }
+    }
+
     pub(super) fn tcp4() -> io::Result<Self> {
         Self::open(
             AddressFamily::INET,
@@ -53,6 +58,15 @@ impl Socket {
             Some(ipproto::UDP),
             "udp",
         )
+    }
+
+    /// A UDP socket of the family of that address.
+    pub(super) fn udp(address: SocketAddr) -> io::Result<Self> {
+        if address.is_ipv4() {
+            return Self::udp4();
+        }
+        let (family, protocol) = (AddressFamily::INET6, Some(ipproto::UDP));
+        Self::open(family, SocketType::DGRAM, protocol, "udp")
     }
 
     /// A TCP socket of the family of that address.

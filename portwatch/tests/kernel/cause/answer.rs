@@ -1,0 +1,168 @@
+//! How a connect ends after its first packet was sent.
+
+use libc::{
+    EACCES, ECONNABORTED, ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENETUNREACH, ENOPROTOOPT, EPIPE,
+    ETIMEDOUT,
+};
+use portwatch::event::{
+    Code,
+    Confidence::{self, Checked, Derived, Observed},
+    Op::Connect,
+};
+
+use super::{Answer, Row};
+
+/// Interrupted by a signal, before that is made EINTR (include/linux/errno.h).
+const ERESTARTSYS: i32 = 512;
+
+pub(crate) const ANSWERS: &[Row] = &[
+    refused("nobody listens", Code::NobodyListens, Observed),
+    refused(
+        "a firewall answers with a reset",
+        Code::NobodyListens,
+        Observed,
+    ),
+    refused(
+        "a firewall rejects: port unreachable",
+        Code::RejectedByFirewall,
+        Derived,
+    ),
+    refused(
+        "a firewall rejects on IPv6: port unreachable",
+        Code::RejectedByFirewall,
+        Derived,
+    ),
+    told(
+        "a firewall rejects: host unreachable",
+        -EHOSTUNREACH,
+        Code::HostUnreachable,
+        Observed,
+    ),
+    told(
+        "a firewall rejects: administratively",
+        -EHOSTUNREACH,
+        Code::HostUnreachable,
+        Observed,
+    ),
+    told(
+        "a firewall rejects: network unreachable",
+        -ENETUNREACH,
+        Code::NetworkUnreachable,
+        Derived,
+    ),
+    answered(
+        "a firewall rejects: protocol unreachable",
+        -ENOPROTOOPT,
+        Code::ProtocolUnreachable,
+        Derived,
+    ),
+    told(
+        "a firewall rejects on IPv6: administratively",
+        -EACCES,
+        Code::AdminProhibited,
+        Derived,
+    ),
+    told(
+        "a firewall rejects on IPv6: no route",
+        -ENETUNREACH,
+        Code::NetworkUnreachable,
+        Derived,
+    ),
+    told(
+        "a firewall rejects on IPv6: address unreachable",
+        -EHOSTUNREACH,
+        Code::HostUnreachable,
+        Observed,
+    ),
+    answered(
+        "a firewall drops what leaves",
+        -ETIMEDOUT,
+        Code::ConnectTimedOut,
+        Observed,
+    ),
+    answered(
+        "the listener's queue is full",
+        -ETIMEDOUT,
+        Code::ConnectTimedOut,
+        Observed,
+    ),
+    told(
+        "no neighbour has the address",
+        -EHOSTUNREACH,
+        Code::NeighbourUnreachable,
+        Checked,
+    ),
+    answered(
+        "the socket does not wait",
+        -EINPROGRESS,
+        Code::ConnectInProgress,
+        Observed,
+    ),
+    answered(
+        "the socket waits only so long",
+        -EINPROGRESS,
+        Code::SendTimeoutExpired,
+        Derived,
+    ),
+    answered("a signal comes", -ERESTARTSYS, Code::Interrupted, Observed),
+    answered(
+        "another thread disconnects the socket",
+        -EPIPE,
+        Code::DisconnectedMeanwhile,
+        Derived,
+    ),
+    answered(
+        "somebody destroys the socket",
+        -ECONNABORTED,
+        Code::ConnectionAborted,
+        Derived,
+    ),
+    Row::silent("somebody listens", Connect),
+];
+
+/// What did not wait, and ended like this.
+pub(crate) const ENDS: &[Row] = &[
+    ended(
+        "later: nobody listens",
+        -ECONNREFUSED,
+        Code::NobodyListens,
+        Observed,
+    ),
+    ended(
+        "later: a firewall rejects",
+        -ECONNREFUSED,
+        Code::RejectedByFirewall,
+        Derived,
+    ),
+    ended(
+        "later: a firewall rejects: host unreachable",
+        -EHOSTUNREACH,
+        Code::HostUnreachable,
+        Observed,
+    ),
+    ended(
+        "later: nobody answers",
+        -ETIMEDOUT,
+        Code::ConnectTimedOut,
+        Observed,
+    ),
+    ended("later: the socket is closed", 0, Code::GivenUp, Observed),
+];
+
+const fn answered(case: &'static str, ret: i32, code: Code, confidence: Confidence) -> Row {
+    Row::new(case, Connect, ret, code, confidence)
+}
+
+/// tracepoint does not see whether it was the call itself that failed.
+const fn told(case: &'static str, ret: i32, code: Code, confidence: Confidence) -> Row {
+    answered(case, ret, code, confidence).otherwise(Code::Unexplained, Checked)
+}
+
+/// tracepoint does not see resets.
+const fn refused(case: &'static str, code: Code, confidence: Confidence) -> Row {
+    answered(case, -ECONNREFUSED, code, confidence).otherwise(Code::ConnectionRefused, Observed)
+}
+
+const fn ended(case: &'static str, ret: i32, code: Code, confidence: Confidence) -> Row {
+    Row::new(case, Connect, ret, code, confidence).tracepoint(Answer::Unseen)
+}

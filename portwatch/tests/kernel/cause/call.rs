@@ -1,0 +1,151 @@
+//! What ends a call before its protocol is asked.
+
+use libc::{EACCES, EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENOTSOCK, EPERM};
+use portwatch::event::{
+    Code,
+    Confidence::{Checked, Derived, Observed},
+    Op::{self, Bind, Connect},
+};
+
+use super::{Answer, Row};
+
+pub(crate) const CALLS: &[Row] = &[
+    Row::new(
+        "bind: a descriptor that is not open",
+        Bind,
+        -EBADF,
+        Code::BadDescriptor,
+        Derived,
+    ),
+    Row::new(
+        "connect: a descriptor that is not open",
+        Connect,
+        -EBADF,
+        Code::BadDescriptor,
+        Derived,
+    ),
+    Row::new(
+        "bind: a descriptor of a file",
+        Bind,
+        -ENOTSOCK,
+        Code::NotASocket,
+        Derived,
+    ),
+    Row::new(
+        "connect: a descriptor of a file",
+        Connect,
+        -ENOTSOCK,
+        Code::NotASocket,
+        Derived,
+    ),
+    Row::new(
+        "bind: a pointer to nothing",
+        Bind,
+        -EFAULT,
+        Code::BadPointer,
+        Derived,
+    ),
+    Row::new(
+        "connect: a pointer to nothing",
+        Connect,
+        -EFAULT,
+        Code::BadPointer,
+        Derived,
+    ),
+    // No station says that it was not reached.
+    unexplained("bind: an address longer than any", Bind),
+    unexplained("connect: a length below zero", Connect),
+    Row::new(
+        "bind: half an IPv4 address",
+        Bind,
+        -EINVAL,
+        Code::BadAddressLength,
+        Derived,
+    )
+    .otherwise(Code::Unexplained, Observed),
+    Row::new(
+        "bind: an IPv4 address for an IPv6 socket",
+        Bind,
+        -EINVAL,
+        Code::WrongFamily,
+        Derived,
+    )
+    .otherwise(Code::Unexplained, Observed),
+    family("bind: an IPv6 address for an IPv4 socket", Bind),
+    family("connect: an IPv6 address for an IPv4 socket", Connect),
+];
+
+const fn unexplained(case: &'static str, op: Op) -> Row {
+    Row::new(case, op, -EINVAL, Code::Unexplained, Observed)
+}
+
+const fn family(case: &'static str, op: Op) -> Row {
+    Row::new(case, op, -EAFNOSUPPORT, Code::WrongFamily, Derived)
+}
+
+const NO_LANDLOCK: &str = "its Landlock knows no network";
+
+/// tracepoint does not see who refused.
+pub(crate) const DENIALS: &[Row] = &[
+    bind(
+        "bind: Landlock, no port allowed",
+        -EACCES,
+        Code::LandlockDenied,
+    )
+    .except("6.1", NO_LANDLOCK),
+    connect(
+        "connect: Landlock, no port allowed",
+        -EACCES,
+        Code::LandlockDenied,
+    )
+    .except("6.1", NO_LANDLOCK),
+    eperm(
+        "bind: a BPF program at the security hook",
+        Bind,
+        Code::BpfLsmDenied,
+    ),
+    eperm(
+        "connect: a BPF program at the security hook",
+        Connect,
+        Code::BpfLsmDenied,
+    ),
+    bind(
+        "bind: an AppArmor profile without network",
+        -EACCES,
+        Code::ApparmorDenied,
+    ),
+    connect(
+        "connect: an AppArmor profile without network",
+        -EACCES,
+        Code::ApparmorDenied,
+    ),
+    eperm("bind: a cgroup BPF program", Bind, Code::CgroupBpfDenied),
+    eperm(
+        "bind: a cgroup BPF program that sees the port",
+        Bind,
+        Code::CgroupBpfDenied,
+    ),
+    eperm(
+        "connect: a cgroup BPF program",
+        Connect,
+        Code::CgroupBpfDenied,
+    ),
+    seccomp("bind: a seccomp filter", Bind),
+    seccomp("connect: a seccomp filter", Connect),
+];
+
+const fn bind(case: &'static str, ret: i32, code: Code) -> Row {
+    Row::new(case, Bind, ret, code, Observed).otherwise(Code::Unexplained, Observed)
+}
+
+const fn connect(case: &'static str, ret: i32, code: Code) -> Row {
+    Row::new(case, Connect, ret, code, Observed).otherwise(Code::Unexplained, Checked)
+}
+
+const fn eperm(case: &'static str, op: Op, code: Code) -> Row {
+    Row::new(case, op, -EPERM, code, Observed).otherwise(Code::Unexplained, Checked)
+}
+
+const fn seccomp(case: &'static str, op: Op) -> Row {
+    Row::new(case, op, -EPERM, Code::SeccompDenied, Observed).else_all(Answer::Unseen)
+}

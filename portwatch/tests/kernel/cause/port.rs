@@ -1,0 +1,84 @@
+//! Other sockets that have the port.
+
+use libc::{EADDRINUSE, EADDRNOTAVAIL, EAGAIN};
+use portwatch::event::{
+    Code,
+    Confidence::{Checked, Derived},
+    Op::{self, Bind, Connect, Listen},
+};
+
+use super::{Answer, Row};
+
+pub(crate) const PORTS: &[Row] = &[
+    used("another socket listens", Code::PortInUse),
+    used("another socket is bound and idle", Code::PortInUse),
+    used("another socket has every address", Code::PortInUse),
+    used("another socket, of UDP", Code::PortInUse),
+    used(
+        "only the other socket has SO_REUSEADDR",
+        Code::PortInUseReuseaddrOneSide,
+    ),
+    used(
+        "only this socket has SO_REUSEADDR",
+        Code::PortInUseReuseaddrOneSide,
+    ),
+    used(
+        "both have SO_REUSEADDR, and the other listens",
+        Code::PortInUseReuseaddrListening,
+    ),
+    used(
+        "only the other socket has SO_REUSEPORT",
+        Code::PortInUseReuseportOneSide,
+    ),
+    used(
+        "only this socket has SO_REUSEPORT",
+        Code::PortInUseReuseportOneSide,
+    ),
+    used(
+        "both have SO_REUSEPORT, and another owner",
+        Code::PortInUseReuseportOtherUser,
+    ),
+    used(
+        "an IPv6 socket has the IPv4 port too",
+        Code::PortInUseDualStack,
+    ),
+    used(
+        "an IPv4 socket is in the way of [::]",
+        Code::PortInUseDualStack,
+    ),
+    used("a connection in TIME_WAIT", Code::PortInUseTimeWait),
+    used("the local end of a connection", Code::PortInUseConnection),
+    used("a VXLAN interface's socket", Code::PortInUseKernel),
+    used("a process that is gone by now", Code::PortInUseHolderGone),
+    Row::new(
+        "another ping socket with that identifier",
+        Bind,
+        -EADDRINUSE,
+        Code::PingIdentifierInUse,
+        Derived,
+    ),
+    exhausted("bind: no port left", Bind, -EADDRINUSE),
+    exhausted("connect: no port left", Connect, -EADDRNOTAVAIL).tracepoint(UNEXPLAINED),
+    exhausted("connect: no port left for UDP", Connect, -EAGAIN).tracepoint(UNEXPLAINED),
+    exhausted("listen: no port left", Listen, -EADDRINUSE).tracepoint(Answer::Unseen),
+    // Of binds that succeed, nobody looks who else has the port.
+    Row::silent("both have SO_REUSEPORT", Bind),
+    Row::silent("both have SO_REUSEADDR, of UDP", Bind),
+    Row::new("IP_BIND_ADDRESS_NO_PORT", Bind, 0, Code::NoPortYet, Derived)
+        .tracepoint(Answer::Silent),
+    Row::silent(
+        "another socket on that port in another network namespace",
+        Bind,
+    ),
+];
+
+const fn used(case: &'static str, code: Code) -> Row {
+    Row::new(case, Bind, -EADDRINUSE, code, Checked)
+}
+
+const fn exhausted(case: &'static str, op: Op, ret: i32) -> Row {
+    Row::new(case, op, ret, Code::EphemeralPortsExhausted, Derived)
+}
+
+/// One of several causes.
+const UNEXPLAINED: Answer = Answer::Says(Code::Unexplained, Checked);
