@@ -11,6 +11,7 @@ use std::{
     io::{self, Write},
     net::IpAddr,
     path::Path,
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -373,9 +374,7 @@ impl<'a> Attempt<'a> {
             ret: attempt.ret,
             errno: attempt.errno(),
             outcome: attempt.outcome().name(),
-            latency_ns: attempt
-                .latency
-                .and_then(|time| u64::try_from(time.as_nanos()).ok()),
+            latency_ns: attempt.latency.and_then(nanoseconds),
             netns: attempt.netns,
             cgroup_id: attempt.cgroup_id,
             cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
@@ -384,10 +383,7 @@ impl<'a> Attempt<'a> {
                 .map(Container::of),
             unit: cgroup.and_then(|cgroup| cgroup.unit.as_deref()),
             ifindex: attempt.ifindex,
-            ifname: attempt
-                .ifname
-                .as_ref()
-                .map(|name| String::from_utf8_lossy(name.as_bytes())),
+            ifname: attempt.ifname.as_ref().map(text),
             options: attempt.options,
             privileged: attempt.privileged,
             repeat: attempt.repeat,
@@ -398,6 +394,14 @@ impl<'a> Attempt<'a> {
             cause,
         }
     }
+}
+
+fn nanoseconds(time: Duration) -> Option<u64> {
+    u64::try_from(time.as_nanos()).ok()
+}
+
+fn text(name: &event::IfName) -> Cow<'_, str> {
+    String::from_utf8_lossy(name.as_bytes())
 }
 
 const fn other_number(family: Family) -> Option<u16> {

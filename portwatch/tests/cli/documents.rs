@@ -19,8 +19,8 @@ use portwatch::{
         Proto, Requested, Runtime, SocketBefore, SocketState, Stages, Start, Summary, Time, Via,
     },
     explain::predict::Station,
-    filter::Field,
     fields,
+    filter::Field,
     output::json,
     source::Kind,
     users::Users,
@@ -483,6 +483,26 @@ const ASKED: Requested = Requested {
     scope_id: 2,
 };
 
+fn before() -> Before {
+    Before {
+        socket: Some(SocketBefore {
+            state: 7,
+            socket_state: 1,
+            port: 0,
+            uid: Some(1000),
+        }),
+        net_user_ns: Some(1),
+        net_user_ns_level: Some(0),
+        net_user_ns_owner: Some(0),
+        unprivileged_port_start: Some(1024),
+        credentials: Some(Credentials {
+            cap_effective: 0,
+            user_ns: 1,
+            level: Some(0),
+        }),
+    }
+}
+
 fn attempt() -> Attempt {
     Attempt {
         id: AttemptId::default(),
@@ -500,23 +520,7 @@ fn attempt() -> Attempt {
             connect: Some(0),
             syn_sent: true,
         },
-        before: Before {
-            socket: Some(SocketBefore {
-                state: 7,
-                socket_state: 1,
-                port: 0,
-                uid: Some(1000),
-            }),
-            net_user_ns: Some(1),
-            net_user_ns_level: Some(0),
-            net_user_ns_owner: Some(0),
-            unprivileged_port_start: Some(1024),
-            credentials: Some(Credentials {
-                cap_effective: 0,
-                user_ns: 1,
-                level: Some(0),
-            }),
-        },
+        before: before(),
         time: Time(0),
         op: Op::Bind,
         via: Some(Via::Syscall),
