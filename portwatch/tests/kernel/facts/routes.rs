@@ -8,7 +8,6 @@ use portwatch::{
     explain::{Route, RouteKind},
     facts::{Namespace, Way},
 };
-use rustix::net::sockopt;
 
 use super::{interface, ip, prepared};
 
@@ -100,7 +99,7 @@ pub(super) fn next_hop_does_not_answer() -> Result<()> {
         }
         ip("addr add 10.0.0.1/24 dev near")?;
         let socket = UdpSocket::bind("10.0.0.1:0")?;
-        sockopt::set_ip_recverr(&socket, true)?;
+        super::super::sys::set_flag(&socket, libc::IPPROTO_IP, libc::IP_RECVERR)?;
         socket.connect("10.0.0.2:9")?;
         socket.send(b"anybody?")?;
         Ok(socket.recv(&mut [0]).err())
