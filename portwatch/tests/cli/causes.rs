@@ -39,10 +39,6 @@ const UNMADE: &[(Code, &str)] = &[
         "no firewall of the test kernels answers with such an ICMP error",
     ),
     (
-        Code::PortShared,
-        "of binds that succeed, nobody looks who else has the port",
-    ),
-    (
         Code::PacketDenied,
         "only packet labels of SELinux or AppArmor refuse a SYN like this",
     ),

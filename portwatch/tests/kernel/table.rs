@@ -234,7 +234,7 @@ impl Kind {
             Field::EffectiveAddr => self.ending == Ending::Rewritten,
             Field::Repeat => self.ending == Ending::Again,
             Field::Seccomp => self.ending == Ending::Seccomp,
-            Field::Stages | Field::Before => is_failure && has_socket,
+            Field::Operation | Field::Before => is_failure && has_socket,
             Field::Proto | Field::LocalAddr | Field::Netns | Field::Options => has_socket,
             Field::Privileged => has_socket && self.op == Op::Bind,
             Field::Via | Field::Ppid | Field::Euid | Field::Ret | Field::Latency => true,
@@ -353,7 +353,7 @@ const FIELDS: [(Field, &str); 15] = [
     (Field::Privileged, "privileged"),
     (Field::Repeat, "repeat"),
     (Field::Seccomp, "seccomp"),
-    (Field::Stages, "stages"),
+    (Field::Operation, "stages"),
     (Field::Before, "before"),
 ];
 

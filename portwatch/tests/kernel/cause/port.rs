@@ -61,8 +61,8 @@ pub(crate) const PORTS: &[Row] = &[
     exhausted("connect: no port left", Connect, -EADDRNOTAVAIL).tracepoint(UNEXPLAINED),
     exhausted("connect: no port left for UDP", Connect, -EAGAIN).tracepoint(UNEXPLAINED),
     exhausted("listen: no port left", Listen, -EADDRINUSE).tracepoint(Answer::Unseen),
-    // Of binds that succeed, nobody looks who else has the port.
-    Row::silent("both have SO_REUSEPORT", Bind),
+    Row::new("both have SO_REUSEPORT", Bind, 0, Code::PortShared, Checked),
+    // With that alone, nobody looks who else has the port.
     Row::silent("both have SO_REUSEADDR, of UDP", Bind),
     Row::new("IP_BIND_ADDRESS_NO_PORT", Bind, 0, Code::NoPortYet, Derived)
         .tracepoint(Answer::Silent),

@@ -1,6 +1,6 @@
 //! Where the way to an address leads. No packet is sent: the ways are only asked for.
 
-use std::{net::UdpSocket, os::fd::AsRawFd as _};
+use std::net::UdpSocket;
 
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
@@ -10,7 +10,6 @@ use portwatch::{
 };
 
 use super::{interface, ip, prepared};
-use crate::kernel::sys;
 
 fn route(namespace: &Namespace, destination: &str) -> Result<Route> {
     let way = Way {
@@ -100,7 +99,7 @@ pub(super) fn next_hop_does_not_answer() -> Result<()> {
         }
         ip("addr add 10.0.0.1/24 dev near")?;
         let socket = UdpSocket::bind("10.0.0.1:0")?;
-        sys::hear_errors(socket.as_raw_fd())?;
+        super::super::sys::set_flag(&socket, libc::IPPROTO_IP, libc::IP_RECVERR)?;
         socket.connect("10.0.0.2:9")?;
         socket.send(b"anybody?")?;
         Ok(socket.recv(&mut [0]).err())
