@@ -40,6 +40,10 @@ enum Via {
     IoUring,
     IoWorker,
     FastOpen,
+    /// Socket options of SCTP
+    Bindx,
+    Connectx,
+    Kernel,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,12 +63,15 @@ enum Ending {
 }
 
 impl Via {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Syscall,
         Self::Compat32,
         Self::IoUring,
         Self::IoWorker,
         Self::FastOpen,
+        Self::Bindx,
+        Self::Connectx,
+        Self::Kernel,
     ];
 
     const fn title(self) -> &'static str {
@@ -74,6 +81,9 @@ impl Via {
             Self::IoUring => "io_uring, on the caller's thread",
             Self::IoWorker => "io_uring, by a worker",
             Self::FastOpen => "TCP Fast Open",
+            Self::Bindx => "`sctp_bindx()`",
+            Self::Connectx => "`sctp_connectx()`",
+            Self::Kernel => "the kernel's own",
         }
     }
 }
@@ -112,6 +122,9 @@ impl Kind {
             "io_uring" if truth.is_by_worker() => Via::IoWorker,
             "io_uring" => Via::IoUring,
             "fastopen" => Via::FastOpen,
+            "bindx" => Via::Bindx,
+            "connectx" => Via::Connectx,
+            "kernel" => Via::Kernel,
             _ => return None,
         };
         Some(Self {
@@ -163,6 +176,9 @@ impl Kind {
             Via::Compat32 => !sctp,
             Via::IoUring | Via::IoWorker => !sctp && op != Op::Listen,
             Via::FastOpen => !sctp && op == Op::Connect,
+            Via::Bindx => sctp && op == Op::Bind,
+            Via::Connectx => sctp && op == Op::Connect,
+            Via::Kernel => !sctp && op != Op::Listen,
         };
         let is_of_sctp = matches!(ending, Ending::Succeeds | Ending::Fails) && op != Op::Listen;
         can_end && can_come && (!sctp || is_of_sctp)
@@ -188,6 +204,9 @@ impl Kind {
                 Via::Compat32 => "compat32",
                 Via::IoUring | Via::IoWorker => "io_uring",
                 Via::FastOpen => "fastopen",
+                Via::Bindx => "bindx",
+                Via::Connectx => "connectx",
+                Via::Kernel => "kernel",
             }
             .to_owned(),
             caller: Caller {
@@ -234,7 +253,11 @@ impl Kind {
             Field::EffectiveAddr => self.ending == Ending::Rewritten,
             Field::Repeat => self.ending == Ending::Again,
             Field::Seccomp => self.ending == Ending::Seccomp,
-            Field::Operation | Field::Before => is_failure && has_socket,
+            Field::Lsm => self.ending == Ending::Denied,
+            Field::Operation => is_failure && has_socket && self.ending != Ending::Denied,
+            Field::GetPort => self.ending == Ending::Fails && self.op == Op::Bind,
+            Field::TcpConnect => is_failure && has_socket && self.op == Op::Connect && !self.sctp,
+            Field::Before => is_failure && has_socket,
             Field::Proto | Field::LocalAddr | Field::Netns | Field::Options => has_socket,
             Field::Privileged => has_socket && self.op == Op::Bind,
             Field::Via | Field::Ppid | Field::Euid | Field::Ret | Field::Latency => true,
@@ -339,7 +362,7 @@ fn cell(source: Source, kind: Kind) -> String {
 
 /// As docs/EVENTS.md names them. Others go with these: `user` with `euid`, `errno` with `ret`, and
 /// ports with addresses.
-const FIELDS: [(Field, &str); 15] = [
+const FIELDS: [(Field, &str); 18] = [
     (Field::Via, "via"),
     (Field::Ppid, "ppid"),
     (Field::Euid, "euid"),
@@ -353,7 +376,10 @@ const FIELDS: [(Field, &str); 15] = [
     (Field::Privileged, "privileged"),
     (Field::Repeat, "repeat"),
     (Field::Seccomp, "seccomp"),
-    (Field::Operation, "stages"),
+    (Field::Lsm, "stages.lsm"),
+    (Field::Operation, "stages.operation"),
+    (Field::GetPort, "stages.get_port"),
+    (Field::TcpConnect, "stages.connect"),
     (Field::Before, "before"),
 ];
 
