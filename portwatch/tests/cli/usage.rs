@@ -271,7 +271,8 @@ fn fields_of_a_format_that_has_fixed_ones() {
     insta::assert_snapshot!(refusal(&["-o", "ecs", "--fields", "time"]), @r"
     error: --fields goes with --output text, wide, logfmt or csv; the others have fixed fields
 
-    Usage: portwatch [OPTIONS] [COMMAND]
+    Usage: portwatch [OPTIONS]
+           portwatch <COMMAND>
 
     For more information, try '--help'.
     ");

@@ -114,17 +114,6 @@ pub(crate) fn bind_to_device(socket: &impl AsRawFd, name: &str) -> Result<()> {
     }
 }
 
-/// Lets a UDP socket hear of every error on the way (`IP_RECVERR`).
-pub(crate) fn hear_errors(fd: RawFd) -> Result<()> {
-    let on = 1_i32;
-    let value = (&raw const on).cast();
-    // SAFETY: the option takes an integer of four bytes.
-    match unsafe { libc::setsockopt(fd, libc::IPPROTO_IP, libc::IP_RECVERR, value, 4) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()).context("IP_RECVERR"),
-    }
-}
-
 /// Sets an option of a socket that rustix does not know, to 1.
 pub(crate) fn set_flag(socket: impl AsFd, level: c_int, option: c_int) -> io::Result<()> {
     let one: c_int = 1;

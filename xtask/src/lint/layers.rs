@@ -69,7 +69,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
     (
         "sink",
         &[
-            "output", "config", "explain", "event", "errno", "addr", "ready",
+            "output", "cli", "users", "config", "explain", "event", "errno", "addr", "ready",
         ],
     ),
     // Never source: what is printed is what an event says, wherever it came from.
