@@ -382,7 +382,7 @@ fn command() -> Result<()> {
                 format!("0.0.0.0:80 --user {USER} --netns pid:{resident}"),
                 0,
             ),
-            (format!("0.0.0.0:80 --user 4711 --netns pid:{resident}"), 5),
+            (format!("0.0.0.0:80 --user 65534 --netns pid:{resident}"), 5),
             (format!("0.0.0.0:80 --user root --netns pid:{resident}"), 0),
             (
                 format!("0.0.0.0:80 --pid {guest} --netns pid:{resident}"),
