@@ -448,7 +448,7 @@ pub enum Format {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Explain {
-    /// The cause and the first fix
+    /// The cause, what would have come next, and the first fix
     #[default]
     Short,
     /// Also the evidence, who has the port, and every fix

@@ -14,7 +14,7 @@ use crate::{
 /// How much is said of a cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// The cause and the first fix
+    /// The cause, what would have come next, and the first fix
     #[default]
     Short,
     /// What it was concluded from, who has the port, and every fix with what it opens
@@ -41,6 +41,9 @@ impl Page<'_> {
         users: &mut Users,
     ) -> fmt::Result {
         self.add_prose("why: ", WHY, &cause.text)?;
+        for next in &cause.next {
+            self.add_prose("then: ", WHY, next)?;
+        }
         match detail {
             Detail::Short => cause.fixes.first().map_or(Ok(()), |fix| self.add_fix(fix)),
             Detail::Full => self.add_all(cause, users),
@@ -54,12 +57,9 @@ impl Page<'_> {
             fixes,
             confidence,
             evidence,
-            next,
+            next: _,
             holders,
         } = cause;
-        for next in next {
-            self.add_prose("then: ", WHY, next)?;
-        }
         for holder in holders {
             self.add_prose("held: ", WHY, &describe(holder, users)?)?;
         }

@@ -100,6 +100,7 @@ fn a_cause_and_its_first_fix_stand_below_the_attempt() {
     TIME         OP      PROTO    PID USER     COMM            ADDRESS               RESULT
     05:04:05.678 connect tcp     1234 anna     curl            127.0.0.1:8080        EACCES Permission denied
         why: port 80 is below 1024, where ports need CAP_NET_BIND_SERVICE, and curl (uid 1000) does not have it
+        then: 127.0.0.9 is no address of this host
         fix: let curl open low ports: sudo setcap cap_net_bind_service=+ep /usr/bin/curl
     ");
     assert_snapshot!(attempts(Some(80), [because(low_port)]), @"
@@ -107,6 +108,7 @@ fn a_cause_and_its_first_fix_stand_below_the_attempt() {
     05:04:05 connect tcp     1234 anna     curl       127.0.0.1:8080   EACCES
         why: port 80 is below 1024, where ports need CAP_NET_BIND_SERVICE, and curl
              (uid 1000) does not have it
+        then: 127.0.0.9 is no address of this host
         fix: let curl open low ports:
              sudo setcap cap_net_bind_service=+ep /usr/bin/curl
     ");
