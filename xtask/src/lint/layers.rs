@@ -82,11 +82,6 @@ const LAYERS: [(&str, &[&str]); 23] = [
     // It reports what the sources can do here; they do not ask it.
     ("support", &["source", "event", "errno", "addr"]),
     ("source", &["filter", "event", "errno", "addr", "ready"]),
-    // Whose cgroup it is, is the question whether the process is still the same.
-    ("cgroup", &["process", "event", "errno", "addr"]),
-    ("ancestry", &["process", "event"]),
-    ("process", &["event", "errno", "addr"]),
-    ("interface", &["event", "errno", "addr"]),
     // What explain wants to know beside the attempt: looked up in the attempt's namespace.
     (
         "facts",
@@ -107,6 +102,11 @@ const LAYERS: [(&str, &[&str]); 23] = [
         "sockets",
         &["netns", "netlink", "process", "event", "errno", "addr"],
     ),
+    // Whose cgroup it is, is the question whether the process is still the same.
+    ("cgroup", &["process", "event", "errno", "addr"]),
+    ("ancestry", &["process", "event"]),
+    ("process", &["event", "errno", "addr"]),
+    ("interface", &["event", "errno", "addr"]),
     ("netns", &["event", "errno"]),
     (
         "config",
