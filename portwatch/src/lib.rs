@@ -22,6 +22,8 @@ pub mod interface;
 mod netlink;
 #[cfg(target_os = "linux")]
 pub mod netns;
+#[cfg(target_os = "linux")]
+pub mod nsfs;
 pub mod outcomes;
 pub mod output;
 #[cfg(target_os = "linux")]

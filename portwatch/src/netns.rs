@@ -23,6 +23,7 @@ use std::{
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub use self::find::{Namespaces, Place};
+use crate::nsfs;
 
 /// The one of the thread that looks.
 const CURRENT: &str = "/proc/thread-self/ns/net";
@@ -58,8 +59,7 @@ impl Namespace {
 
     /// By a descriptor of it.
     pub fn new(file: OwnedFd) -> io::Result<Self> {
-        let inode = u32::try_from(rustix::fs::fstat(&file)?.st_ino)
-            .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let inode = nsfs::inode(&file).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self { inode, file })
     }
 
@@ -69,8 +69,7 @@ impl Namespace {
 
     /// The inode of the user namespace that owns it: capabilities count there.
     pub fn owner(&self) -> Option<u32> {
-        let owner = user_namespace::of(self.file.as_fd()).ok()?;
-        u32::try_from(rustix::fs::fstat(&owner).ok()?.st_ino).ok()
+        nsfs::inode(nsfs::owner(&self.file).ok()?)
     }
 
     /// Looks around in it. Entering another one than one's own takes `CAP_SYS_ADMIN`, here and in
@@ -96,46 +95,6 @@ impl Namespace {
 
 fn current() -> Option<u32> {
     u32::try_from(std::fs::metadata(CURRENT).ok()?.st_ino()).ok()
-}
-
-#[expect(unsafe_code, reason = "rustix has no name for this ioctl")]
-mod user_namespace {
-    use std::{
-        ffi::c_void,
-        os::fd::{BorrowedFd, FromRawFd as _, OwnedFd},
-    };
-
-    use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
-
-    /// include/uapi/linux/nsfs.h
-    const NS_GET_USERNS: Opcode = opcode::none(0xB7, 1);
-
-    struct GetOwner;
-
-    // SAFETY: the kernel takes no argument and returns a new descriptor (fs/nsfs.c, `ns_ioctl`).
-    unsafe impl Ioctl for GetOwner {
-        type Output = OwnedFd;
-
-        const IS_MUTATING: bool = false;
-
-        fn opcode(&self) -> Opcode {
-            NS_GET_USERNS
-        }
-
-        fn as_ptr(&mut self) -> *mut c_void {
-            std::ptr::null_mut()
-        }
-
-        unsafe fn output_from_ptr(fd: IoctlOutput, _: *mut c_void) -> rustix::io::Result<OwnedFd> {
-            // SAFETY: it is new and nobody else's.
-            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-        }
-    }
-
-    pub(super) fn of(namespace: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
-        // SAFETY: the opcode and the implementation above belong together.
-        unsafe { ioctl(namespace, GetOwner) }
-    }
 }
 
 #[cfg(test)]

@@ -9,13 +9,9 @@ mod diag;
 pub mod holder;
 mod owner;
 
-use std::{
-    net::IpAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-};
+use std::{net::IpAddr, os::fd::OwnedFd};
 
 use rustix::{
-    fs::fstat,
     net::{
         AddressFamily, Protocol, SocketAddrAny, SocketType, getpeername, getsockname, ipproto,
         sockopt,
@@ -26,6 +22,7 @@ use rustix::{
 use crate::{
     event::{Attempt, Family, Local, Op, Options, Outcome, Proto, Requested},
     netns::Namespace,
+    nsfs,
 };
 
 /// The socket is bound already (include/uapi/asm-generic/errno-base.h).
@@ -208,56 +205,15 @@ fn options(socket: &OwnedFd) -> Options {
     }
 }
 
-/// The inode of the network namespace that the socket belongs to, which need not be its process's
-/// (`SIOCGSKNS`, include/uapi/linux/sockios.h, since 4.10; needs CAP_NET_ADMIN there).
+/// The inode of the network namespace that the socket belongs to.
 fn namespace_inode(socket: &OwnedFd) -> Option<u32> {
-    let namespace = skns::get(socket.as_fd()).ok()?;
-    u32::try_from(fstat(&namespace).ok()?.st_ino).ok()
+    nsfs::inode(nsfs::of_socket(socket).ok()?)
 }
 
 /// The network namespace of the attempt's socket, if its descriptor still leads to one there: no
 /// process need be in it.
 pub fn namespace_of(attempt: &Attempt) -> Option<Namespace> {
     let socket = borrow(attempt.tgid, attempt.fd?)?;
-    let namespace = Namespace::new(skns::get(socket.as_fd()).ok()?).ok()?;
+    let namespace = Namespace::new(nsfs::of_socket(&socket).ok()?).ok()?;
     (Some(namespace.inode()) == attempt.netns).then_some(namespace)
-}
-
-#[expect(unsafe_code, reason = "rustix has no name for this ioctl")]
-mod skns {
-    use std::{ffi::c_void, os::fd::FromRawFd as _};
-
-    use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl};
-
-    use super::{AsFd as _, BorrowedFd, OwnedFd};
-
-    const SIOCGSKNS: Opcode = 0x894C;
-
-    struct GetNamespace;
-
-    // SAFETY: the kernel takes no argument and returns a new descriptor (net/socket.c,
-    // `sock_ioctl`, `open_related_ns`).
-    unsafe impl Ioctl for GetNamespace {
-        type Output = OwnedFd;
-
-        const IS_MUTATING: bool = false;
-
-        fn opcode(&self) -> Opcode {
-            SIOCGSKNS
-        }
-
-        fn as_ptr(&mut self) -> *mut c_void {
-            std::ptr::null_mut()
-        }
-
-        unsafe fn output_from_ptr(fd: IoctlOutput, _: *mut c_void) -> rustix::io::Result<OwnedFd> {
-            // SAFETY: it is new and nobody else's.
-            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-        }
-    }
-
-    pub(super) fn get(socket: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
-        // SAFETY: the opcode and the implementation above belong together.
-        unsafe { ioctl(socket.as_fd(), GetNamespace) }
-    }
 }

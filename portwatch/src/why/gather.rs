@@ -9,10 +9,7 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with};
 
-use super::{
-    NoAnswer, Person, Place, Question, Where,
-    user_namespace::{inode_of, owner_of, reach},
-};
+use super::{NoAnswer, Person, Place, Question, Where, user_namespace::reach};
 use crate::{
     event::{IfName, Op, Options, Requested},
     explain::{
@@ -20,7 +17,7 @@ use crate::{
         predict::{Caller, Device, Network, Reach, Situation, destination},
     },
     facts::{Gatherer, Namespace, Way},
-    netns,
+    netns, nsfs,
 };
 
 /// Whoever asks can wait a little: hosts have many processes and sockets.
@@ -206,10 +203,12 @@ fn enter(question: &Question, person: &Person) -> Result<(Namespace, Network), N
     let path = place(question, person).map_or_else(|| OWN.into(), |place| place.path());
     let failed = |error| NoAnswer::Namespace(path.clone(), error);
     let namespace = open(&path).map_err(failed)?;
-    let owner = File::open(&path).ok().and_then(owner_of);
+    let owner = File::open(&path)
+        .ok()
+        .and_then(|file| nsfs::owner(file).ok());
     let network = Network {
         netns: Some(namespace.inode()),
-        user_ns: owner.as_ref().and_then(inode_of),
+        user_ns: owner.as_ref().and_then(nsfs::inode),
         reach: reach(owner, person.subject.user_ns),
         unprivileged_port_start: namespace.threshold(),
         ipv6: has_ipv6(),

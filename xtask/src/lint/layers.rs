@@ -30,8 +30,8 @@ const LAYERS: [(&str, &[&str]); 23] = [
     (
         "why",
         &[
-            "output", "facts", "netns", "cgroup", "process", "sockets", "config", "cli", "explain",
-            "event", "errno", "users",
+            "output", "facts", "netns", "nsfs", "cgroup", "process", "sockets", "config", "cli",
+            "explain", "event", "errno", "users",
         ],
     ),
     (
@@ -100,14 +100,16 @@ const LAYERS: [(&str, &[&str]); 23] = [
     ),
     (
         "sockets",
-        &["netns", "netlink", "process", "event", "errno", "addr"],
+        &[
+            "netns", "netlink", "nsfs", "process", "event", "errno", "addr",
+        ],
     ),
     // Whose cgroup it is, is the question whether the process is still the same.
     ("cgroup", &["process", "event", "errno", "addr"]),
     ("ancestry", &["process", "event"]),
     ("process", &["event", "errno", "addr"]),
     ("interface", &["event", "errno", "addr"]),
-    ("netns", &["event", "errno"]),
+    ("netns", &["nsfs", "event", "errno"]),
     (
         "config",
         &["cli", "fields", "filter", "event", "errno", "addr", "users"],
@@ -121,7 +123,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 5] = ["addr", "errno", "netlink", "ready", "users"];
+const LOWEST: [&str; 6] = ["addr", "errno", "netlink", "nsfs", "ready", "users"];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.
 const CONFINED: [(&str, &[&str]); 3] = [
