@@ -1,6 +1,7 @@
 //! `portwatch explain`: what can cause an error, without a case at hand.
 
 use serde::Serialize;
+use strsim::levenshtein;
 
 use super::{NoSystem, system};
 use crate::{
@@ -141,26 +142,11 @@ fn nearest(typed: &str) -> Option<&'static str> {
     const FAR: usize = 3;
     let upper = typed.to_ascii_uppercase();
     let errors = Errno::named().filter_map(Errno::name);
-    let errors = errors.map(|name| (distance(&upper, name), name));
+    let errors = errors.map(|name| (levenshtein(&upper, name), name));
     let codes = Code::ALL.iter().map(|code| code.name());
-    let codes = codes.map(|name| (distance(typed, name), name));
+    let codes = codes.map(|name| (levenshtein(typed, name), name));
     let (distance, name) = errors.chain(codes).min()?;
     (distance < FAR).then_some(name)
-}
-
-/// Levenshtein's: letters to insert, to leave out or to replace.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (index, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, opposite) in other.chars().enumerate() {
-            let replaced = diagonal + usize::from(letter != opposite);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.chars().count()]
 }
 
 fn add(text: &mut String, entry: &Entry, width: Option<usize>) {
@@ -308,7 +294,7 @@ mod tests {
             ("abc", "ac", 1),
             ("kitten", "sitting", 3),
         ] {
-            assert_eq!(distance(one, other), expected);
+            assert_eq!(levenshtein(one, other), expected);
         }
     }
 }
