@@ -21,10 +21,11 @@ use self::{
     cause::Page,
     clock::Clock,
     layout::{Column, Layout, Seen},
+    message::loss_parts,
     row::Row,
 };
 use crate::{
-    event::{Attempt, Cause, Event, LossReason, Lost, OutcomeOf, Place},
+    event::{Attempt, Cause, Event, Lost, OutcomeOf},
     users::Users,
 };
 
@@ -193,38 +194,12 @@ impl TextPrinter {
     fn add_lost(&mut self, lost: &Lost) -> std::fmt::Result {
         const STYLE: Style = AnsiColor::Yellow.on_default().bold();
         self.add_header()?;
-        let Lost {
-            time: _,
-            count,
-            reason,
-            place,
-        } = lost;
-        let (what, more) = match reason {
-            LossReason::RingFull => ("ring buffer full", " (portwatch or its reader is too slow)"),
-            LossReason::InflightFull => ("too many calls under way at once", ""),
-            LossReason::PendingFull => ("the end of too many pending connects", ""),
-            LossReason::Recursion => (
-                "skipped by the kernel",
-                " (one was running on the same CPU)",
-            ),
-            LossReason::ProbeMissed => ("skipped by the kernel", " (the probe was busy)"),
-        };
+        let (what, aside) = loss_parts(lost);
         let style = if self.colour { STYLE } else { Style::new() };
-        let plural = if *count == 1 { "" } else { "s" };
-        write!(self.lines, "{style}")?;
-        let start = self.lines.len();
-        match place {
-            Place::Cpu(cpu) => write!(
-                self.lines,
-                "-- lost {count} attempt{plural} on CPU {cpu}: {what}"
-            )?,
-            Place::Hook(hook) => {
-                write!(self.lines, "-- lost {count} run{plural} of {hook}: {what}")?;
-            }
-        }
-        let width = self.lines.len() - start + more.len();
+        write!(self.lines, "{style}-- {what}")?;
+        let width = "-- ".len() + what.len() + aside.len();
         if self.terminal.is_none_or(|terminal| width <= terminal) {
-            self.lines.write_str(more)?;
+            self.lines.write_str(aside)?;
         }
         writeln!(self.lines, "{style:#}")
     }

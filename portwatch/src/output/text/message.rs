@@ -47,26 +47,36 @@ pub fn summary_message(summary: &Summary) -> String {
 
 /// One loss, without a line feed.
 pub fn loss_message(lost: &Lost) -> String {
+    let (what, aside) = loss_parts(lost);
+    what + aside
+}
+
+/// One loss, and an aside that a narrow terminal can do without.
+pub(super) fn loss_parts(lost: &Lost) -> (String, &'static str) {
     let Lost {
         time: _,
         count,
         reason,
         place,
     } = lost;
-    let what = match reason {
-        LossReason::RingFull => "ring buffer full (portwatch or its reader is too slow)",
-        LossReason::InflightFull => "too many calls under way at once",
-        LossReason::PendingFull => "the end of too many pending connects",
-        LossReason::Recursion => "skipped by the kernel (one was running on the same CPU)",
-        LossReason::ProbeMissed => "skipped by the kernel (the probe was busy)",
+    let (what, aside) = match reason {
+        LossReason::RingFull => ("ring buffer full", " (portwatch or its reader is too slow)"),
+        LossReason::InflightFull => ("too many calls under way at once", ""),
+        LossReason::PendingFull => ("the end of too many pending connects", ""),
+        LossReason::Recursion => (
+            "skipped by the kernel",
+            " (one was running on the same CPU)",
+        ),
+        LossReason::ProbeMissed => ("skipped by the kernel", " (the probe was busy)"),
     };
-    match place {
+    let told = match place {
         Place::Cpu(cpu) => format!("lost {} on CPU {cpu}: {what}", Attempts(*count)),
         Place::Hook(hook) => {
             let plural = if *count == 1 { "" } else { "s" };
             format!("lost {count} run{plural} of {hook}: {what}")
         }
-    }
+    };
+    (told, aside)
 }
 
 fn write_start(text: &mut String, start: &Start) -> fmt::Result {
