@@ -424,6 +424,14 @@ impl Comm {
         Self(raw)
     }
 
+    /// From a name of any length, cut as the kernel cuts it (`strscpy` in `__set_task_comm`).
+    pub fn cut(name: &[u8]) -> Self {
+        let mut raw = [0; 16];
+        let length = name.len().min(raw.len() - 1);
+        raw[..length].copy_from_slice(&name[..length]);
+        Self(raw)
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         self.0.split(|&byte| byte == 0).next().unwrap_or_default()
     }

@@ -32,9 +32,7 @@ const EADDRINUSE: i32 = -98;
 const EADDRNOTAVAIL: i32 = -99;
 
 fn comm(name: &str) -> Comm {
-    let mut raw = [0; 16];
-    raw[..name.len()].copy_from_slice(name.as_bytes());
-    Comm::new(raw)
+    Comm::cut(name.as_bytes())
 }
 
 fn asked(ip: &str, port: u16) -> Requested {

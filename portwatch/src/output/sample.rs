@@ -18,10 +18,7 @@ pub(super) fn users() -> Users {
 }
 
 pub(super) fn comm(name: &[u8]) -> Comm {
-    let mut raw = [0; 16];
-    let length = name.len().min(15);
-    raw[..length].copy_from_slice(&name[..length]);
-    Comm::new(raw)
+    Comm::cut(name)
 }
 
 /// A bind to 0.0.0.0:80 that was refused, and why.

@@ -243,13 +243,9 @@ fn with_options(holder: Holder, socket: Option<&OwnedFd>) -> Holder {
 /// Name and executable of a process; its cgroup is for those who know of cgroups.
 fn holding_process(tgid: u32) -> Option<HoldingProcess> {
     let comm = process::read(&format!("/proc/{tgid}/comm"), 64)?;
-    let mut raw = [0; 16];
-    let name = comm.strip_suffix(b"\n").unwrap_or(&comm);
-    let len = name.len().min(raw.len() - 1);
-    raw[..len].copy_from_slice(&name[..len]);
     Some(HoldingProcess {
         tgid,
-        comm: Comm::new(raw),
+        comm: Comm::cut(comm.strip_suffix(b"\n").unwrap_or(&comm)),
         exe: fs::read_link(format!("/proc/{tgid}/exe")).ok(),
         cgroup: None,
     })

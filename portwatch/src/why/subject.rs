@@ -84,7 +84,7 @@ impl Person {
             .map_or_else(|| format!("uid {uid}"), ToOwned::to_owned);
         Self {
             caller: Caller {
-                comm: comm(name.as_bytes()),
+                comm: Comm::cut(name.as_bytes()),
                 tgid: std::process::id(),
                 process: None,
                 cgroup: None,
@@ -105,7 +105,8 @@ impl Person {
 
     fn process(tgid: u32) -> Result<Self, NoPerson> {
         let credentials = Credentials::of_pid(tgid).ok_or(NoPerson::Process(tgid))?;
-        let comm = comm(&fs::read(format!("/proc/{tgid}/comm")).unwrap_or_default());
+        let comm = fs::read(format!("/proc/{tgid}/comm")).unwrap_or_default();
+        let comm = Comm::cut(comm.strip_suffix(b"\n").unwrap_or(&comm));
         let exe = fs::read_link(format!("/proc/{tgid}/exe")).ok();
         Ok(Self {
             name: format!("{} (pid {tgid})", String::from_utf8_lossy(comm.as_bytes())),
@@ -122,16 +123,6 @@ impl Person {
             process: Some(tgid),
         })
     }
-}
-
-/// A name as the kernel has one of a thread: at most 15 bytes.
-fn comm(name: &[u8]) -> Comm {
-    let name = name.strip_suffix(b"\n").unwrap_or(name);
-    let mut raw = [0; 16];
-    for (to, from) in raw.iter_mut().take(15).zip(name) {
-        *to = *from;
-    }
-    Comm::new(raw)
 }
 
 fn subject(credentials: &Credentials) -> Subject {

@@ -14,7 +14,9 @@ use std::{
 use jiff::tz::{TimeZone, offset};
 
 use super::*;
-use crate::event::{Comm, Family, Local, Op, Proto, Requested, Start, Time, Via};
+use crate::event::{
+    Comm, Family, Local, LossReason, Op, Place, Proto, Requested, Start, Time, Via,
+};
 
 const EACCES: i32 = -13;
 const EADDRINUSE: i32 = -98;
@@ -86,9 +88,7 @@ fn unknown() -> Attempt {
 }
 
 fn comm(name: &[u8]) -> Comm {
-    let mut raw = [0; 16];
-    raw[..name.len()].copy_from_slice(name);
-    Comm::new(raw)
+    Comm::cut(name)
 }
 
 fn requested(ip: &str, port: u16) -> Requested {
