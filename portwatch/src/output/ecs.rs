@@ -4,11 +4,14 @@ use std::io::{self, Write};
 
 use super::{
     sentence::sentence,
-    standard::{Mapping, Nested, connect, is_denied, local, native},
+    standard::{
+        Mapping, connect, document, iana, internet, is_denied, local_ip, local_port, peer_ip,
+        peer_port, runtime,
+    },
 };
 use crate::{
     errno::Errno,
-    event::{Event, Family, Op, Outcome, Proto, Runtime},
+    event::{Event, Op, Outcome},
     fields::{Record, Value, get},
     users::Users,
 };
@@ -42,32 +45,14 @@ const FIELDS: &[Mapping] = &[
     ("error.message", |of| {
         of.errno().and_then(Errno::describe).into()
     }),
-    ("source.ip", |of| {
-        local(
-            of,
-            |bound| Some(bound.requested?.ip),
-            |connected| Some(connected.local?.ip),
-        )
-    }),
-    ("source.port", |of| {
-        local(
-            of,
-            |bound| Some(bound.requested?.port),
-            |connected| connected.local?.port,
-        )
-    }),
-    ("destination.address", |of| {
-        connect(of, |attempt| Some(attempt.requested?.ip))
-    }),
-    ("destination.ip", |of| {
-        connect(of, |attempt| Some(attempt.requested?.ip))
-    }),
-    ("destination.port", |of| {
-        connect(of, |attempt| Some(attempt.requested?.port))
-    }),
+    ("source.ip", local_ip),
+    ("source.port", local_port),
+    ("destination.address", peer_ip),
+    ("destination.ip", peer_ip),
+    ("destination.port", peer_port),
     ("network.transport", |of| of.of(|attempt| attempt.proto)),
     ("network.iana_number", |of| {
-        of.of(|attempt| iana(attempt.proto?))
+        of.of(|attempt| iana(attempt.proto?).map(|number| number.to_string()))
     }),
     ("network.type", |of| {
         of.of(|attempt| internet(attempt.family?))
@@ -90,13 +75,7 @@ const FIELDS: &[Mapping] = &[
     }),
     ("user.name", |of| get("user", of)),
     ("container.id", |of| get("container.id", of)),
-    ("container.runtime", |of| {
-        let container = of.cgroup().and_then(|cgroup| cgroup.container.as_ref());
-        container
-            .and_then(|container| container.runtime)
-            .map(Runtime::name)
-            .into()
-    }),
+    ("container.runtime", runtime),
 ];
 
 /// Writes one event as one document.
@@ -106,15 +85,7 @@ pub(super) fn print<W: Write>(
     event: &Event,
     users: &mut Users,
 ) -> io::Result<()> {
-    let record = Record::new(seq, event);
-    let mut document = Nested::begin(out)?;
-    for (path, value) in FIELDS {
-        document.add(None, path, &value(&record), users)?;
-    }
-    for field in native() {
-        document.add(Some("portwatch"), field.name, &(field.get)(&record), users)?;
-    }
-    document.end()
+    document(out, &Record::new(seq, event), FIELDS, "portwatch", users)
 }
 
 /// Only those that the schema expects beside the category "network".
@@ -137,22 +108,6 @@ fn outcome(of: &Record<'_>) -> Option<&'static str> {
         Some(Outcome::Failed) => "failure",
         Some(Outcome::Pending) | None => "unknown",
     })
-}
-
-/// The protocol's number; MPTCP, SMC and raw sockets have none that goes over the wire.
-pub(super) fn iana(proto: Proto) -> Option<String> {
-    match proto {
-        Proto::Ip(number @ 0..=255) => Some(number.to_string()),
-        Proto::Ip(_) | Proto::Raw => None,
-    }
-}
-
-pub(super) const fn internet(family: Family) -> Option<&'static str> {
-    match family {
-        Family::Ipv4 => Some("ipv4"),
-        Family::Ipv6 => Some("ipv6"),
-        Family::Unspec | Family::Other(_) => None,
-    }
 }
 
 #[cfg(test)]

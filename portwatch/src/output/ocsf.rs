@@ -7,10 +7,10 @@ use std::io::{self, Write};
 
 use super::{
     sentence::sentence,
-    standard::{Mapping, Nested, connect, local, native},
+    standard::{Mapping, document, iana, local, local_ip, local_port, peer_ip, peer_port, runtime},
 };
 use crate::{
-    event::{Event, Family, Op, Outcome, Proto, Runtime},
+    event::{Event, Family, Op, Outcome},
     fields::{Record, Value, get},
     users::Users,
 };
@@ -50,20 +50,8 @@ const FIELDS: &[Mapping] = &[
         let lifecycle = matches!(of.event, Event::Start(_) | Event::Summary(_));
         lifecycle.then_some("portwatch").into()
     }),
-    ("src_endpoint.ip", |of| {
-        local(
-            of,
-            |bound| Some(bound.requested?.ip),
-            |connected| Some(connected.local?.ip),
-        )
-    }),
-    ("src_endpoint.port", |of| {
-        local(
-            of,
-            |bound| Some(bound.requested?.port),
-            |connected| connected.local?.port,
-        )
-    }),
+    ("src_endpoint.ip", local_ip),
+    ("src_endpoint.port", local_port),
     // An endpoint is required; of an address that could not be read this is what there is.
     ("src_endpoint.name", |of| {
         local(
@@ -75,12 +63,8 @@ const FIELDS: &[Mapping] = &[
             },
         )
     }),
-    ("dst_endpoint.ip", |of| {
-        connect(of, |attempt| Some(attempt.requested?.ip))
-    }),
-    ("dst_endpoint.port", |of| {
-        connect(of, |attempt| Some(attempt.requested?.port))
-    }),
+    ("dst_endpoint.ip", peer_ip),
+    ("dst_endpoint.port", peer_port),
     ("connection_info.direction_id", |of| {
         of.of(|attempt| direction(attempt.op))
     }),
@@ -88,7 +72,7 @@ const FIELDS: &[Mapping] = &[
         of.of(|attempt| attempt.proto)
     }),
     ("connection_info.protocol_num", |of| {
-        of.of(|attempt| number(attempt.proto?))
+        of.of(|attempt| iana(attempt.proto?))
     }),
     ("connection_info.protocol_ver_id", |of| {
         of.of(|attempt| version(attempt.family?))
@@ -109,13 +93,7 @@ const FIELDS: &[Mapping] = &[
         of.of(|attempt| attempt.ppid)
     }),
     ("actor.process.container.uid", |of| get("container.id", of)),
-    ("actor.process.container.runtime", |of| {
-        let container = of.cgroup().and_then(|cgroup| cgroup.container.as_ref());
-        container
-            .and_then(|container| container.runtime)
-            .map(Runtime::name)
-            .into()
-    }),
+    ("actor.process.container.runtime", runtime),
     ("actor.user.uid", |of| {
         of.of(|attempt| attempt.euid.unwrap_or(attempt.uid).to_string())
     }),
@@ -129,15 +107,7 @@ pub(super) fn print<W: Write>(
     event: &Event,
     users: &mut Users,
 ) -> io::Result<()> {
-    let record = Record::new(seq, event);
-    let mut object = Nested::begin(out)?;
-    for (path, value) in FIELDS {
-        object.add(None, path, &value(&record), users)?;
-    }
-    for field in native() {
-        object.add(Some("unmapped"), field.name, &(field.get)(&record), users)?;
-    }
-    object.end()
+    document(out, &Record::new(seq, event), FIELDS, "unmapped", users)
 }
 
 /// What the attributes `actor` and `actor.process.container` come from.
@@ -205,13 +175,6 @@ const fn direction(op: Op) -> u32 {
     match op {
         Op::Connect => 2,
         Op::Bind | Op::Listen => 0,
-    }
-}
-
-fn number(proto: Proto) -> Option<u16> {
-    match proto {
-        Proto::Ip(number @ 0..=255) => Some(number),
-        Proto::Ip(_) | Proto::Raw => None,
     }
 }
 

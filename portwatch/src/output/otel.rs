@@ -6,13 +6,12 @@
 use std::io::{self, Write};
 
 use super::{
-    ecs::internet,
     sentence::sentence,
-    standard::{Mapping, connect, local, native},
+    standard::{Mapping, internet, local_ip, local_port, native, peer_ip, peer_port, runtime},
     value::{Rfc3339, string, write_json},
 };
 use crate::{
-    event::{Event, Outcome, Runtime},
+    event::{Event, Outcome},
     fields::{Record, Value, get},
     users::Users,
 };
@@ -29,26 +28,10 @@ const ATTRIBUTES: &[Mapping] = &[
     ("network.type", |of| {
         of.of(|attempt| internet(attempt.family?))
     }),
-    ("network.local.address", |of| {
-        local(
-            of,
-            |bound| Some(bound.requested?.ip),
-            |connected| Some(connected.local?.ip),
-        )
-    }),
-    ("network.local.port", |of| {
-        local(
-            of,
-            |bound| Some(bound.requested?.port),
-            |connected| connected.local?.port,
-        )
-    }),
-    ("network.peer.address", |of| {
-        connect(of, |attempt| Some(attempt.requested?.ip))
-    }),
-    ("network.peer.port", |of| {
-        connect(of, |attempt| Some(attempt.requested?.port))
-    }),
+    ("network.local.address", local_ip),
+    ("network.local.port", local_port),
+    ("network.peer.address", peer_ip),
+    ("network.peer.port", peer_port),
     ("process.pid", |of| get("pid", of)),
     ("process.parent_pid", |of| get("ppid", of)),
     ("process.executable.name", |of| get("comm", of)),
@@ -59,13 +42,7 @@ const ATTRIBUTES: &[Mapping] = &[
     ("process.real_user.id", |of| of.of(|attempt| attempt.uid)),
     ("thread.id", |of| get("tid", of)),
     ("container.id", |of| get("container.id", of)),
-    ("container.runtime.name", |of| {
-        let container = of.cgroup().and_then(|cgroup| cgroup.container.as_ref());
-        container
-            .and_then(|container| container.runtime)
-            .map(Runtime::name)
-            .into()
-    }),
+    ("container.runtime.name", runtime),
     ("portwatch.seq", |of| of.seq.into()),
     ("portwatch.op", |of| get("op", of)),
     ("portwatch.latency_ns", |of| get("latency_ns", of)),

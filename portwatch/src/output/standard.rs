@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::value::{string, write_json};
 use crate::{
     errno::Errno,
-    event::{Attempt, Event, Op, Outcome},
+    event::{Attempt, Event, Family, Op, Outcome, Proto, Runtime},
     fields::{Field, Record, TABLE, Value},
     users::Users,
 };
@@ -62,6 +62,60 @@ pub(super) fn native() -> impl Iterator<Item = &'static Field> {
 }
 
 /// The address that is ours: asked for by a bind, had by a connect.
+pub(super) fn local_ip<'a>(of: &Record<'a>) -> Value<'a> {
+    local(
+        of,
+        |bound| Some(bound.requested?.ip),
+        |connected| Some(connected.local?.ip),
+    )
+}
+
+/// Its port.
+pub(super) fn local_port<'a>(of: &Record<'a>) -> Value<'a> {
+    local(
+        of,
+        |bound| Some(bound.requested?.port),
+        |connected| connected.local?.port,
+    )
+}
+
+/// The address that a connect asked for.
+pub(super) fn peer_ip<'a>(of: &Record<'a>) -> Value<'a> {
+    connect(of, |attempt| Some(attempt.requested?.ip))
+}
+
+/// Its port.
+pub(super) fn peer_port<'a>(of: &Record<'a>) -> Value<'a> {
+    connect(of, |attempt| Some(attempt.requested?.port))
+}
+
+/// What runs the caller's container.
+pub(super) fn runtime<'a>(of: &Record<'a>) -> Value<'a> {
+    let container = of.cgroup().and_then(|cgroup| cgroup.container.as_ref());
+    container
+        .and_then(|container| container.runtime)
+        .map(Runtime::name)
+        .into()
+}
+
+/// The protocol's number; MPTCP, SMC and raw sockets have none that goes over the wire.
+pub(super) const fn iana(proto: Proto) -> Option<u16> {
+    match proto {
+        Proto::Ip(number @ 0..=255) => Some(number),
+        Proto::Ip(_) | Proto::Raw => None,
+    }
+}
+
+/// The family's name, of those that the internet has.
+pub(super) const fn internet(family: Family) -> Option<&'static str> {
+    match family {
+        Family::Ipv4 => Some("ipv4"),
+        Family::Ipv6 => Some("ipv6"),
+        Family::Unspec | Family::Other(_) => None,
+    }
+}
+
+/// Of a bind one value, of a connect another.
 pub(super) fn local<'a, T: Into<Value<'a>>>(
     of: &Record<'a>,
     bound: impl FnOnce(&'a Attempt) -> T,
@@ -86,9 +140,27 @@ pub(super) fn connect<'a, T: Into<Value<'a>>>(
         .into()
 }
 
+/// Writes one event as an object of those names, with what they have no place for below `rest`.
+pub(super) fn document<W: Write>(
+    out: &mut W,
+    record: &Record<'_>,
+    fields: &[Mapping],
+    rest: &'static str,
+    users: &mut Users,
+) -> io::Result<()> {
+    let mut object = Nested::begin(out)?;
+    for (path, value) in fields {
+        object.add(None, path, &value(record), users)?;
+    }
+    for field in native() {
+        object.add(Some(rest), field.name, &(field.get)(record), users)?;
+    }
+    object.end()
+}
+
 /// Writes JSON objects within objects from names with dots. Names with the same beginning have to
 /// stand together.
-pub(super) struct Nested<'a, W> {
+struct Nested<'a, W> {
     out: &'a mut W,
     /// The objects that are open
     open: Vec<&'static str>,
@@ -97,7 +169,7 @@ pub(super) struct Nested<'a, W> {
 }
 
 impl<'a, W: Write> Nested<'a, W> {
-    pub(super) fn begin(out: &'a mut W) -> io::Result<Self> {
+    fn begin(out: &'a mut W) -> io::Result<Self> {
         out.write_all(b"{")?;
         Ok(Self {
             out,
@@ -107,7 +179,7 @@ impl<'a, W: Write> Nested<'a, W> {
     }
 
     /// A field below `prefix`; what is not known is left out.
-    pub(super) fn add(
+    fn add(
         &mut self,
         prefix: Option<&'static str>,
         path: &'static str,
@@ -162,7 +234,7 @@ impl<'a, W: Write> Nested<'a, W> {
     }
 
     /// Closes what is open, and the line.
-    pub(super) fn end(mut self) -> io::Result<()> {
+    fn end(mut self) -> io::Result<()> {
         self.enter(&[])?;
         self.out.write_all(b"}\n")
     }
