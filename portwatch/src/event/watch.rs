@@ -1,0 +1,144 @@
+//! What the stream says of the watch itself: its start, what it loses, its end.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use super::{Attempt, Op, Outcome, Time};
+use crate::errno::Errno;
+
+/// Said once, when everything is attached: from here on nothing is missed in silence.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub time: Time,
+    /// Name of the source that runs
+    pub backend: Cow<'static, str>,
+    /// Hooks that are attached
+    pub hooks: Vec<String>,
+    /// Hooks that are not, and what is lost by it
+    pub missing: Vec<MissingHook>,
+    /// What this source cannot see, and better sources that did not load
+    pub degradations: Vec<Degradation>,
+    /// The kernel's release, as `uname -r` prints it
+    pub kernel: String,
+    /// The filters in force, as they were typed
+    pub filters: Vec<String>,
+    /// portwatch's own pid
+    pub pid: u32,
+}
+
+/// A hook that could not be attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingHook {
+    pub hook: String,
+    pub why: String,
+    pub unseen: Cow<'static, str>,
+}
+
+/// A weaker mode, and how to get out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Degradation {
+    /// What is weaker: `source kprobe` …
+    pub what: String,
+    pub why: String,
+    /// What to do about it; `None` where nothing can be done
+    pub remedy: Option<String>,
+}
+
+/// Something that worked when the watch began, and no longer does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Degraded {
+    pub time: Time,
+    pub degradation: Degradation,
+}
+
+/// Attempts that did not make it into the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub time: Time,
+    pub count: u64,
+    pub reason: LossReason,
+    pub place: Place,
+}
+
+/// Where something was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Cpu(u32),
+    /// A hook, or those that share one program and are counted together
+    Hook(Arc<str>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu(number) => write!(f, "cpu {number}"),
+            Self::Hook(hook) => f.write_str(hook),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LossReason {
+    /// The ring buffer was full: portwatch, or whoever reads its output, was too slow
+    RingFull,
+    /// More calls under way at once than the in-flight map holds
+    InflightFull,
+    /// More connects pending at once than are followed: the outcome is lost, not the attempt
+    PendingFull,
+    /// The kernel skipped a program, since that or another one ran on the same CPU
+    Recursion,
+    /// The kernel skipped a probe, since another one ran on the same CPU or too many calls waited
+    /// for its return
+    ProbeMissed,
+}
+
+impl LossReason {
+    pub const ALL: [Self; 5] = [
+        Self::RingFull,
+        Self::InflightFull,
+        Self::PendingFull,
+        Self::Recursion,
+        Self::ProbeMissed,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::InflightFull => "inflight_full",
+            Self::PendingFull => "pending_full",
+            Self::Recursion => "recursion",
+            Self::ProbeMissed => "probe_missed",
+        }
+    }
+}
+
+/// The last item: what was counted.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    pub time: Time,
+    pub run_time: Duration,
+    /// Attempts written, by operation and outcome
+    pub attempts: BTreeMap<(Op, Outcome), u64>,
+    /// Calls written that were no new attempts
+    pub repeats: u64,
+    /// Attempts written, by error
+    pub errnos: BTreeMap<Errno, u64>,
+    /// Attempts lost, by reason
+    pub lost: BTreeMap<LossReason, u64>,
+}
+
+impl Summary {
+    /// Takes note of an attempt that is written.
+    pub fn count(&mut self, attempt: &Attempt) {
+        if attempt.repeat {
+            self.repeats += 1;
+            return;
+        }
+        *self
+            .attempts
+            .entry((attempt.op, attempt.outcome()))
+            .or_default() += 1;
+        if let Some(errno) = attempt.errno() {
+            *self.errnos.entry(errno).or_default() += 1;
+        }
+    }
+}
