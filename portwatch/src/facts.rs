@@ -12,7 +12,7 @@ mod namespace;
 mod route;
 mod wanted;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use self::{answers::Answers, budget::Budget, wanted::Wanted};
 pub use self::{
@@ -22,7 +22,8 @@ pub use self::{
 };
 use crate::{
     cgroup::Cgroups,
-    event::{Attempt, End, Holder, OutcomeOf, Proto, Time},
+    clock::now,
+    event::{Attempt, End, Holder, OutcomeOf, Proto},
     explain::{self, Facts, RouteKind, Skipped},
     netns::{self, Namespaces, Place},
     sockets::{self, bound::Bound, holder},
@@ -260,10 +261,4 @@ pub fn lsms() -> Vec<String> {
     let text = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let names = text.trim().split(',').filter(|name| !name.is_empty());
     names.map(str::to_owned).collect()
-}
-
-fn now() -> Time {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    let nanoseconds = since_epoch.unwrap_or_default().as_nanos();
-    Time(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
 }

@@ -7,6 +7,8 @@ pub mod ancestry;
 #[cfg(target_os = "linux")]
 pub mod cgroup;
 pub mod cli;
+#[cfg(target_os = "linux")]
+pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod errno;

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     ops::ControlFlow,
     os::fd::OwnedFd,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     ancestry::Ancestry,
     cgroup::Cgroups,
+    clock::now,
     config::Config,
     event::{Attempt, Degraded, Event, Family, Lost, Outcome, OutcomeOf, Start, Summary, Time},
     explain,
@@ -438,13 +439,6 @@ impl ReaderGone {
         }
         std::future::pending::<()>().await;
     }
-}
-
-fn now() -> Time {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

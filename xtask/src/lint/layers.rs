@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 23] = [
+const LAYERS: [(&str, &[&str]); 24] = [
     (
         "main",
         &[
@@ -51,6 +51,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
             "source",
             "facts",
             "cgroup",
+            "clock",
             "process",
             "interface",
             "sockets",
@@ -90,6 +91,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
             "netns",
             "netlink",
             "cgroup",
+            "clock",
             "process",
             "interface",
             "explain",
@@ -119,6 +121,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
     ("filter", &["event", "errno", "addr"]),
     ("outcomes", &["event", "errno", "addr"]),
     ("explain", &["event", "errno", "addr"]),
+    ("clock", &["event"]),
     ("event", &["errno", "addr"]),
 ];
 
