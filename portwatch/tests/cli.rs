@@ -11,6 +11,7 @@ mod cli {
     mod privileges;
     mod replay;
     mod run;
+    mod sample;
     mod usage;
     mod why;
 }
