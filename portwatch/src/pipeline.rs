@@ -237,10 +237,14 @@ impl<'a> Stream<'a> {
             self.over = true;
             return Ok(());
         }
-        let ours = attempt.time >= self.begun
-            && self.look_up(&mut attempt, source)
-            && self.is_wanted(&mut attempt);
-        if !ours {
+        if attempt.time < self.begun || !self.look_up(&mut attempt, source) {
+            return Ok(());
+        }
+        if self.config.explain.is_some() {
+            // Also of a bind that is not shown: it may be what a later one meets.
+            self.facts.remember(&attempt);
+        }
+        if !self.is_wanted(&mut attempt) {
             return Ok(());
         }
         let early = self.outcomes.early(attempt.id);
@@ -306,7 +310,6 @@ impl<'a> Stream<'a> {
 
     fn explain(&mut self, attempt: &mut Attempt) {
         if self.config.explain.is_some() {
-            self.facts.remember(attempt);
             let facts = self.facts.gather(attempt);
             attempt.cause = explain::explain(attempt, &facts);
         }

@@ -178,7 +178,7 @@ pub(crate) struct Holder {
     peer_addr: Option<IpAddr>,
     peer_port: Option<u16>,
     pub(crate) inode: Option<u64>,
-    since: Option<Time>,
+    pub(crate) since: Option<Time>,
     pub(crate) kernel: bool,
     pub(crate) reuseaddr: Option<bool>,
     pub(crate) reuseport: Option<bool>,

@@ -28,12 +28,23 @@ const UNIT: &str = "nginx.service";
 /// nginx as distributions run it: a master and a worker, in a cgroup of its own.
 pub(super) fn has_the_port(source: Source) -> Result<()> {
     need(&["nginx"])?;
-    let mut portwatch = portwatch::start(source, &["--patient"])?;
+    // nginx's own bind, which succeeds, is not shown: when it was is known all the same.
+    let mut portwatch = portwatch::start(source, &["--patient", "--failed"])?;
     let (nginx, done) = sys::in_own_netns(|| refused(&mut portwatch))?;
     let stream = portwatch.stop()?;
     let attempt = stream.of(done.pid).next().context("not reported")?;
     let cause = attempt.cause.as_ref().context("no cause")?;
-    is_nginx(cause, nginx).with_context(|| format!("{cause:#?}"))
+    is_nginx(cause, nginx).with_context(|| format!("{cause:#?}"))?;
+    let since = cause
+        .holder
+        .first()
+        .and_then(|holder| holder.since.as_ref());
+    // A system call's number says nothing of when its process began.
+    ensure!(
+        source == Source::Tracepoint || since.is_some(),
+        "it is not said since when"
+    );
+    Ok(())
 }
 
 /// The port is taken by nginx, and asked for again; nginx's pid, and who asked.
