@@ -41,11 +41,17 @@ fn formatting() -> Result<()> {
     run(cargo().args(["fmt", "--all", "--", "--check"]))
 }
 
-/// The eBPF package is left out: it has a panic handler of its own, and no host to run on.
+/// The eBPF package is left out: it has a panic handler of its own, and no host to run on. The
+/// kernel tests are no part of `--all-targets`.
 fn clippy() -> Result<()> {
+    let strict = ["--", "-D", "warnings"];
     run(cargo()
         .args(["clippy", "--workspace", "--exclude", "portwatch-ebpf"])
-        .args(["--all-targets", "--", "-D", "warnings"]))
+        .arg("--all-targets")
+        .args(strict))?;
+    run(cargo()
+        .args(["clippy", "--package", "portwatch", "--test", "kernel"])
+        .args(strict))
 }
 
 /// Compiles as aya-build does in portwatch/build.rs.

@@ -4,12 +4,14 @@ mod apt;
 mod bpf;
 pub(crate) mod kernels;
 mod programs;
+mod unpacked;
 
 use anyhow::{Result, bail, ensure};
 
 pub(crate) use apt::Apt;
 pub(crate) use bpf::{Core, core_toolchain};
 pub(crate) use programs::for_guest;
+pub(crate) use unpacked::path as path_with_servers;
 
 /// What a task is about to do, and so what must be there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +75,7 @@ fn steps() -> impl Iterator<Item = Step> {
     bpf::steps()
         .into_iter()
         .chain(programs::steps())
+        .chain(std::iter::once(unpacked::step()))
         .chain(kernels::steps())
 }
 

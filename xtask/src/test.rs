@@ -1,10 +1,12 @@
 //! `cargo xtask test`: every check there is, and one line that sums it up.
 
+mod lines;
 mod summary;
 mod tally;
 
 use std::{
     io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::Duration,
 };
@@ -17,9 +19,10 @@ use crate::{
     artifact::{self, KernelTest},
     command::{as_root_with, cargo, shown, which},
     lint,
-    setup::{Need, ensure_for, for_guest, kernels::SERIES},
+    setup::{Need, ensure_for, for_guest, kernels::SERIES, path_with_servers},
     vm::{self, Accelerator, Added, Boot, Hardware},
 };
+use lines::Lines;
 use summary::Summary;
 use tally::{Counts, Tally};
 
@@ -116,11 +119,22 @@ fn run_parts(options: &Options, summary: &mut Summary) {
         summary.part("kernel tests here", || host_tests(&built, options));
     }
     if options.wants(Part::Vm) {
-        for series in options.series() {
-            let name = format!("kernel tests on Linux {series}");
-            summary.part(&name, || vm_tests(&built, series, options));
-        }
+        run_vms(&built, options, summary);
     }
+}
+
+/// All at once: each waits more than it computes.
+fn run_vms(built: &KernelTest, options: &Options, summary: &mut Summary) {
+    let mut init: Option<PathBuf> = None;
+    summary.part("PID 1 of the VMs", || {
+        init = Some(artifact::init()?);
+        Ok(Counts::default())
+    });
+    let Some(init) = &init else { return };
+    summary.parts_at_once(options.series().into_iter().map(|series| {
+        let name = format!("kernel tests on Linux {series}");
+        (name, move || vm_tests(built, init, series, options))
+    }));
 }
 
 fn unit_tests() -> Result<Counts> {
@@ -136,14 +150,18 @@ fn unit_tests() -> Result<Counts> {
 }
 
 fn host_tests(built: &KernelTest, options: &Options) -> Result<Counts> {
-    let variables = [("PORTWATCH_BIN", built.portwatch.as_os_str())];
+    let path = path_with_servers()?;
+    let variables = [
+        ("PORTWATCH_BIN", built.portwatch.as_os_str()),
+        ("PATH", path.as_os_str()),
+    ];
     let mut test = as_root_with(&built.test, &variables)
         .context("the kernel tests load eBPF programs; `--only unit` runs the others")?;
     test.args(options.kernel_test_arguments());
     reported(tallied(&mut test)?)
 }
 
-fn vm_tests(built: &KernelTest, series: &str, options: &Options) -> Result<Counts> {
+fn vm_tests(built: &KernelTest, init: &Path, series: &str, options: &Options) -> Result<Counts> {
     const TEST: &str = "/usr/lib/portwatch/kernel-test";
     const PORTWATCH: &str = "/usr/bin/portwatch";
     let mut argv = vec![TEST.to_owned()];
@@ -157,7 +175,7 @@ fn vm_tests(built: &KernelTest, series: &str, options: &Options) -> Result<Count
     let boot = Boot {
         series: series.to_owned(),
         hardware: Hardware::new(options.accel),
-        init: artifact::init()?,
+        init: init.to_owned(),
         added: [
             Added::new(&built.test, TEST),
             Added::new(&built.portwatch, PORTWATCH),
@@ -177,12 +195,16 @@ fn vm_tests(built: &KernelTest, series: &str, options: &Options) -> Result<Count
         limit: Some(Duration::from_secs(60 * vm::MINUTES)),
     };
     let mut tally = Tally::default();
+    let (mut output, mut errors) = (Lines::of(series), Lines::of(series));
     let status = boot.run(&mut |kind, bytes| {
-        if kind == Kind::Output {
-            tally.read(bytes);
+        if kind == Kind::Error {
+            return Ok(errors.write(bytes, &mut io::stderr().lock())?);
         }
-        vm::pass_on(kind, bytes)
+        tally.read(bytes);
+        Ok(output.write(bytes, &mut io::stdout().lock())?)
     })?;
+    output.finish(&mut io::stdout().lock())?;
+    errors.finish(&mut io::stderr().lock())?;
     let counts = reported(tally.finish())?;
     settled(
         counts,

@@ -19,7 +19,9 @@ mod gatherer;
 mod holders;
 mod routes;
 
-const TRIALS: &[(&str, fn() -> Result<()>)] = &[
+type Test = fn() -> Result<()>;
+
+const TRIALS: &[(&str, Test)] = &[
     ("holder_listens", holders::listens),
     ("holder_is_bound_and_idle", holders::is_bound_and_idle),
     ("holder_was_seen_to_bind", holders::was_seen_to_bind),
@@ -88,7 +90,7 @@ fn prepared<T: Send>(prepare: impl FnOnce() -> Result<T> + Send) -> Result<(Name
 
 /// Looks do not end for want of time here.
 fn later() -> Instant {
-    Instant::now() + Duration::from_secs(60)
+    Instant::now() + Duration::from_mins(1)
 }
 
 /// `ip` in the thread's namespace, as busybox has it.

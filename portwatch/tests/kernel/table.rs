@@ -151,17 +151,17 @@ impl Kind {
                 ending,
             })
         });
-        kinds.filter(Self::is_possible)
+        kinds.filter(|kind| kind.is_possible())
     }
 
     /// Whether there is such an attempt that the workloads can make.
-    fn is_possible(&self) -> bool {
+    fn is_possible(self) -> bool {
         let Self {
             via,
             op,
             sctp,
             ending,
-        } = *self;
+        } = self;
         let is_call = matches!(via, Via::Syscall | Via::Compat32);
         let can_end = match ending {
             Ending::Succeeds | Ending::Fails => true,
@@ -174,11 +174,10 @@ impl Kind {
         let can_come = match via {
             Via::Syscall => true,
             Via::Compat32 => !sctp,
-            Via::IoUring | Via::IoWorker => !sctp && op != Op::Listen,
+            Via::IoUring | Via::IoWorker | Via::Kernel => !sctp && op != Op::Listen,
             Via::FastOpen => !sctp && op == Op::Connect,
             Via::Bindx => sctp && op == Op::Bind,
             Via::Connectx => sctp && op == Op::Connect,
-            Via::Kernel => !sctp && op != Op::Listen,
         };
         let is_of_sctp = matches!(ending, Ending::Succeeds | Ending::Fails) && op != Op::Listen;
         can_end && can_come && (!sctp || is_of_sctp)

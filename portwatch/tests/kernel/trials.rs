@@ -17,6 +17,7 @@ mod path;
 mod privilege;
 mod program;
 mod replay;
+mod sink;
 mod stop;
 mod strace;
 mod verdict;
@@ -165,6 +166,8 @@ const TRIALS: &[(&str, Test)] = &[
     ("filter_failed", filter::failed),
     ("filter_by_expression", filter::by_expression),
     ("filter_by_process_tree", filter::by_process_tree),
+    ("journald_has_what_was_sent", sink::journald_has_it),
+    ("rsyslogd_has_what_was_sent", sink::rsyslogd_has_it),
     ("replay_has_the_same_bytes", replay::same_bytes),
     ("replay_filters_like_a_watch", replay::filtered),
 ];

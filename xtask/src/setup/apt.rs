@@ -19,7 +19,8 @@ impl Apt {
     pub(crate) fn install(&mut self, packages: &[&str]) -> Result<()> {
         self.update()?;
         let mut install = get_as_root()?;
-        install.args(["install", "-y", "--no-install-recommends"]);
+        // What is there stays as it is.
+        install.args(["install", "-y", "--no-upgrade", "--no-install-recommends"]);
         run(quietly(&mut install).args(packages))
     }
 

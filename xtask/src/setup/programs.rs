@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::Result;
 
-use super::{Apt, Need, Step};
+use super::{Apt, Need, Step, unpacked};
 use crate::{command::which, vm::Added};
 
 /// Other people's network programs, whose calls the tests trace: add a row here for a new one.
@@ -16,12 +16,11 @@ const PEERS: [(&str, &str); 4] = [
 ];
 
 /// Programs that the tests run in the VMs too: add a row here for a new one.
-const GUEST: [(&str, &str); 5] = [
+const GUEST: [(&str, &str); 4] = [
     ("ip", "iproute2"),
     ("ss", "iproute2"),
     ("nft", "nftables"),
     ("apparmor_parser", "apparmor"),
-    ("nginx", "nginx-light"),
 ];
 
 const VM: [(&str, &str); 2] = [("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio")];
@@ -48,9 +47,9 @@ pub(super) fn steps() -> [Step; 4] {
         },
         Step {
             need: Need::Vm,
-            what: "ip, ss, nft, apparmor_parser and nginx",
+            what: "ip, ss, nft and apparmor_parser",
             why: "the tests make networks, firewalls and profiles with them, in which calls fail",
-            by_hand: "install iproute2, nftables, apparmor and nginx with the system's package manager",
+            by_hand: "install iproute2, nftables and apparmor with the system's package manager",
             present: || all_there(&GUEST),
             get: |apt| install(apt, &GUEST),
         },
@@ -67,11 +66,13 @@ pub(super) fn steps() -> [Step; 4] {
 
 /// Those programs, for the VMs: on the PATH before busybox's.
 pub(crate) fn for_guest() -> Vec<Added> {
-    let found = GUEST.iter().filter_map(|(program, _)| {
-        let host = which(program)?;
-        Some(Added::new(host, Path::new("/usr/bin").join(program)))
-    });
-    found.collect()
+    let added = |program: &str, host| Added::new(host, Path::new("/usr/bin").join(program));
+    let installed = GUEST.iter().map(|&(program, _)| (program, which(program)));
+    let unpacked = [("nginx", unpacked::find("nginx"))];
+    installed
+        .chain(unpacked)
+        .filter_map(|(program, found)| Some(added(program, found?)))
+        .collect()
 }
 
 fn all_there(programs: &[(&str, &str)]) -> bool {

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,20 +23,45 @@ struct Outcome {
     broken: bool,
 }
 
-impl Summary {
-    /// Runs one part, and says at once why it broke if it does.
-    pub(super) fn part(&mut self, name: &str, run: impl FnOnce() -> Result<Counts>) {
+impl Outcome {
+    /// Runs a part, and says at once why it broke if it does.
+    fn of(name: String, run: impl FnOnce() -> Result<Counts>) -> Self {
         eprintln!("==> {name}");
         let start = Instant::now();
         let result = run();
         if let Err(error) = &result {
             eprintln!("error: {name}: {error:#}");
         }
-        self.parts.push(Outcome {
-            name: name.to_owned(),
+        Self {
+            name,
             time: start.elapsed(),
             broken: result.is_err(),
             counts: result.unwrap_or_default(),
+        }
+    }
+}
+
+impl Summary {
+    /// Runs one part.
+    pub(super) fn part(&mut self, name: &str, run: impl FnOnce() -> Result<Counts>) {
+        self.parts.push(Outcome::of(name.to_owned(), run));
+    }
+
+    /// Runs several parts at the same time.
+    pub(super) fn parts_at_once<R>(&mut self, parts: impl Iterator<Item = (String, R)>)
+    where
+        R: FnOnce() -> Result<Counts> + Send,
+    {
+        thread::scope(|scope| {
+            let running: Vec<_> = parts
+                .map(|(name, run)| scope.spawn(move || Outcome::of(name, run)))
+                .collect();
+            for part in running {
+                match part.join() {
+                    Ok(outcome) => self.parts.push(outcome),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
         });
     }
 
