@@ -148,7 +148,11 @@ impl Gatherer {
         if wanted.privilege {
             facts.credentials = Credentials::of_attempt(attempt);
         }
-        let Some(namespace) = self.namespace_of(attempt, until) else {
+        let Some(netns) = attempt.netns else {
+            facts.skipped = Some(Skipped::NamespaceUnknown);
+            return;
+        };
+        let Some(namespace) = self.namespace_of(attempt, netns, until) else {
             facts.skipped = Some(Skipped::Namespace);
             return;
         };
@@ -190,8 +194,7 @@ impl Gatherer {
 
     /// Where the attempt's process is, where it was found before, where the socket is, or where
     /// a search leads.
-    fn namespace_of(&mut self, attempt: &Attempt, until: Instant) -> Option<Namespace> {
-        let netns = attempt.netns?;
+    fn namespace_of(&mut self, attempt: &Attempt, netns: u32, until: Instant) -> Option<Namespace> {
         let near = Place {
             path: None,
             tgid: Some(attempt.tgid),

@@ -253,6 +253,9 @@ fn unknown(case: &Case<'_>, port: u16) -> Draft {
     let why = match case.facts.skipped {
         Some(Skipped::TooMany) => "too many calls failed at once to look up by whom",
         Some(Skipped::Namespace) => "its network namespace could not be entered to see by whom",
+        Some(Skipped::NamespaceUnknown) => {
+            "the process was gone before it was known in which network namespace to look by whom"
+        }
         None => "by whom was not looked up",
     };
     let text = format!("port {port} is in use, and {why}");

@@ -355,6 +355,22 @@ fn a_port_that_somebody_has() {
 }
 
 #[test]
+fn a_busy_port_whose_holder_was_not_looked_up_says_why() {
+    let plain = bind("127.0.0.1", 80, EADDRINUSE);
+    for (skipped, words) in [
+        (Some(Skipped::TooMany), "too many calls failed at once"),
+        (Some(Skipped::Namespace), "could not be entered"),
+        (Some(Skipped::NamespaceUnknown), "the process was gone"),
+        (None, "by whom was not looked up"),
+    ] {
+        let facts = Facts { skipped, ..none() };
+        let cause = *explain(&plain, &facts).expect("a cause");
+        assert_eq!(cause.code, Code::PortInUse);
+        assert!(cause.text.contains(words), "{}", cause.text);
+    }
+}
+
+#[test]
 fn a_port_that_no_server_has() {
     let plain = bind("127.0.0.1", 80, EADDRINUSE);
     let listening = || holder("0.0.0.0", 80, SocketState::Listen);
