@@ -23,6 +23,7 @@ use crate::{
     facts::Gatherer,
     filter::Needs,
     interface::Interfaces,
+    manager::Manager,
     outcomes::{Outcomes, is_open},
     output::{self, Printers},
     process::{self, Processes},
@@ -56,8 +57,18 @@ pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Res
         pid: std::process::id(),
     })))?;
     sink.put(&mut stream.lines);
-    follow(&mut source, &mut stream, &sink, &mut ends, &reader).await?;
+    let mut manager = Manager::ready();
+    follow(
+        &mut source,
+        &mut stream,
+        &sink,
+        &mut ends,
+        &reader,
+        &mut manager,
+    )
+    .await?;
     stream.end = Some(now());
+    manager.stopping();
     finish(&mut source, &mut stream, &sink, &mut ends, begun).await
 }
 
@@ -68,6 +79,7 @@ async fn follow(
     sink: &Sinks,
     ends: &mut Ends,
     reader: &ReaderGone,
+    manager: &mut Manager,
 ) -> anyhow::Result<()> {
     while !sink.has_ended() {
         let room = sink.has_room();
@@ -78,6 +90,7 @@ async fn follow(
             biased;
             () = ends.reached() => return Ok(()),
             () = reader.gone() => return Ok(()),
+            () = manager.hears() => false,
             () = stream.adjusted(sink) => false,
             () = std::future::ready(()), if left => true,
             () = sink.emptied() => false,

@@ -125,6 +125,7 @@ const TRIALS: &[(&str, Test)] = &[
         "stops_quietly_when_nobody_reads",
         stop::quietly_when_nobody_reads,
     ),
+    ("tells_a_service_manager", stop::tells_a_service_manager),
     ("two_at_once_see_the_same", stop::two_at_once_see_the_same),
     (
         "killed_leaves_nothing_behind",

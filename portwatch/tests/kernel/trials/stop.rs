@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::net::UnixDatagram,
     time::{Duration, Instant},
 };
 
@@ -45,6 +46,37 @@ pub(super) fn at_sigterm_with_a_summary(source: Source) -> Result<()> {
     let done = Workload::prepare("five_binds", Pace::Burst)?.run(&mut portwatch)?;
     portwatch.signal(Signal::TERM)?;
     same_attempts(source, &done, &portwatch.finish()?)
+}
+
+/// As systemd does for a service of `Type=notify` with `WatchdogSec=`.
+pub(super) fn tells_a_service_manager(source: Source) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&path)?;
+    manager.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut command = portwatch::command(source, &[])?;
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000");
+    let portwatch = Started::run(&mut command)?.read();
+    let heard = || -> Result<String> {
+        let mut message = [0; 256];
+        let length = manager.recv(&mut message)?;
+        Ok(String::from_utf8_lossy(&message[..length])
+            .trim_end()
+            .to_owned())
+    };
+    ensure!(heard()? == "READY=1");
+    for _ in 0..3 {
+        ensure!(heard()? == "WATCHDOG=1");
+    }
+    portwatch.stop()?;
+    let mut last = heard()?;
+    while last == "WATCHDOG=1" {
+        last = heard()?;
+    }
+    ensure!(last == "STOPPING=1", "{last}");
+    Ok(())
 }
 
 pub(super) fn quietly_when_nobody_reads(source: Source) -> Result<()> {
