@@ -43,6 +43,8 @@ pub mod sink;
 pub mod sockets;
 pub mod source;
 pub mod support;
+#[cfg(target_os = "linux")]
+pub mod surroundings;
 pub mod users;
 #[cfg(target_os = "linux")]
 pub mod why;

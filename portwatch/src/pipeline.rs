@@ -14,23 +14,18 @@ use tokio::{
 };
 
 use crate::{
-    ancestry::Ancestry,
-    cgroup::Cgroups,
     clock::now,
     config::Config,
-    event::{Attempt, Degraded, Event, Family, Lost, Outcome, OutcomeOf, Start, Summary, Time},
+    event::{Attempt, Degraded, Event, Lost, Outcome, OutcomeOf, Start, Summary, Time},
     explain,
-    facts::Gatherer,
     filter::Needs,
-    interface::Interfaces,
     manager::Manager,
     outcomes::{Outcomes, is_open},
     output::{self, Printers},
-    process::{self, Processes},
     ready,
     sink::Sinks,
-    sockets::{self, Look},
-    source::{Kind, Opened, decode::Record, ebpf::Source},
+    source::{Kind, Opened, Source, record::Record},
+    surroundings::{Known, Surroundings},
     users::Users,
 };
 
@@ -42,7 +37,13 @@ pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Res
     let reader = ReaderGone::new(config);
     let sink = Sinks::open(config)?;
     let resets_seen = opened.hooks.iter().any(|hook| hook == RESETS);
-    let mut stream = Stream::new(config, opened.kind, resets_seen, users);
+    let known = match opened.kind {
+        Kind::Tracepoint => Known::Call,
+        Kind::Fexit | Kind::Kprobe => Known::Most {
+            resets: resets_seen,
+        },
+    };
+    let mut stream = Stream::new(config, known, users);
     stream.write(&Event::Start(Box::new(Start {
         time: stream.begun,
         backend: opened.kind.name().into(),
@@ -139,16 +140,9 @@ struct Stream<'a> {
     config: &'a Config,
     printers: Printers,
     users: Users,
-    processes: Processes,
-    cgroups: Cgroups,
-    interfaces: Interfaces,
-    /// For causes
-    facts: Gatherer,
-    ancestry: Ancestry,
+    surroundings: Surroundings,
     /// What the filter asks for
     needs: Needs,
-    /// The source knows only half of the process: the rest is looked up
-    look_up: bool,
     begun: Time,
     /// Attempts that began later are none of this watch's: set when it is over
     end: Option<Time>,
@@ -179,20 +173,13 @@ fn is_about(record: &Record, attempt: &Attempt) -> bool {
 }
 
 impl<'a> Stream<'a> {
-    fn new(config: &'a Config, kind: Kind, resets_seen: bool, users: Users) -> Self {
+    fn new(config: &'a Config, known: Known, users: Users) -> Self {
         Self {
             config,
             printers: Printers::new(config),
             users,
-            processes: Processes::new(config.cmdline),
-            cgroups: Cgroups::new(),
-            interfaces: Interfaces::new(),
-            facts: Gatherer::new()
-                .seeing_resets(resets_seen)
-                .patient(config.patient),
-            ancestry: Ancestry::default(),
+            surroundings: Surroundings::new(config, known),
             needs: config.filter.needs(),
-            look_up: kind == Kind::Tracepoint,
             begun: now(),
             end: None,
             seq: 0,
@@ -255,7 +242,7 @@ impl<'a> Stream<'a> {
         }
         if self.config.explain.is_some() {
             // Also of a bind that is not shown: it may be what a later one meets.
-            self.facts.remember(&attempt);
+            self.surroundings.remember(&attempt);
         }
         if !self.is_wanted(&mut attempt) {
             return Ok(());
@@ -277,37 +264,16 @@ impl<'a> Stream<'a> {
 
     /// Adds what the source could not know; false where that shows the attempt to be none of ours.
     fn look_up(&mut self, attempt: &mut Attempt, source: &mut Source) -> bool {
-        if self.look_up {
-            process::describe(attempt);
-        }
-        // Also of protocols whose functions no hook is on.
-        if attempt.proto.is_some() {
-            return true;
-        }
-        match sockets::look(attempt) {
-            Look::NotInternet => return false,
-            // An address of another family is of interest only on an internet socket.
-            Look::Unknown => return !matches!(attempt.family, Some(Family::Other(_))),
-            Look::Proven(seen) => seen.describe(attempt),
-            Look::Likely(seen) => {
-                // Whatever has come of the descriptor since is in the ring by now.
-                self.ring_is_empty = source.fill(&mut self.records, RECORDS * 2);
-                if !self.records.iter().any(|record| is_about(record, attempt)) {
-                    seen.describe(attempt);
-                }
-            }
-        }
-        true
+        self.surroundings.look_up(attempt, |attempt| {
+            // Whatever has come of the descriptor since is in the ring by now.
+            self.ring_is_empty = source.fill(&mut self.records, RECORDS * 2);
+            self.records.iter().any(|record| is_about(record, attempt))
+        })
     }
 
     /// Applies the filter, after looking up what it asks for.
     fn is_wanted(&mut self, attempt: &mut Attempt) -> bool {
-        if self.needs.cgroup {
-            self.cgroups.describe(attempt);
-        }
-        if self.needs.ancestors {
-            self.ancestry.describe(attempt);
-        }
+        self.surroundings.add_needed(attempt, self.needs);
         self.config.filter.passes(attempt)
     }
 
@@ -315,22 +281,20 @@ impl<'a> Stream<'a> {
     fn enrich(&mut self, attempt: &mut Attempt) {
         let named = self.config.explain.is_some() && attempt.outcome() == Outcome::Failed;
         if named || self.config.shows_origin() {
-            self.processes.describe(attempt);
-            self.cgroups.describe(attempt);
-            self.interfaces.describe(attempt);
+            self.surroundings.add_origin(attempt);
         }
     }
 
     fn explain(&mut self, attempt: &mut Attempt) {
         if self.config.explain.is_some() {
-            let facts = self.facts.gather(attempt);
+            let facts = self.surroundings.facts(attempt);
             attempt.cause = explain::explain(attempt, &facts);
         }
     }
 
     fn write_outcome(&mut self, mut outcome: OutcomeOf) -> anyhow::Result<()> {
         if self.config.explain.is_some() {
-            let facts = self.facts.gather_outcome(&outcome);
+            let facts = self.surroundings.facts_of_outcome(&outcome);
             outcome.cause = explain::explain_outcome(&outcome, &facts);
         }
         self.write(&Event::Outcome(outcome))
@@ -482,7 +446,7 @@ mod tests {
             .build()
             .unwrap();
         let _entered = runtime.enter();
-        let mut stream = Stream::new(&config, Kind::Fexit, false, Users::new());
+        let mut stream = Stream::new(&config, Known::Most { resets: false }, Users::new());
         let mut attempt = told();
         (stream.is_wanted(&mut attempt), attempt)
     }

@@ -10,12 +10,15 @@ pub mod cost;
 pub mod decode;
 #[cfg(target_os = "linux")]
 pub mod ebpf;
+mod live;
 #[cfg(target_os = "linux")]
 mod offsets;
+pub mod record;
 pub mod replay;
 #[cfg(target_os = "linux")]
 pub mod tracefs;
 
+pub use self::live::Source;
 use crate::event::{Degradation, MissingHook};
 
 /// What the user asked for with `--source`.
@@ -111,8 +114,7 @@ pub struct Request {
 
 /// A source that runs, and what there is to say about it.
 pub struct Opened {
-    #[cfg(target_os = "linux")]
-    pub source: ebpf::Source,
+    pub source: Source,
     pub kind: Kind,
     pub hooks: Vec<String>,
     pub missing: Vec<MissingHook>,
@@ -162,7 +164,7 @@ pub fn open(request: &Request) -> Result<Opened, NoSource> {
                 drop(loader);
                 ebpf::give_memory_back();
                 return Ok(Opened {
-                    source,
+                    source: Source::Ebpf(Box::new(source)),
                     kind,
                     hooks: attached.hooks,
                     missing: attached.missing,

@@ -11,6 +11,7 @@ use portwatch_common::event::{
 };
 use zerocopy::FromBytes as _;
 
+use super::record::Record;
 use crate::event::{
     Attempt, AttemptId, Before, Comm, Credentials, End, Ended, Family, Local, Lsm, Op, Options,
     Proto, Requested, SocketBefore, Stages, Time, Via,
@@ -22,21 +23,6 @@ const AF_INET6: u16 = 10;
 const SOCK_RAW: u16 = 3;
 /// include/net/tcp_states.h
 const TCP_CLOSE: u16 = 7;
-
-/// One record of the ring.
-#[derive(Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are attempts, and boxing them would allocate for each"
-)]
-pub enum Record {
-    Attempt(Attempt),
-    Ended(Ended),
-    /// Something was lost: the counters tell
-    Notice,
-    /// A kernel module was loaded that has functions to hook
-    Module,
-}
 
 /// Nanoseconds from `CLOCK_MONOTONIC` to `CLOCK_REALTIME`.
 #[derive(Clone, Copy, Debug)]

@@ -26,7 +26,8 @@ pub use self::{
 };
 use super::{
     Kind, Request,
-    decode::{self, ClockOffset, Record},
+    decode::{self, ClockOffset},
+    record::{LossCount, Record},
 };
 use crate::{
     event::{Degradation, LossReason, MissingHook, Place},
@@ -61,14 +62,6 @@ pub struct Attached {
     pub missing: Vec<MissingHook>,
     /// What works less than it should
     pub degradations: Vec<Degradation>,
-}
-
-/// Attempts lost since the last look.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LossCount {
-    pub reason: LossReason,
-    pub place: Place,
-    pub count: u64,
 }
 
 impl Source {

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 24] = [
+const LAYERS: [(&str, &[&str]); 25] = [
     (
         "main",
         &[
@@ -44,18 +44,13 @@ const LAYERS: [(&str, &[&str]); 24] = [
     (
         "pipeline",
         &[
-            "ancestry",
             "sink",
             "output",
             "support",
             "source",
-            "facts",
-            "cgroup",
+            "surroundings",
             "clock",
-            "process",
-            "interface",
             "manager",
-            "sockets",
             "config",
             "cli",
             "filter",
@@ -84,6 +79,21 @@ const LAYERS: [(&str, &[&str]); 24] = [
     // It reports what the sources can do here; they do not ask it.
     ("support", &["source", "event", "errno", "addr"]),
     ("source", &["filter", "event", "errno", "addr", "ready"]),
+    (
+        "surroundings",
+        &[
+            "ancestry",
+            "facts",
+            "cgroup",
+            "process",
+            "interface",
+            "sockets",
+            "config",
+            "filter",
+            "explain",
+            "event",
+        ],
+    ),
     // What explain wants to know beside the attempt: looked up in the attempt's namespace.
     (
         "facts",

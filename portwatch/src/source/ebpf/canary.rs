@@ -26,10 +26,7 @@ use self::{
 use super::clock_offset;
 use crate::{
     event::{Attempt, AttemptId, Degradation, Requested},
-    source::{
-        Kind,
-        decode::{Record, decode},
-    },
+    source::{Kind, decode::decode, record::Record},
 };
 
 /// So long an answer may take. All of them are in the ring when the calls have returned; but what

@@ -1,0 +1,26 @@
+//! What a source hands on.
+
+use crate::event::{Attempt, Ended, LossReason, Place};
+
+/// One thing that happened.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are attempts, and boxing them would allocate for each"
+)]
+pub enum Record {
+    Attempt(Attempt),
+    Ended(Ended),
+    /// Something was lost: the counters tell
+    Notice,
+    /// A kernel module was loaded that has functions to hook
+    Module,
+}
+
+/// Attempts lost since the last look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LossCount {
+    pub reason: LossReason,
+    pub place: Place,
+    pub count: u64,
+}

@@ -1,0 +1,90 @@
+//! What is looked up beside an attempt: the rest of it, what stands behind its caller, and what
+//! its cause rests on. Sources whose attempts are of another host, or of a system that has no
+//! such look-ups, go without.
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(not(target_os = "linux"))]
+use self::elsewhere::Host;
+#[cfg(target_os = "linux")]
+use self::linux::Host;
+use crate::{
+    config::Config,
+    event::{Attempt, OutcomeOf},
+    explain::Facts,
+    filter::Needs,
+};
+
+/// `None`: nothing is looked up.
+pub struct Surroundings(Option<Host>);
+
+/// What the source leaves to be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The process and the socket, as far as its hooks reach; and whether it tells of resets
+    Most { resets: bool },
+    /// The call, and nothing of the socket
+    Call,
+    /// All that will be: the attempts are not this host's to look at
+    All,
+}
+
+impl Surroundings {
+    pub fn new(config: &Config, known: Known) -> Self {
+        Self(
+            (known != Known::All)
+                .then(|| Host::new(config, known))
+                .flatten(),
+        )
+    }
+
+    /// Adds what the source could not know; false where that shows the attempt to be none of ours.
+    /// `used_again` says whether the attempt's descriptor has been used since.
+    pub fn look_up(
+        &mut self,
+        attempt: &mut Attempt,
+        used_again: impl FnOnce(&Attempt) -> bool,
+    ) -> bool {
+        match &mut self.0 {
+            Some(host) => host.look_up(attempt, used_again),
+            None => true,
+        }
+    }
+
+    /// Takes note of an attempt that a later one may meet.
+    pub fn remember(&mut self, attempt: &Attempt) {
+        if let Some(host) = &mut self.0 {
+            host.remember(attempt);
+        }
+    }
+
+    /// Adds what a filter asks for.
+    pub fn add_needed(&mut self, attempt: &mut Attempt, needs: Needs) {
+        if let Some(host) = &mut self.0 {
+            host.add_needed(attempt, needs);
+        }
+    }
+
+    /// Adds what stands behind the caller.
+    pub fn add_origin(&mut self, attempt: &mut Attempt) {
+        if let Some(host) = &mut self.0 {
+            host.add_origin(attempt);
+        }
+    }
+
+    /// What a cause may rest on.
+    pub fn facts(&mut self, attempt: &Attempt) -> Facts {
+        let host = self.0.as_mut();
+        host.map(|host| host.facts(attempt)).unwrap_or_default()
+    }
+
+    /// The same, of how a connect ended.
+    pub fn facts_of_outcome(&mut self, outcome: &OutcomeOf) -> Facts {
+        let host = self.0.as_mut();
+        host.map(|host| host.facts_of_outcome(outcome))
+            .unwrap_or_default()
+    }
+}

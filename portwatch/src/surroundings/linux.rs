@@ -1,0 +1,98 @@
+//! Look-ups in /proc, by netlink and at the sockets of others.
+
+use super::Known;
+use crate::{
+    ancestry::Ancestry,
+    cgroup::Cgroups,
+    config::Config,
+    event::{Attempt, Family, OutcomeOf},
+    explain::Facts,
+    facts::Gatherer,
+    filter::Needs,
+    interface::Interfaces,
+    process::{self, Processes},
+    sockets::{self, Look},
+};
+
+pub(super) struct Host {
+    processes: Processes,
+    cgroups: Cgroups,
+    interfaces: Interfaces,
+    /// For causes
+    facts: Gatherer,
+    ancestry: Ancestry,
+    /// The source knows only half of the process: the rest is looked up
+    look_up: bool,
+}
+
+impl Host {
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "systems without look-ups give none"
+    )]
+    pub(super) fn new(config: &Config, known: Known) -> Option<Self> {
+        Some(Self {
+            processes: Processes::new(config.cmdline),
+            cgroups: Cgroups::new(),
+            interfaces: Interfaces::new(),
+            facts: Gatherer::new()
+                .seeing_resets(known == Known::Most { resets: true })
+                .patient(config.patient),
+            ancestry: Ancestry::default(),
+            look_up: known == Known::Call,
+        })
+    }
+
+    pub(super) fn look_up(
+        &self,
+        attempt: &mut Attempt,
+        used_again: impl FnOnce(&Attempt) -> bool,
+    ) -> bool {
+        if self.look_up {
+            process::describe(attempt);
+        }
+        // Also of protocols whose functions no hook is on.
+        if attempt.proto.is_some() {
+            return true;
+        }
+        match sockets::look(attempt) {
+            Look::NotInternet => return false,
+            // An address of another family is of interest only on an internet socket.
+            Look::Unknown => return !matches!(attempt.family, Some(Family::Other(_))),
+            Look::Proven(seen) => seen.describe(attempt),
+            Look::Likely(seen) => {
+                if !used_again(attempt) {
+                    seen.describe(attempt);
+                }
+            }
+        }
+        true
+    }
+
+    pub(super) fn remember(&mut self, attempt: &Attempt) {
+        self.facts.remember(attempt);
+    }
+
+    pub(super) fn add_needed(&mut self, attempt: &mut Attempt, needs: Needs) {
+        if needs.cgroup {
+            self.cgroups.describe(attempt);
+        }
+        if needs.ancestors {
+            self.ancestry.describe(attempt);
+        }
+    }
+
+    pub(super) fn add_origin(&mut self, attempt: &mut Attempt) {
+        self.processes.describe(attempt);
+        self.cgroups.describe(attempt);
+        self.interfaces.describe(attempt);
+    }
+
+    pub(super) fn facts(&mut self, attempt: &Attempt) -> Facts {
+        self.facts.gather(attempt)
+    }
+
+    pub(super) fn facts_of_outcome(&mut self, outcome: &OutcomeOf) -> Facts {
+        self.facts.gather_outcome(outcome)
+    }
+}
