@@ -225,6 +225,19 @@ pub struct Watch {
     )]
     pub format: Option<Template>,
 
+    /// Count attempts instead of listing them; a terminal shows the counts as they grow
+    #[arg(long, conflicts_with_all = ["fields", "format"], help_heading = "Output")]
+    pub summary: bool,
+
+    /// The same, by these fields: comm,port,errno (docs/FORMATS.md)
+    #[arg(
+        long,
+        value_name = "FIELD,…",
+        conflicts_with_all = ["fields", "format"],
+        help_heading = "Output"
+    )]
+    pub group_by: Option<List>,
+
     /// Add the arguments of each process, in formats that have them. They can hold secrets
     #[arg(long, help_heading = "Output")]
     pub cmdline: bool,

@@ -48,6 +48,7 @@ pub enum Format {
     Text,
     Columns(List),
     Template(Template),
+    Tally(Counted),
     Json,
     Logfmt(Option<List>),
     Csv(Option<List>),
@@ -56,6 +57,22 @@ pub enum Format {
     Otel,
     Journald,
     Syslog,
+}
+
+/// Attempts are counted, not listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counted {
+    /// What attempts of one group have in common
+    pub by: List,
+    pub form: Form,
+}
+
+/// How counts are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Table,
+    Csv,
+    Json,
 }
 
 /// One place that events are written to.
@@ -126,6 +143,9 @@ impl Format {
 
     /// Of standard output.
     fn of_stdout(watch: &Watch) -> Result<Option<Self>, ConfigError> {
+        if watch.summary || watch.group_by.is_some() {
+            return Counted::new(watch).map(|counted| Some(Self::Tally(counted)));
+        }
         match (&watch.format, watch.json, watch.output) {
             (Some(template), ..) => Ok(Some(Self::Template(template.clone()))),
             (None, true, _) => Ok(Some(Self::Json)),
@@ -144,8 +164,29 @@ impl Format {
     }
 
     /// Whether it shows what stands behind the caller: executable, cgroup, interface.
-    pub const fn shows_origin(&self) -> bool {
-        !matches!(self, Self::Text)
+    pub fn shows_origin(&self) -> bool {
+        match self {
+            Self::Text => false,
+            Self::Tally(counted) => counted.by.has_origin(),
+            _ => true,
+        }
+    }
+}
+
+impl Counted {
+    /// What attempts are counted by, where nobody says by what: who wants which port, and what
+    /// comes of it. Addresses are left out, since a client has as many as it has servers.
+    const BY: &str = "comm,op,proto,port,errno";
+
+    fn new(watch: &Watch) -> Result<Self, ConfigError> {
+        let form = match (watch.json, watch.output) {
+            (true, _) | (_, cli::Format::Json) => Form::Json,
+            (_, cli::Format::Text) => Form::Table,
+            (_, cli::Format::Csv) => Form::Csv,
+            _ => return Err(ConfigError::NotCounted),
+        };
+        let by = watch.group_by.clone().unwrap_or_else(|| named(Self::BY));
+        Ok(Self { by, form })
     }
 }
 
@@ -161,6 +202,8 @@ pub enum ConfigError {
     NotInReplay(&'static str),
     #[error("--fields goes with --output text, wide, logfmt or csv; the others have fixed fields")]
     FixedFields,
+    #[error("--summary and --group-by go with --output text, json or csv")]
+    NotCounted,
     #[error("--output none needs --log-file, --journald or --syslog: nothing would be written")]
     NoOutput,
 }

@@ -91,6 +91,22 @@ pub fn get<'a>(name: &str, of: &Record<'a>) -> Value<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct List(pub Vec<&'static Field>);
 
+impl List {
+    /// Whether any of them tells what stands behind the caller: it has to be looked up.
+    pub fn has_origin(&self) -> bool {
+        const ORIGIN: [&str; 7] = [
+            "exe",
+            "cmdline",
+            "cgroup",
+            "container.runtime",
+            "container.id",
+            "unit",
+            "ifname",
+        ];
+        self.0.iter().any(|field| ORIGIN.contains(&field.name))
+    }
+}
+
 impl std::str::FromStr for List {
     type Err = FieldError;
 

@@ -15,11 +15,15 @@ pub mod sanitize;
 mod sentence;
 mod standard;
 mod syslog;
+mod tally;
 mod template;
 pub mod text;
 mod value;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    io::{self, IsTerminal as _, Write},
+    time::Instant,
+};
 
 use jiff::tz::TimeZone;
 
@@ -29,6 +33,7 @@ use self::{
     journald::JournaldPrinter,
     logfmt::LogfmtPrinter,
     syslog::SyslogPrinter,
+    tally::{Look, TallyPrinter},
     template::TemplatePrinter,
     text::{Detail, TextOptions, TextPrinter},
 };
@@ -45,6 +50,7 @@ pub enum Printer {
     Text(Box<TextPrinter>),
     Columns(ColumnsPrinter),
     Template(TemplatePrinter),
+    Tally(Box<TallyPrinter>),
     Json,
     Logfmt(LogfmtPrinter),
     Csv(CsvPrinter),
@@ -66,6 +72,10 @@ impl Printer {
                 Self::Columns(ColumnsPrinter::new(fields.clone(), config.header))
             }
             Format::Template(template) => Self::Template(TemplatePrinter::new(template.clone())),
+            Format::Tally(counted) => {
+                let look = tally_look(config);
+                Self::Tally(Box::new(TallyPrinter::new(counted.clone(), look)))
+            }
             Format::Json => Self::Json,
             Format::Logfmt(fields) => Self::Logfmt(LogfmtPrinter::new(fields.clone())),
             Format::Csv(fields) => Self::Csv(CsvPrinter::new(fields.clone(), config.header)),
@@ -93,6 +103,7 @@ impl Printer {
             Self::Text(printer) => printer.print(out, seq, event, users),
             Self::Columns(printer) => printer.print(out, seq, event, users),
             Self::Template(printer) => printer.print(out, seq, event, users),
+            Self::Tally(printer) => printer.print(out, seq, event, users),
             Self::Json => json::print(out, seq, event, users),
             Self::Logfmt(printer) => printer.print(out, seq, event, users),
             Self::Csv(printer) => printer.print(out, seq, event, users),
@@ -123,6 +134,7 @@ impl Printer {
             Self::Text(_) | Self::Columns(_) => matches!(event, Event::Lost(_)),
             Self::Csv(printer) => matches!(event, Event::Lost(_)) && printer.tells_losses(),
             Self::Template(_) => false,
+            Self::Tally(printer) => printer.tells(event),
         };
         match event {
             _ if told => None,
@@ -138,16 +150,19 @@ impl Printer {
 /// A printer for each output, in their order.
 #[derive(Debug)]
 pub struct Printers {
-    printers: Vec<Printer>,
+    all: Vec<Printer>,
     quiet: bool,
+    /// To be said when all is written: it would stand in the middle of a table
+    parting: String,
 }
 
 impl Printers {
     pub fn new(config: &Config) -> Self {
         let outputs = config.outputs.iter();
         Self {
-            printers: outputs.map(|output| Printer::new(output, config)).collect(),
+            all: outputs.map(|output| Printer::new(output, config)).collect(),
             quiet: config.quiet,
+            parting: String::new(),
         }
     }
 
@@ -161,27 +176,70 @@ impl Printers {
         users: &mut Users,
     ) -> io::Result<()> {
         self.say(event);
-        for (printer, lines) in self.printers.iter_mut().zip(lines) {
+        for (printer, lines) in self.all.iter_mut().zip(lines) {
             printer.print(lines, seq, event, users)?;
         }
         Ok(())
     }
 
-    pub fn resize(&mut self, width: Option<u16>) {
-        if let Some(Printer::Text(printer)) = self.printers.first_mut() {
-            printer.resize(width);
+    /// The terminal has another size.
+    pub fn resize(&mut self) {
+        match self.all.first_mut() {
+            Some(Printer::Text(printer)) => printer.resize(terminal_width()),
+            Some(Printer::Tally(printer)) => printer.resize(terminal_size()),
+            _ => {}
         }
     }
 
+    /// When [`Self::draw`] is due; only ever where somebody watches counts.
+    pub fn due(&self) -> Option<Instant> {
+        match self.all.first() {
+            Some(Printer::Tally(printer)) => printer.due(),
+            _ => None,
+        }
+    }
+
+    /// Draws the counts anew.
+    pub fn draw(&mut self, lines: &mut [Vec<u8>]) -> io::Result<()> {
+        match (self.all.first_mut(), lines.first_mut()) {
+            (Some(Printer::Tally(printer)), Some(lines)) => printer.draw(lines),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends what is written only when all is over.
+    pub fn finish(&mut self, lines: &mut [Vec<u8>]) -> io::Result<()> {
+        match (self.all.first_mut(), lines.first_mut()) {
+            (Some(Printer::Tally(printer)), Some(lines)) => printer.finish(lines),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says what had to wait until everything was written.
+    pub fn part(&self) {
+        drop(io::stderr().write_all(self.parting.as_bytes()));
+    }
+
     /// Where nothing but errors is to be said, losses still are. Nobody may be there to read it.
-    fn say(&self, event: &Event) {
+    fn say(&mut self, event: &Event) {
         if self.quiet && !matches!(event, Event::Lost(_)) {
             return;
         }
-        let message = self.printers.first().and_then(|first| first.message(event));
-        if let Some(message) = message {
-            drop(writeln!(io::stderr(), "{}", message.trim_end()));
+        let Some(first) = self.all.first_mut() else {
+            return;
+        };
+        let Some(message) = first.message(event) else {
+            return;
+        };
+        match first {
+            Printer::Tally(_) if matches!(event, Event::Summary(_)) => {
+                self.parting += &message;
+                return;
+            }
+            Printer::Tally(printer) => printer.interrupt(),
+            _ => {}
         }
+        drop(writeln!(io::stderr(), "{}", message.trim_end()));
     }
 }
 
@@ -200,13 +258,27 @@ fn text_options(target: &Target, config: &Config) -> TextOptions {
     }
 }
 
+fn tally_look(config: &Config) -> Look {
+    Look {
+        colour: config.colour,
+        header: config.header,
+        terminal: terminal_size(),
+        timezone: TimeZone::system(),
+    }
+}
+
 /// Columns of the terminal that standard output is; `None` where it is none.
 pub fn terminal_width() -> Option<u16> {
+    terminal_size().map(|(columns, _)| columns)
+}
+
+/// The same, and its rows.
+fn terminal_size() -> Option<(u16, u16)> {
     let stdout = io::stdout();
     if !stdout.is_terminal() {
         return None;
     }
     rustix::termios::tcgetwinsize(stdout)
         .ok()
-        .map(|size| size.ws_col)
+        .map(|size| (size.ws_col, size.ws_row))
 }

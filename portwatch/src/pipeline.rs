@@ -21,7 +21,7 @@ use crate::{
     filter::Needs,
     manager::Manager,
     outcomes::{Outcomes, is_open},
-    output::{self, Printers},
+    output::Printers,
     ready,
     sink::Sinks,
     source::{Kind, Opened, Source, record::Record},
@@ -92,7 +92,10 @@ async fn follow(
             () = ends.reached() => return Ok(()),
             () = reader.gone() => return Ok(()),
             () = manager.hears() => false,
-            () = stream.adjusted(sink) => false,
+            result = stream.adjusted(sink) => {
+                result?;
+                false
+            }
             () = std::future::ready(()), if left => true,
             () = sink.emptied() => false,
             ready = source.readable(), if room => {
@@ -126,8 +129,11 @@ async fn finish(
         }
         stream.write_losses(source)?;
         stream.write_summary(begun.elapsed())?;
+        stream.printers.finish(&mut stream.lines)?;
         sink.put(&mut stream.lines);
-        sink.finish().await
+        sink.finish().await?;
+        stream.printers.part();
+        Ok(())
     };
     tokio::select! {
         result = rest => result,
@@ -207,6 +213,9 @@ impl<'a> Stream<'a> {
         }
         if source.has_losses() {
             self.write_losses(source)?;
+        }
+        if self.printers.due().is_some_and(|due| due <= Instant::now()) {
+            self.printers.draw(&mut self.lines)?;
         }
         sink.put(&mut self.lines);
         Ok(if self.over {
@@ -340,12 +349,25 @@ impl<'a> Stream<'a> {
     }
 
     /// Waits for a signal that concerns the output, and follows it: the terminal has another size,
-    /// or log files were moved away.
-    async fn adjusted(&mut self, sinks: &Sinks) {
+    /// or log files were moved away, or counts that somebody watches are to be drawn anew.
+    async fn adjusted(&mut self, sinks: &Sinks) -> anyhow::Result<()> {
         tokio::select! {
-            () = received(&mut self.window) => self.printers.resize(output::terminal_width()),
+            () = received(&mut self.window) => self.printers.resize(),
             () = received(&mut self.hangup) => sinks.reopen(),
+            () = reached(self.printers.due()), if sinks.has_room() => {
+                self.printers.draw(&mut self.lines)?;
+                sinks.put(&mut self.lines);
+            }
         }
+        Ok(())
+    }
+}
+
+/// At no time where there is none.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

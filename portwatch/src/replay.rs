@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io::{self, Write},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use anyhow::{Context as _, bail};
@@ -37,7 +38,7 @@ const PARENTS: usize = 65_536;
 pub fn replay(config: &Config, files: &[PathBuf], out: impl Write) -> anyhow::Result<()> {
     let mut replay = Replay::new(config, out);
     let result = files.iter().try_for_each(|file| replay.file(file));
-    match result.and_then(|()| replay.flush()) {
+    match result.and_then(|()| replay.finish()) {
         // A reader that has seen enough (`| head`) is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
         result => result.context("cannot write to standard output")?,
@@ -103,6 +104,9 @@ impl<'a, W: Write> Replay<'a, W> {
         };
         while !self.is_full() {
             if recording.may_wait() || self.lines[0].len() >= CHUNK {
+                if self.printers.due().is_some_and(|due| due <= Instant::now()) {
+                    self.printers.draw(&mut self.lines)?;
+                }
                 self.flush()?;
             }
             match recording.read_line() {
@@ -201,6 +205,13 @@ impl<'a, W: Write> Replay<'a, W> {
         let seq = self.recording.seq;
         self.printers
             .print(&mut self.lines, seq, event, &mut self.users)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.printers.finish(&mut self.lines)?;
+        self.flush()?;
+        self.printers.part();
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

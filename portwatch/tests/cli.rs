@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod cli {
     mod causes;
+    mod counts;
     mod doctor;
     mod documents;
     mod help;

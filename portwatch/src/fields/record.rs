@@ -68,10 +68,23 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Of an outcome, its attempt as it was written before.
+    #[must_use]
+    pub fn before_end(&self) -> Self {
+        let attempt = self.attempt;
+        Self {
+            time: attempt.map_or(self.time, |attempt| attempt.time),
+            ended: None,
+            cause: attempt.and_then(|attempt| attempt.cause.as_deref()),
+            ..*self
+        }
+    }
+
     pub const fn kind(&self) -> &'static str {
         match self.event {
             Event::Start(_) => "start",
             Event::Attempt(_) => "attempt",
+            Event::Outcome(_) if self.ended.is_none() => "attempt",
             Event::Outcome(_) => "outcome",
             Event::Lost(_) => "lost",
             Event::Degraded(_) => "degraded",

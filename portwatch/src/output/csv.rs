@@ -73,9 +73,7 @@ impl CsvPrinter {
         for (number, field) in self.fields.0.iter().enumerate() {
             separate(&mut self.line, number);
             let value = (field.get)(record);
-            self.value.clear();
-            write_text(&mut self.value, &value, users);
-            add_cell(&mut self.line, &self.value, is_text(&value));
+            add_value(&mut self.line, &mut self.value, &value, users);
         }
         self.line.push_str("\r\n");
     }
@@ -85,6 +83,18 @@ fn separate(line: &mut String, number: usize) {
     if number > 0 {
         line.push(',');
     }
+}
+
+/// Appends a value as a cell; `scratch` holds its text meanwhile.
+pub(super) fn add_value(
+    line: &mut String,
+    scratch: &mut String,
+    value: &Value<'_>,
+    users: &mut Users,
+) {
+    scratch.clear();
+    write_text(scratch, value, users);
+    add_cell(line, scratch, is_text(value));
 }
 
 /// Whether a spreadsheet could take the value for a formula; our own numbers and words are none.

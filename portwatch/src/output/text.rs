@@ -16,10 +16,10 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 pub use self::cause::{Detail, wrap};
+pub(crate) use self::clock::Clock;
 pub use self::message::{degraded_message, loss_message, start_message, summary_message};
 use self::{
     cause::Page,
-    clock::Clock,
     layout::{Column, Layout, Seen},
     message::loss_parts,
     row::Row,

@@ -8,7 +8,7 @@ use crate::event::Time;
 
 /// Writes times of day; remembers the last second, since many attempts share one.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     timezone: TimeZone,
     second: Option<i64>,
     /// `03:04:05`
@@ -16,7 +16,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) const fn new(timezone: TimeZone) -> Self {
+    pub(crate) const fn new(timezone: TimeZone) -> Self {
         Self {
             timezone,
             second: None,
@@ -25,7 +25,7 @@ impl Clock {
     }
 
     /// `03:04:05.678`, or without the milliseconds.
-    pub(super) fn write(&mut self, out: &mut String, time: Time, millis: bool) -> fmt::Result {
+    pub(crate) fn write(&mut self, out: &mut String, time: Time, millis: bool) -> fmt::Result {
         const NANOS: i64 = 1_000_000_000;
         let second = time.0.div_euclid(NANOS);
         if self.second != Some(second) {
