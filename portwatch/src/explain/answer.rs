@@ -110,7 +110,7 @@ fn refused(case: &Case<'_>, answer: Answer) -> Draft {
     } else {
         (
             Code::ConnectionRefused,
-            Confidence::Observed,
+            seen(case),
             format!(
                 "{target} was refused: nobody listens there (a reset), or a firewall rejects it (ICMP); which of both was not seen"
             ),
@@ -122,6 +122,14 @@ fn refused(case: &Case<'_>, answer: Answer) -> Draft {
         _ => draft,
     };
     draft.fix(look_at_firewall(case))
+}
+
+/// Where the protocol is not known, that something was sent follows from the error alone.
+fn seen(case: &Case<'_>) -> Confidence {
+    match case.attempt.proto {
+        Some(_) => Confidence::Observed,
+        None => Confidence::Derived,
+    }
 }
 
 fn look_at_firewall(case: &Case<'_>) -> Fix {
@@ -193,7 +201,7 @@ fn timed_out(case: &Case<'_>, answer: Answer) -> Draft {
             ),
         )
     });
-    Draft::new(Code::ConnectTimedOut, Confidence::Observed, text)
+    Draft::new(Code::ConnectTimedOut, seen(case), text)
         .fixes(unit)
         .fix(look_at_firewall(case))
         .fixes(fix::look_at_route(case))

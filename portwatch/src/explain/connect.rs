@@ -69,9 +69,12 @@ fn is_answer(case: &Case<'_>, errno: Errno) -> bool {
         Errno::ECONNABORTED,
         Errno::EINPROGRESS,
     ];
+    // Of a socket whose protocol is not known: no connect of a datagram returns these.
+    let of_streams = [Errno::ECONNREFUSED, Errno::ETIMEDOUT].contains(&errno);
+    let waits = case.is_tcp() || case.attempt.proto.is_none() && of_streams;
     !refused_at_once
         && !outcome.contains(&errno)
-        && (sent || case.is_tcp() && ONLY_ANSWERS.contains(&errno))
+        && (sent || waits && ONLY_ANSWERS.contains(&errno))
 }
 
 /// Whether the error is one of the call's own steps: TCP's connect was seen to return it, or the

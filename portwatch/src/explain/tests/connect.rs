@@ -411,3 +411,18 @@ fn the_end_of_a_pending_connect_has_a_cause_of_its_own() {
     assert_eq!(given_up.code, Code::GivenUp);
     assert!(given_up.text.contains("after 2.5 s"), "{}", given_up.text);
 }
+
+#[test]
+fn an_answer_to_a_socket_of_unknown_protocol() {
+    for (errno, code) in [
+        (ECONNREFUSED, Code::ConnectionRefused),
+        (ETIMEDOUT, Code::ConnectTimedOut),
+    ] {
+        let unknown = with(connect("192.0.2.1", errno), |attempt| {
+            attempt.proto = None;
+            attempt.stages = Stages::default();
+        });
+        let cause = *explain(&unknown, &none()).expect("a cause");
+        assert_eq!((cause.code, cause.confidence), (code, Confidence::Derived));
+    }
+}
