@@ -19,7 +19,7 @@ mod template;
 pub mod text;
 mod value;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 
 use jiff::tz::TimeZone;
 
@@ -139,7 +139,10 @@ impl Printer {
 #[derive(Debug)]
 pub struct Printers {
     printers: Vec<Printer>,
+    /// Of the first
+    target: Option<Target>,
     quiet: bool,
+    brief: Option<&'static str>,
 }
 
 impl Printers {
@@ -147,7 +150,9 @@ impl Printers {
         let outputs = config.outputs.iter();
         Self {
             printers: outputs.map(|output| Printer::new(output, config)).collect(),
+            target: config.outputs.first().map(|first| first.target.clone()),
             quiet: config.quiet,
+            brief: config.brief.filter(|_| config.verbosity == 0),
         }
     }
 
@@ -167,9 +172,10 @@ impl Printers {
         Ok(())
     }
 
-    pub fn resize(&mut self, width: Option<u16>) {
+    /// The terminal has another size.
+    pub fn resize(&mut self) {
         if let Some(Printer::Text(printer)) = self.printers.first_mut() {
-            printer.resize(width);
+            printer.resize(self.target.as_ref().and_then(width_of));
         }
     }
 
@@ -179,18 +185,35 @@ impl Printers {
             return;
         }
         let message = self.printers.first().and_then(|first| first.message(event));
+        let message = match self.brief {
+            Some(nothing) => message.and_then(|message| brief(event, message, nothing)),
+            None => message,
+        };
         if let Some(message) = message {
             drop(writeln!(io::stderr(), "{}", message.trim_end()));
         }
     }
 }
 
+/// What is said of a command: who reads it wants the command's account, not portwatch's.
+fn brief(event: &Event, message: String, nothing: &str) -> Option<String> {
+    match event {
+        // With what means, and no more.
+        Event::Start(_) => message.lines().next().map(ToOwned::to_owned),
+        Event::Summary(summary) if summary.lost.is_empty() => summary
+            .attempts
+            .is_empty()
+            .then(|| format!("portwatch: {nothing}")),
+        _ => Some(message),
+    }
+}
+
 /// A file has no width, and no use for colours.
 fn text_options(target: &Target, config: &Config) -> TextOptions {
-    let stdout = *target == Target::Stdout;
+    let terminal = matches!(target, Target::Stdout | Target::Stderr);
     TextOptions {
-        colour: stdout && config.colour,
-        width: stdout.then(terminal_width).flatten(),
+        colour: terminal && config.colour,
+        width: width_of(target),
         header: config.header,
         detail: match config.explain {
             Some(Explain::Full) => Detail::Full,
@@ -202,11 +225,22 @@ fn text_options(target: &Target, config: &Config) -> TextOptions {
 
 /// Columns of the terminal that standard output is; `None` where it is none.
 pub fn terminal_width() -> Option<u16> {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
+    width_of(&Target::Stdout)
+}
+
+fn width_of(target: &Target) -> Option<u16> {
+    match target {
+        Target::Stdout => columns_of(io::stdout()),
+        Target::Stderr => columns_of(io::stderr()),
+        Target::File(_) | Target::Journald(_) | Target::Syslog(_) => None,
+    }
+}
+
+fn columns_of(stream: impl io::IsTerminal + std::os::fd::AsFd) -> Option<u16> {
+    if !stream.is_terminal() {
         return None;
     }
-    rustix::termios::tcgetwinsize(stdout)
+    rustix::termios::tcgetwinsize(stream)
         .ok()
         .map(|size| size.ws_col)
 }

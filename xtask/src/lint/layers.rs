@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
     (
         "main",
         &[
-            "doctor", "why", "replay", "pipeline", "output", "support", "source", "config", "cli",
+            "doctor", "why", "replay", "pipeline", "command", "output", "support", "source", "config", "cli",
             "users",
         ],
     ),
@@ -45,6 +45,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
         "pipeline",
         &[
             "ancestry",
+            "command",
             "sink",
             "output",
             "support",
@@ -126,7 +127,9 @@ const LAYERS: [(&str, &[&str]); 24] = [
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 6] = ["addr", "errno", "netlink", "nsfs", "ready", "users"];
+const LOWEST: [&str; 7] = [
+    "addr", "command", "errno", "netlink", "nsfs", "ready", "users",
+];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.
 const CONFINED: [(&str, &[&str]); 3] = [
