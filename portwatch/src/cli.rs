@@ -1,6 +1,8 @@
 //! The command line, exactly as it was typed. What it means is decided in [`crate::config`].
 
-use std::path::PathBuf;
+mod mistake;
+
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
@@ -10,6 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   portwatch                       every attempt on this machine, as it happens
   portwatch -x                    only those that fail
+  portwatch -x -- ./server        run a command: why does it not start
   portwatch -x -P 80,443          who fails to open port 80 or 443
   portwatch -u www-data --json    one user's attempts, as JSON lines
   portwatch -c 1 -P 8080          wait until something touches port 8080
@@ -25,7 +28,10 @@ Exit status:
   2  the command line is wrong
   3  privileges are missing
   4  no source of events works on this host
-  5  the answer is no: portwatch why was asked about a call that would fail";
+  5  the answer is no: portwatch why was asked about a call that would fail
+  126  the command of portwatch -- COMMAND cannot be run
+  127  it is not found
+  N  what that command ended with; 128 and the signal's number if a signal ended it";
 
 /// Every bind() and connect() attempt on this machine, live: who, what, and how it ended.
 #[derive(Debug, Parser)]
@@ -36,6 +42,34 @@ pub struct Cli {
 
     #[command(flatten)]
     pub watch: Watch,
+
+    #[command(flatten)]
+    pub run: Run,
+}
+
+impl Cli {
+    /// Reads a command line, with its program name.
+    pub fn read(args: &[OsString]) -> Result<Self, clap::Error> {
+        Self::try_parse_from(args).map_err(|error| mistake::mended(error, args))
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Command")]
+pub struct Run {
+    /// Run this, follow it and all that comes of it, nothing else, and end with its status. What
+    /// portwatch says goes to standard error
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+
+    /// Run it as this user, by name or number; if not given, as whoever called sudo, else as
+    /// whoever runs portwatch
+    #[arg(long, value_name = "USER", requires = "command")]
+    pub run_as: Option<String>,
+
+    /// Stay until all that came of it has ended too, daemons included
+    #[arg(long, requires = "command")]
+    pub wait_all: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -508,7 +542,8 @@ mod tests {
 
     fn error(args: &[&str]) -> String {
         let args = std::iter::once("portwatch").chain(args.iter().copied());
-        Cli::try_parse_from(args).unwrap_err().to_string()
+        let args: Vec<_> = args.map(OsString::from).collect();
+        Cli::read(&args).unwrap_err().to_string()
     }
 
     #[test]
@@ -552,5 +587,8 @@ mod tests {
     fn a_typo_gets_a_suggestion() {
         assert!(error(&["--jsn"]).contains("--json"));
         assert!(error(&["--source", "kprob"]).contains("kprobe"));
+        assert!(error(&["wyh", "80"]).contains("a similar subcommand exists: 'why'"));
+        assert!(error(&["./server"]).contains("use '-- ./server'"));
+        assert!(error(&["why", "80", "81"]).contains("unexpected argument '81'"));
     }
 }

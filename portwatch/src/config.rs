@@ -3,7 +3,7 @@
 mod filters;
 mod names;
 
-use std::{io::IsTerminal as _, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf};
 
 use self::names::Host;
 use crate::{
@@ -35,6 +35,9 @@ pub struct Config {
     pub colour: bool,
     pub header: bool,
     pub quiet: bool,
+    /// What to say where a command made no attempt that is shown; `None` where all is watched, and
+    /// more is said of it
+    pub brief: Option<&'static str>,
     /// 0 says warnings, 1 also what portwatch does, 2 also what the eBPF side says
     pub verbosity: u8,
     pub count: Option<u64>,
@@ -85,6 +88,8 @@ pub struct Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     Stdout,
+    /// In its place where a command has standard output
+    Stderr,
     File(PathBuf),
     Journald(PathBuf),
     Syslog(PathBuf),
@@ -94,6 +99,7 @@ impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stdout => f.write_str("standard output"),
+            Self::Stderr => f.write_str("standard error"),
             Self::File(path) => path.display().fmt(f),
             Self::Journald(path) => write!(f, "the journal at {}", path.display()),
             Self::Syslog(path) => write!(f, "syslog at {}", path.display()),
@@ -221,9 +227,10 @@ impl Config {
             buffer: watch.buffer,
             cmdline: watch.cmdline,
             explain: (!watch.no_explain).then_some(watch.explain),
-            colour: colour(watch.color),
+            colour: colour(watch.color, &std::io::stdout()),
             header: !watch.no_header,
             quiet: watch.quiet,
+            brief: None,
             verbosity: watch.verbose,
             count: watch.count,
             duration: watch.duration,
@@ -251,6 +258,28 @@ impl Config {
         }
     }
 
+    /// For a watch of one command: of its tree alone, which hangs on this process, and with
+    /// standard output left to it.
+    pub fn of_command(
+        watch: &Watch,
+        command: &[OsString],
+        users: &Users,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::new(watch, users)?;
+        config.brief = Some(filters::nothing_seen(&watch.filters));
+        filters::follow(std::process::id(), &mut config.filter);
+        let words = command.iter().map(|word| word.to_string_lossy());
+        let words: Vec<_> = std::iter::once("--".into()).chain(words).collect();
+        config.filters_typed.push(words.join(" "));
+        for output in &mut config.outputs {
+            if output.target == Target::Stdout {
+                output.target = Target::Stderr;
+            }
+        }
+        config.colour = colour(watch.color, &std::io::stderr());
+        Ok(config)
+    }
+
     pub fn writes_to_stdout(&self) -> bool {
         let mut targets = self.outputs.iter().map(|output| &output.target);
         targets.any(|target| *target == Target::Stdout)
@@ -270,19 +299,18 @@ impl Config {
 
     /// Whether standard output takes colours, where nobody says when to use them.
     pub fn colour_by_default() -> bool {
-        colour(cli::Colour::Auto)
+        colour(cli::Colour::Auto, &std::io::stdout())
     }
 }
 
 /// On a terminal that can, unless NO_COLOR or TERM=dumb asks otherwise.
-fn colour(wanted: cli::Colour) -> bool {
-    let stdout = std::io::stdout();
+fn colour(wanted: cli::Colour, stream: &impl anstream::stream::RawStream) -> bool {
     match wanted {
         cli::Colour::Always => true,
         cli::Colour::Never => false,
         cli::Colour::Auto => {
-            stdout.is_terminal()
-                && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never
+            stream.is_terminal()
+                && anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
         }
     }
 }

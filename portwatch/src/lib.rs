@@ -9,6 +9,8 @@ pub mod cgroup;
 pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod clock;
+#[cfg(target_os = "linux")]
+pub mod command;
 pub mod config;
 pub mod doctor;
 pub mod errno;

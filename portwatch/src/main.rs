@@ -6,9 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use clap::{CommandFactory as _, error::ErrorKind};
 use portwatch::{
     cli::{self, Cli, Command},
+    command::{CannotRun, Login, NoLogin, Order},
     config::{Config, ConfigError},
     doctor, output, pipeline, replay,
     source::{self, Choice, Kind, NoSource, Request},
@@ -23,14 +24,15 @@ const NO_SOURCE: u8 = 4;
 const NO: u8 = 5;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let args: Vec<_> = std::env::args_os().collect();
+    let cli = Cli::read(&args).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Some(Command::Doctor { json, programs }) => print_support(json, programs).map(|()| 0),
         Some(Command::Why(typed)) => answer(&typed),
         Some(Command::Explain(typed)) => explain(&typed).map(|()| 0),
         Some(Command::WhyTrial { order }) => perform(&order).map(|()| 0),
         Some(Command::Replay { files, watch }) => replay(&files, &watch).map(|()| 0),
-        None => watch(&cli.watch).map(|()| 0),
+        None => watch(&cli.watch, &cli.run),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> ExitCode {
     // Shown in the shape of clap's own errors, with the usage and its exit code.
     let wrong = |command: &mut clap::Command| command.error(ErrorKind::ValueValidation, error);
-    if error.is::<ConfigError>() {
+    if error.is::<ConfigError>() || error.is::<NoLogin>() {
         wrong(&mut Cli::command()).exit();
     }
     if error.is::<why::Wrong>() {
@@ -51,7 +53,9 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     if error.is::<NoCauses>() {
         wrong(&mut subcommand("explain")).exit();
     }
-    let code = if error.is::<MissingPrivileges>() {
+    let code = if let Some(cannot) = error.downcast_ref::<CannotRun>() {
+        cannot.exit_code()
+    } else if error.is::<MissingPrivileges>() {
         NO_PRIVILEGES
     } else if error.is::<NoSource>() {
         NO_SOURCE
@@ -126,9 +130,14 @@ fn perform(order: &str) -> anyhow::Result<()> {
     print(&serde_json::to_string(&order.perform()?)?)
 }
 
-fn watch(typed: &cli::Watch) -> anyhow::Result<()> {
+fn watch(typed: &cli::Watch, run: &cli::Run) -> anyhow::Result<u8> {
     let users = Users::new();
-    let config = Config::new(typed, &users)?;
+    let config = if run.command.is_empty() {
+        Config::new(typed, &users)?
+    } else {
+        Config::of_command(typed, &run.command, &users)?
+    };
+    let order = order(run)?;
     start_log(config.verbosity);
     support::privileges()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -142,8 +151,20 @@ fn watch(typed: &cli::Watch) -> anyhow::Result<()> {
             diagnostics: (config.verbosity >= 2).then_some(log::Level::Debug),
         })
         .map_err(explain_refusal)?;
-        pipeline::watch(&config, opened, users).await
+        pipeline::watch(&config, opened, users, order.as_ref()).await
     })
+}
+
+/// The command to run, if there is one.
+fn order(run: &cli::Run) -> Result<Option<Order>, NoLogin> {
+    if run.command.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Order {
+        words: run.command.clone(),
+        login: Login::find(run.run_as.as_deref())?,
+        wait_all: run.wait_all,
+    }))
 }
 
 fn replay(files: &[PathBuf], typed: &cli::Watch) -> anyhow::Result<()> {

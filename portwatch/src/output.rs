@@ -21,7 +21,7 @@ pub mod text;
 mod value;
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    io::{self, IsTerminal, Write},
     time::Instant,
 };
 
@@ -73,7 +73,7 @@ impl Printer {
             }
             Format::Template(template) => Self::Template(TemplatePrinter::new(template.clone())),
             Format::Tally(counted) => {
-                let look = tally_look(config);
+                let look = tally_look(&output.target, config);
                 Self::Tally(Box::new(TallyPrinter::new(counted.clone(), look)))
             }
             Format::Json => Self::Json,
@@ -151,7 +151,10 @@ impl Printer {
 #[derive(Debug)]
 pub struct Printers {
     all: Vec<Printer>,
+    /// Of the first
+    target: Option<Target>,
     quiet: bool,
+    brief: Option<&'static str>,
     /// To be said when all is written: it would stand in the middle of a table
     parting: String,
 }
@@ -161,7 +164,9 @@ impl Printers {
         let outputs = config.outputs.iter();
         Self {
             all: outputs.map(|output| Printer::new(output, config)).collect(),
+            target: config.outputs.first().map(|first| first.target.clone()),
             quiet: config.quiet,
+            brief: config.brief.filter(|_| config.verbosity == 0),
             parting: String::new(),
         }
     }
@@ -184,9 +189,10 @@ impl Printers {
 
     /// The terminal has another size.
     pub fn resize(&mut self) {
+        let size = self.target.as_ref().and_then(size_of);
         match self.all.first_mut() {
-            Some(Printer::Text(printer)) => printer.resize(terminal_width()),
-            Some(Printer::Tally(printer)) => printer.resize(terminal_size()),
+            Some(Printer::Text(printer)) => printer.resize(size.map(|(columns, _)| columns)),
+            Some(Printer::Tally(printer)) => printer.resize(size),
             _ => {}
         }
     }
@@ -228,9 +234,11 @@ impl Printers {
         let Some(first) = self.all.first_mut() else {
             return;
         };
-        let Some(message) = first.message(event) else {
-            return;
+        let message = match (first.message(event), self.brief) {
+            (Some(message), Some(nothing)) => brief(event, message, nothing),
+            (message, _) => message,
         };
+        let Some(message) = message else { return };
         match first {
             Printer::Tally(_) if matches!(event, Event::Summary(_)) => {
                 self.parting += &message;
@@ -243,12 +251,25 @@ impl Printers {
     }
 }
 
+/// What is said of a command: who reads it wants the command's account, not portwatch's.
+fn brief(event: &Event, message: String, nothing: &str) -> Option<String> {
+    match event {
+        // With what means, and no more.
+        Event::Start(_) => message.lines().next().map(ToOwned::to_owned),
+        Event::Summary(summary) if summary.lost.is_empty() => summary
+            .attempts
+            .is_empty()
+            .then(|| format!("portwatch: {nothing}")),
+        _ => Some(message),
+    }
+}
+
 /// A file has no width, and no use for colours.
 fn text_options(target: &Target, config: &Config) -> TextOptions {
-    let stdout = *target == Target::Stdout;
+    let terminal = matches!(target, Target::Stdout | Target::Stderr);
     TextOptions {
-        colour: stdout && config.colour,
-        width: stdout.then(terminal_width).flatten(),
+        colour: terminal && config.colour,
+        width: size_of(target).map(|(columns, _)| columns),
         header: config.header,
         detail: match config.explain {
             Some(Explain::Full) => Detail::Full,
@@ -258,27 +279,35 @@ fn text_options(target: &Target, config: &Config) -> TextOptions {
     }
 }
 
-fn tally_look(config: &Config) -> Look {
+/// Counts that grow are drawn on standard output alone: on standard error a command may write too.
+fn tally_look(target: &Target, config: &Config) -> Look {
     Look {
         colour: config.colour,
         header: config.header,
-        terminal: terminal_size(),
+        terminal: size_of(target).filter(|_| *target == Target::Stdout),
         timezone: TimeZone::system(),
     }
 }
 
 /// Columns of the terminal that standard output is; `None` where it is none.
 pub fn terminal_width() -> Option<u16> {
-    terminal_size().map(|(columns, _)| columns)
+    size_of(&Target::Stdout).map(|(columns, _)| columns)
 }
 
-/// The same, and its rows.
-fn terminal_size() -> Option<(u16, u16)> {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
+/// Columns and rows of the terminal that a target is; `None` where it is none.
+fn size_of(target: &Target) -> Option<(u16, u16)> {
+    match target {
+        Target::Stdout => size_of_terminal(io::stdout()),
+        Target::Stderr => size_of_terminal(io::stderr()),
+        Target::File(_) | Target::Journald(_) | Target::Syslog(_) => None,
+    }
+}
+
+fn size_of_terminal(stream: impl IsTerminal + std::os::fd::AsFd) -> Option<(u16, u16)> {
+    if !stream.is_terminal() {
         return None;
     }
-    rustix::termios::tcgetwinsize(stdout)
+    rustix::termios::tcgetwinsize(stream)
         .ok()
         .map(|size| (size.ws_col, size.ws_row))
 }

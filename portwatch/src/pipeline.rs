@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    io::Write as _,
     ops::ControlFlow,
     os::fd::OwnedFd,
     time::{Duration, Instant},
@@ -15,6 +16,7 @@ use tokio::{
 
 use crate::{
     clock::now,
+    command::{Order, Running},
     config::Config,
     event::{Attempt, Degraded, Event, Lost, Outcome, OutcomeOf, Start, Summary, Time},
     explain,
@@ -29,8 +31,14 @@ use crate::{
     users::Users,
 };
 
-/// Watches until something ends it, and writes the summary. Must run inside a tokio runtime.
-pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Result<()> {
+/// Watches until something ends it, and writes the summary; tells the exit code. Must run inside a
+/// tokio runtime.
+pub async fn watch(
+    config: &Config,
+    opened: Opened,
+    users: Users,
+    order: Option<&Order>,
+) -> anyhow::Result<u8> {
     let begun = Instant::now();
     let mut source = opened.source;
     let mut ends = Ends::new(config.duration)?;
@@ -44,6 +52,8 @@ pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Res
         },
     };
     let mut stream = Stream::new(config, known, users);
+    // Whatever it does comes after the stream's begin.
+    let mut command = order.map(Order::start).transpose()?;
     stream.write(&Event::Start(Box::new(Start {
         time: stream.begun,
         backend: opened.kind.name().into(),
@@ -59,6 +69,7 @@ pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Res
     })))?;
     sink.put(&mut stream.lines);
     let mut manager = Manager::ready();
+    let running = command.as_mut();
     follow(
         &mut source,
         &mut stream,
@@ -66,11 +77,16 @@ pub async fn watch(config: &Config, opened: Opened, users: Users) -> anyhow::Res
         &mut ends,
         &reader,
         &mut manager,
+        running,
     )
     .await?;
     stream.end = Some(now());
     manager.stopping();
-    finish(&mut source, &mut stream, &sink, &mut ends, begun).await
+    finish(&mut source, &mut stream, &sink, &mut ends, begun).await?;
+    Ok(match command {
+        Some(command) => outlive(command, &mut ends, config.quiet).await,
+        None => 0,
+    })
 }
 
 /// Passes events on until something says that it is enough.
@@ -81,7 +97,10 @@ async fn follow(
     ends: &mut Ends,
     reader: &ReaderGone,
     manager: &mut Manager,
+    mut command: Option<&mut Running>,
 ) -> anyhow::Result<()> {
+    // Children that have ended, and are not buried yet.
+    let mut dead = false;
     while !sink.has_ended() {
         let room = sink.has_room();
         // For what is left in the ring nobody is woken. One batch at a time, so that in a flood
@@ -89,7 +108,12 @@ async fn follow(
         let left = room && !stream.ring_is_empty;
         let ready = tokio::select! {
             biased;
-            () = ends.reached() => return Ok(()),
+            end = ends.reached() => {
+                if !end.is_for(command.as_deref()) {
+                    return Ok(());
+                }
+                false
+            }
             () = reader.gone() => return Ok(()),
             () = manager.hears() => false,
             result = stream.adjusted(sink) => {
@@ -102,12 +126,50 @@ async fn follow(
                 ready.context("cannot wait for events")?;
                 true
             }
+            () = died(&mut command), if room => {
+                dead = true;
+                true
+            }
         };
         if ready && stream.read(source, sink)?.is_break() {
             return Ok(());
         }
+        // Of what is left in the ring the parents are still to be looked up.
+        if dead && stream.ring_is_empty {
+            dead = false;
+            if command.as_mut().is_some_and(|command| command.bury()) {
+                return Ok(());
+            }
+        }
     }
     Ok(())
+}
+
+async fn died(command: &mut Option<&mut Running>) {
+    match command {
+        Some(command) => command.died().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Stays as long as the command, and tells what it ended with.
+async fn outlive(mut command: Running, ends: &mut Ends, quiet: bool) -> u8 {
+    while !command.bury() {
+        tokio::select! {
+            () = command.died() => {}
+            end = ends.interrupted() => if !end.is_for(Some(&command)) {
+                break;
+            }
+        }
+    }
+    if command.has_survivors() && !quiet {
+        // Nobody may be there to read it.
+        drop(writeln!(
+            std::io::stderr(),
+            "portwatch: the command has ended; processes that came of it live on, unwatched"
+        ));
+    }
+    command.exit_code()
 }
 
 /// Writes what is still in the ring, then the summary; a second signal cuts it short.
@@ -398,7 +460,7 @@ impl Ends {
         })
     }
 
-    async fn reached(&mut self) {
+    async fn reached(&mut self) -> End {
         let deadline = self.deadline;
         let over = async {
             match deadline {
@@ -407,16 +469,41 @@ impl Ends {
             }
         };
         tokio::select! {
-            () = self.signal() => {}
-            () = over => {}
+            end = self.interrupted() => end,
+            () = over => End::Deadline,
         }
     }
 
     async fn signal(&mut self) {
+        self.interrupted().await;
+    }
+
+    async fn interrupted(&mut self) -> End {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => End::Interrupt,
+            _ = self.terminate.recv() => End::Terminate,
         }
+    }
+}
+
+/// Which end it is.
+enum End {
+    Interrupt,
+    Terminate,
+    Deadline,
+}
+
+impl End {
+    /// Whether it is the command's rather than portwatch's: of Ctrl-C it has the terminal's signal,
+    /// and SIGTERM is passed on.
+    fn is_for(&self, command: Option<&Running>) -> bool {
+        let Some(command) = command.filter(|command| !command.has_ended()) else {
+            return false;
+        };
+        if matches!(self, Self::Terminate) {
+            command.terminate();
+        }
+        !matches!(self, Self::Deadline)
     }
 }
 

@@ -4,7 +4,7 @@ use super::ConfigError;
 use crate::{
     cli::Filters,
     event::{Family, Outcome},
-    filter::{Expr, Field, Filter, Names, Role, Test, Value},
+    filter::{Expr, Field, Filter, Names, Role, Span, Test, Value},
 };
 
 pub(super) fn compile(filters: &Filters, names: &dyn Names) -> Result<Filter, ConfigError> {
@@ -74,6 +74,26 @@ fn switches(filters: &Filters) -> impl Iterator<Item = Expr> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// Adds that it must come of a process, but not be of its own making.
+pub(super) fn follow(root: u32, filter: &mut Filter) {
+    let own = Span {
+        first: root,
+        last: root,
+    };
+    let is = |field, value| Expr::Is(Test::new(field, vec![value]));
+    filter.and(is(Field::PpidTree, Value::PpidTree(root)));
+    filter.and(Expr::Not(Box::new(is(Field::Pid, Value::Pid(own)))));
+}
+
+/// What it means that no attempt has passed.
+pub(super) fn nothing_seen(filters: &Filters) -> &'static str {
+    match &typed(filters)[..] {
+        [] => "no attempt was made",
+        [only] if only == "--failed" => "no attempt failed",
+        _ => "no attempt passed the filters",
+    }
 }
 
 /// The filters as a reader of the stream would type them.

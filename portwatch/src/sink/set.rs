@@ -71,7 +71,8 @@ impl Sinks {
             match sink.finish().await {
                 // A reader that has seen enough (`| head`) is no failure.
                 Err(error)
-                    if *target == Target::Stdout && error.kind() == io::ErrorKind::BrokenPipe => {}
+                    if matches!(target, Target::Stdout | Target::Stderr)
+                        && error.kind() == io::ErrorKind::BrokenPipe => {}
                 result => result.with_context(|| format!("cannot write to {target}"))?,
             }
         }
@@ -85,6 +86,10 @@ fn start(target: &Target, emptied: &Arc<Notify>, buffer: bool) -> io::Result<Sin
         Target::Stdout => {
             let stdout = rustix::io::dup(rustix::stdio::stdout())?;
             Sink::start(File::from(stdout), emptied, buffer)
+        }
+        Target::Stderr => {
+            let stderr = rustix::io::dup(rustix::stdio::stderr())?;
+            Sink::start(File::from(stderr), emptied, buffer)
         }
         Target::File(path) => Sink::start(LogFile::open(path)?, emptied, buffer),
         Target::Journald(path) | Target::Syslog(path) => {

@@ -32,7 +32,7 @@ fn negative_duration() {
     insta::assert_snapshot!(refusal(&["-d", "-1"]), @r"
     error: unexpected argument '-1' found
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -60,7 +60,7 @@ fn port_zero() {
       0
       ^
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -74,7 +74,7 @@ fn port_that_is_too_large() {
       70000
       ^^^^^
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -88,7 +88,7 @@ fn port_by_name() {
       http
       ^^^^
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -102,7 +102,7 @@ fn unknown_user() {
       nosuchuser
       ^^^^^^^^^^
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -116,7 +116,7 @@ fn pid_that_is_no_number() {
       abc
       ^^^
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -130,7 +130,7 @@ fn expression_that_cannot_be_read() {
       port=80 and (user=0 or errno=EACCESS)
                                    ^^^^^^^
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -144,7 +144,7 @@ fn network_namespace_that_is_not_there() {
       no-such-namespace
       ^^^^^^^^^^^^^^^^^
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -154,9 +154,9 @@ fn network_namespace_that_is_not_there() {
 #[test]
 fn option_before_a_command() {
     insta::assert_snapshot!(refusal(&["-x", "replay", "-"]), @r"
-    error: the subcommand 'replay' cannot be used with '--failed'
+    error: the subcommand 'replay' comes first, and its options after it
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -180,7 +180,7 @@ fn replay_with_a_source() {
     insta::assert_snapshot!(refusal(&["replay", "-", "--source", "fexit"]), @r"
     error: --source has no meaning in a replay
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -202,7 +202,7 @@ fn two_formats_at_once() {
     insta::assert_snapshot!(refusal(&["--json", "-o", "text"]), @r"
     error: the argument '--json' cannot be used with '--output <FORMAT>'
 
-    Usage: portwatch --json
+    Usage: portwatch --json [-- <COMMAND>...]
 
     For more information, try '--help'.
     ");
@@ -213,7 +213,7 @@ fn quiet_and_verbose_at_once() {
     insta::assert_snapshot!(refusal(&["-q", "-v"]), @r"
     error: the argument '--quiet' cannot be used with '--verbose...'
 
-    Usage: portwatch --quiet
+    Usage: portwatch --quiet [-- <COMMAND>...]
 
     For more information, try '--help'.
     ");
@@ -226,7 +226,7 @@ fn misspelt_option() {
 
       tip: a similar argument exists: '--json'
 
-    Usage: portwatch --json
+    Usage: portwatch --json [-- <COMMAND>...]
 
     For more information, try '--help'.
     ");
@@ -237,7 +237,9 @@ fn unknown_subcommand() {
     insta::assert_snapshot!(refusal(&["nosuch"]), @r"
     error: unrecognized subcommand 'nosuch'
 
-    Usage: portwatch [OPTIONS]
+      tip: to run a command and watch it, use '-- nosuch'
+
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -271,7 +273,7 @@ fn fields_of_a_format_that_has_fixed_ones() {
     insta::assert_snapshot!(refusal(&["-o", "ecs", "--fields", "time"]), @r"
     error: --fields goes with --output text, wide, logfmt or csv; the others have fixed fields
 
-    Usage: portwatch [OPTIONS]
+    Usage: portwatch [OPTIONS] [-- <COMMAND>...]
            portwatch <COMMAND>
 
     For more information, try '--help'.
@@ -283,7 +285,7 @@ fn template_and_format_at_once() {
     insta::assert_snapshot!(refusal(&["--format", "{pid}", "-o", "csv"]), @r"
     error: the argument '--format <TEMPLATE>' cannot be used with '--output <FORMAT>'
 
-    Usage: portwatch --format <TEMPLATE>
+    Usage: portwatch --format <TEMPLATE> [-- <COMMAND>...]
 
     For more information, try '--help'.
     ");

@@ -159,6 +159,19 @@ impl Portwatch {
         Ok(())
     }
 
+    /// Reads until so many attempts were written, of anybody.
+    pub(crate) fn wait_for_any(&mut self, attempts: usize) -> Result<()> {
+        while self.stream.attempts.len() < attempts {
+            self.next(self.process.pid(), attempts)?;
+        }
+        Ok(())
+    }
+
+    /// Closes its standard input, which a command that it runs has too.
+    pub(crate) fn end_input(&mut self) -> Result<()> {
+        self.process.stdin().map(drop)
+    }
+
     fn wait_until(
         &mut self,
         pid: u32,

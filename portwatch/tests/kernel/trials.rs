@@ -5,6 +5,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 
 mod bind;
 mod cause;
+mod command;
 mod connect;
 mod cost;
 mod filter;
@@ -169,6 +170,20 @@ const TRIALS: &[(&str, Test)] = &[
     ("filter_by_process_tree", filter::by_process_tree),
     ("journald_has_what_was_sent", sink::journald_has_it),
     ("rsyslogd_has_what_was_sent", sink::rsyslogd_has_it),
+    ("command_ends_its_watch", command::ends_as_its_command),
+    (
+        "command_that_cannot_be_run",
+        command::cannot_run_its_command,
+    ),
+    (
+        "command_is_followed_with_all_that_comes_of_it",
+        command::is_followed_with_all_that_comes_of_it,
+    ),
+    (
+        "command_runs_as_who_called_sudo",
+        command::runs_as_who_called_sudo,
+    ),
+    ("command_has_the_signals", command::signals_are_its_commands),
     ("replay_has_the_same_bytes", replay::same_bytes),
     ("replay_filters_like_a_watch", replay::filtered),
 ];

@@ -17,8 +17,8 @@ const LAYERS: [(&str, &[&str]); 25] = [
     (
         "main",
         &[
-            "doctor", "why", "replay", "pipeline", "output", "support", "source", "config", "cli",
-            "users",
+            "doctor", "why", "replay", "pipeline", "command", "output", "support", "source",
+            "config", "cli", "users",
         ],
     ),
     (
@@ -44,6 +44,7 @@ const LAYERS: [(&str, &[&str]); 25] = [
     (
         "pipeline",
         &[
+            "command",
             "sink",
             "output",
             "support",
@@ -137,8 +138,8 @@ const LAYERS: [(&str, &[&str]); 25] = [
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 7] = [
-    "addr", "errno", "manager", "netlink", "nsfs", "ready", "users",
+const LOWEST: [&str; 8] = [
+    "addr", "command", "errno", "manager", "netlink", "nsfs", "ready", "users",
 ];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.

@@ -90,8 +90,15 @@ fn write_start(text: &mut String, start: &Start) -> fmt::Result {
         filters,
         pid: _,
     } = start;
-    text.write_str("portwatch: watching bind() and connect() on the whole machine")?;
-    add_prose(text, &format!(" (source {backend}, kernel {kernel})"))?;
+    let whom = filters.iter().find_map(|typed| typed.strip_prefix("-- "));
+    let whom = whom.map_or_else(
+        || "bind() and connect() on the whole machine".to_owned(),
+        |command| format!("{command}, and all that comes of it"),
+    );
+    add_prose(
+        text,
+        &format!("portwatch: watching {whom} (source {backend}, kernel {kernel})"),
+    )?;
     if !filters.is_empty() {
         add_prose(text, &format!("  showing only: {}", filters.join(" ")))?;
     }
