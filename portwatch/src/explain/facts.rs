@@ -45,7 +45,7 @@ pub enum Skipped {
     TooMany,
     /// The network namespace could not be entered: it is gone, or privileges are missing
     Namespace,
-    /// In which network namespace the socket was is not known: its process was gone too soon
+    /// In which network namespace the socket was is not known: it, or its process, was gone too soon
     NamespaceUnknown,
 }
 

@@ -254,7 +254,7 @@ fn unknown(case: &Case<'_>, port: u16) -> Draft {
         Some(Skipped::TooMany) => "too many calls failed at once to look up by whom",
         Some(Skipped::Namespace) => "its network namespace could not be entered to see by whom",
         Some(Skipped::NamespaceUnknown) => {
-            "the process was gone before it was known in which network namespace to look by whom"
+            "the socket was gone before portwatch could look by whom"
         }
         None => "by whom was not looked up",
     };

@@ -360,7 +360,7 @@ fn a_busy_port_whose_holder_was_not_looked_up_says_why() {
     for (skipped, words) in [
         (Some(Skipped::TooMany), "too many calls failed at once"),
         (Some(Skipped::Namespace), "could not be entered"),
-        (Some(Skipped::NamespaceUnknown), "the process was gone"),
+        (Some(Skipped::NamespaceUnknown), "the socket was gone"),
         (None, "by whom was not looked up"),
     ] {
         let facts = Facts { skipped, ..none() };
