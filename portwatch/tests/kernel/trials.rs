@@ -170,6 +170,7 @@ const TRIALS: &[(&str, Test)] = &[
     ("journald_has_what_was_sent", sink::journald_has_it),
     ("rsyslogd_has_what_was_sent", sink::rsyslogd_has_it),
     ("replay_has_the_same_bytes", replay::same_bytes),
+    ("replay_has_the_same_text", replay::same_text),
     ("replay_filters_like_a_watch", replay::filtered),
 ];
 
