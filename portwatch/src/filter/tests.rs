@@ -482,3 +482,40 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// As when a command line is edited: a valid expression that lost, gained or changed something.
+    #[test]
+    fn a_damaged_expression_is_read_or_its_fault_pointed_at(
+        expr in expr(),
+        at in any::<prop::sample::Index>(),
+        lost in 0..6_usize,
+        gained in r#"([\PC\x00-\x1f]|and|\(|\)|"|\\|,|!|=){0,4}"#,
+    ) {
+        let text = expr.to_string();
+        let characters: Vec<char> = text.chars().collect();
+        let (before, after) = characters.split_at(at.index(characters.len()));
+        let after = after.iter().skip(lost);
+        let damaged: String = before.iter().copied().chain(gained.chars()).chain(after.copied()).collect();
+        if let Err(error) = Expr::parse(&damaged, &Somewhere) {
+            let said = error.to_string();
+            let lines: Vec<_> = said.split('\n').collect();
+            prop_assert_eq!(lines.len(), 3, "{}", said);
+            prop_assert!(lines[2].trim().chars().all(|mark| mark == '^'), "{}", said);
+            prop_assert!(!lines[2].trim().is_empty() && !said.contains('\x1b'), "{}", said);
+        }
+    }
+}
+
+/// Deeper or longer than anybody types: said, and never the end of the stack.
+#[test]
+fn endless_expressions_are_refused_or_read() {
+    for (text, read) in [
+        ("(".repeat(100_000), false),
+        ("not ".repeat(100_000) + "port=80", false),
+        (vec!["port=80"; 20_000].join(" or "), true),
+        (format!("port={}", vec!["80"; 50_000].join(",")), true),
+    ] {
+        assert_eq!(Expr::parse(&text, &Somewhere).is_ok(), read);
+    }
+}

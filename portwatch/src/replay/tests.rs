@@ -1,3 +1,4 @@
+mod damage;
 mod recording;
 
 use clap::Parser as _;

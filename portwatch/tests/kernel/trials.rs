@@ -185,6 +185,7 @@ const TRIALS: &[(&str, Test)] = &[
     ),
     ("command_has_the_signals", command::signals_are_its_commands),
     ("replay_has_the_same_bytes", replay::same_bytes),
+    ("replay_has_the_same_text", replay::same_text),
     ("replay_filters_like_a_watch", replay::filtered),
 ];
 

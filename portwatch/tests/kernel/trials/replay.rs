@@ -1,13 +1,14 @@
 //! Recordings: what was watched is shown again as it was.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, io::Read as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 
 use super::super::{
     driver::{Pace, Workload},
     portwatch,
-    process::Process,
+    process::{Process, next_line},
     source::{self, Source},
     stream::Stream,
 };
@@ -18,10 +19,40 @@ pub(super) fn same_bytes(source: Source) -> Result<()> {
     let file = directory.path().join("recording.jsonl");
     fs::write(&file, &watched.text)?;
     let again = replayed(&file, &["--json"])?;
-    for (was, is) in watched.text.lines().zip(again.lines()) {
+    same_lines(&watched.text, &again)
+}
+
+/// Text and JSON of one session, written at once: the replay of the JSON is the same text, and
+/// the same JSON.
+pub(super) fn same_text(source: Source) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let log = directory.path().join("log.jsonl");
+    // It tells when everything was seen.
+    let mut watcher = portwatch::start(source, &[])?;
+    let mut command = Command::new(source::binary()?);
+    command
+        .args(["--source", source.name(), "--log-file"])
+        .arg(&log);
+    let mut process = Process::spawn(&mut command)?;
+    let mut stdout = process.stdout()?;
+    let mut text = next_line(&mut stdout)?.context("no heading")?;
+    text.push('\n');
+    Workload::prepare("mixture", Pace::Stepwise)?.run(&mut watcher)?;
+    process.signal(Signal::INT)?;
+    stdout.read_to_string(&mut text)?;
+    process.wait()?.expect_code(0)?;
+    let recorded = fs::read_to_string(&log)?;
+    ensure!(text.lines().count() > 1, "nothing was shown");
+    same_lines(&text, &replayed(&log, &["-q"])?)?;
+    same_lines(&recorded, &replayed(&log, &["--json"])?)?;
+    watcher.stop().map(drop)
+}
+
+fn same_lines(recorded: &str, replayed: &str) -> Result<()> {
+    for (was, is) in recorded.lines().zip(replayed.lines()) {
         ensure!(was == is, "recorded\n{was}\nreplayed\n{is}");
     }
-    ensure!(again == watched.text, "the replay has other lines");
+    ensure!(recorded == replayed, "the replay has other lines");
     Ok(())
 }
 
