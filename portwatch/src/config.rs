@@ -9,7 +9,7 @@ use self::names::Host;
 use crate::{
     cli::{self, Watch},
     fields::{List, Template, WIDE, named},
-    filter::{self, Filter},
+    filter::{self, Expr, Filter},
     users::Users,
 };
 
@@ -237,6 +237,14 @@ impl Config {
             source: watch.source,
         })
     }
+}
+
+/// A filter by itself; or what is wrong with the expression, with the place.
+pub fn expression(text: &str, users: &Users) -> Result<Filter, String> {
+    let expr = Expr::parse(text, &Host::new(users)).map_err(|error| error.to_string())?;
+    let mut filter = Filter::default();
+    filter.and(expr);
+    Ok(filter)
 }
 
 impl Config {

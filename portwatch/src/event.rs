@@ -330,7 +330,7 @@ pub struct Local {
 }
 
 /// The socket's protocol: an `IPPROTO_*` number, or raw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Proto {
     /// A `SOCK_RAW` socket, whatever its protocol number
     Raw,
@@ -417,7 +417,7 @@ impl Options {
 /// A thread's command name: up to 15 bytes that the process itself chose, of any value but NUL.
 ///
 /// It has no `Display`: whoever shows it decides how to make it harmless.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Comm([u8; 16]);
 
 impl Comm {

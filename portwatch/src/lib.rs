@@ -47,6 +47,8 @@ pub mod source;
 pub mod support;
 #[cfg(target_os = "linux")]
 pub mod surroundings;
+#[cfg(target_os = "linux")]
+pub mod top;
 pub mod users;
 #[cfg(target_os = "linux")]
 pub mod why;

@@ -1,0 +1,259 @@
+//! What `portwatch top` has counted. All of it is bounded: what was seen longest ago goes first.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+    net::SocketAddr,
+};
+
+use crate::event::{Attempt, Code, Comm, End, Event, Op, Outcome, OutcomeOf, Proto};
+
+/// Processes, ports and failures that are kept.
+const KEPT: usize = 256;
+/// Seconds that rates are kept for.
+const SECONDS: usize = 300;
+
+/// The order of every list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// What has most failures first
+    #[default]
+    Failed,
+    /// What has most attempts first
+    Attempts,
+    /// What was seen last first
+    Latest,
+}
+
+impl Sort {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Attempts => "attempts",
+            Self::Latest => "latest",
+        }
+    }
+
+    pub const fn next(self) -> Self {
+        match self {
+            Self::Failed => Self::Attempts,
+            Self::Attempts => Self::Latest,
+            Self::Latest => Self::Failed,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    pub attempts: u64,
+    pub failed: u64,
+    /// Number of the event that counted last
+    last: u64,
+}
+
+/// Counts by key.
+#[derive(Clone, Debug)]
+pub struct Counts<K>(HashMap<K, Count>);
+
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Copy + Eq + Hash + Ord> Counts<K> {
+    fn add(&mut self, key: K, now: u64, attempts: u64, failed: u64) {
+        if self.0.len() >= KEPT && !self.0.contains_key(&key) {
+            let oldest = self.0.iter().min_by_key(|(_, count)| count.last);
+            if let Some(key) = oldest.map(|(key, _)| *key) {
+                self.0.remove(&key);
+            }
+        }
+        let count = self.0.entry(key).or_default();
+        count.attempts += attempts;
+        count.failed += failed;
+        count.last = now;
+    }
+
+    pub fn sorted(&self, sort: Sort) -> Vec<(K, Count)> {
+        let mut all: Vec<_> = self.0.iter().map(|(key, count)| (*key, *count)).collect();
+        all.sort_by_key(|(key, count)| {
+            let weight = match sort {
+                Sort::Failed => (count.failed, count.attempts),
+                Sort::Attempts => (count.attempts, count.failed),
+                Sort::Latest => (count.last, 0),
+            };
+            (std::cmp::Reverse(weight), *key)
+        });
+        all
+    }
+}
+
+/// What failures that count as one have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Alike {
+    comm: Comm,
+    op: Op,
+    asked: Option<SocketAddr>,
+    ret: Option<i32>,
+    code: Option<Code>,
+}
+
+impl Alike {
+    fn of(attempt: &Attempt) -> Self {
+        Self {
+            comm: attempt.comm,
+            op: attempt.op,
+            asked: attempt.requested.map(|asked| asked.socket_addr()),
+            ret: attempt.ret,
+            code: attempt.cause.as_ref().map(|cause| cause.code),
+        }
+    }
+}
+
+/// Failures of one kind.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    alike: Alike,
+    pub count: u64,
+    /// The last of them
+    pub attempt: Box<Attempt>,
+}
+
+/// Attempts and failures of each second, the present one last.
+#[derive(Clone, Debug, Default)]
+pub struct Rates(VecDeque<(u64, u64)>);
+
+impl Rates {
+    fn add(&mut self, attempts: u64, failed: u64) {
+        match self.0.back_mut() {
+            Some(second) => {
+                second.0 += attempts;
+                second.1 += failed;
+            }
+            None => self.0.push_back((attempts, failed)),
+        }
+    }
+
+    fn tick(&mut self) {
+        if self.0.len() >= SECONDS {
+            self.0.pop_front();
+        }
+        self.0.push_back((0, 0));
+    }
+
+    /// Of the last whole second.
+    pub fn last(&self) -> (u64, u64) {
+        let whole = self.0.len().checked_sub(2);
+        whole.map_or((0, 0), |index| self.0[index])
+    }
+
+    /// Attempts of up to so many seconds, the present one last.
+    pub fn attempts(&self, seconds: usize) -> Vec<u64> {
+        let skipped = self.0.len().saturating_sub(seconds);
+        self.0.iter().skip(skipped).map(|second| second.0).collect()
+    }
+
+    /// Whether a tick would change what is shown.
+    pub fn moves(&self) -> bool {
+        self.0.iter().any(|second| second.0 > 0)
+    }
+}
+
+/// A process, by pid and command name.
+pub type Talker = (u32, Comm);
+/// Port and protocol.
+pub type Port = (u16, Option<Proto>);
+
+#[derive(Clone, Debug, Default)]
+pub struct Board {
+    pub attempts: u64,
+    pub failed: u64,
+    pub lost: u64,
+    pub rates: Rates,
+    pub talkers: Counts<Talker>,
+    pub ports: Counts<Port>,
+    failures: Vec<Failure>,
+    /// Events so far
+    now: u64,
+}
+
+impl Board {
+    /// An empty one, but for what was lost.
+    pub fn after(board: &Self) -> Self {
+        Self {
+            lost: board.lost,
+            ..Self::default()
+        }
+    }
+
+    pub fn take(&mut self, event: &Event) {
+        match event {
+            Event::Attempt(attempt) => self.count(attempt, 1),
+            Event::Outcome(outcome) => self.take_end(outcome),
+            Event::Lost(lost) => self.lost += lost.count,
+            Event::Start(_) | Event::Degraded(_) | Event::Summary(_) => {}
+        }
+    }
+
+    /// How a connect ended that was counted when it began.
+    fn take_end(&mut self, outcome: &OutcomeOf) {
+        if let End::Failed(ret) = outcome.ended.end {
+            let attempt = Attempt {
+                ret: Some(ret),
+                cause: outcome.cause.clone(),
+                ..outcome.attempt.clone()
+            };
+            self.count(&attempt, 0);
+        }
+    }
+
+    fn count(&mut self, attempt: &Attempt, attempts: u64) {
+        let failed = u64::from(attempt.outcome() == Outcome::Failed);
+        self.now += 1;
+        self.attempts += attempts;
+        self.failed += failed;
+        self.rates.add(attempts, failed);
+        let talker = (attempt.tgid, attempt.comm);
+        self.talkers.add(talker, self.now, attempts, failed);
+        if let Some(asked) = attempt.requested {
+            let port = (asked.port, attempt.proto);
+            self.ports.add(port, self.now, attempts, failed);
+        }
+        if failed > 0 {
+            self.keep(attempt);
+        }
+    }
+
+    fn keep(&mut self, attempt: &Attempt) {
+        let alike = Alike::of(attempt);
+        let known = self.failures.iter().position(|known| known.alike == alike);
+        let count = known.map_or(0, |index| self.failures.remove(index).count);
+        if self.failures.len() >= KEPT {
+            self.failures.remove(0);
+        }
+        self.failures.push(Failure {
+            alike,
+            count: count + 1,
+            attempt: Box::new(attempt.clone()),
+        });
+    }
+
+    pub fn failures(&self, sort: Sort) -> Vec<&Failure> {
+        let mut all: Vec<_> = self.failures.iter().rev().collect();
+        if sort != Sort::Latest {
+            // A stable sort: of as many, the latest first.
+            all.sort_by_key(|failure| std::cmp::Reverse(failure.count));
+        }
+        all
+    }
+
+    /// A second has passed; whether that changes what is shown.
+    pub fn tick(&mut self) -> bool {
+        let moves = self.rates.moves();
+        if moves {
+            self.rates.tick();
+        }
+        moves
+    }
+}
