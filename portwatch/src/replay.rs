@@ -1,5 +1,7 @@
 //! From a recording to the output: filter, explain, count, print.
 
+mod progress;
+
 use std::{
     collections::HashMap,
     io::{self, Write},
@@ -9,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
+use self::progress::Progress;
 use crate::{
     ancestry,
     config::Config,
@@ -63,6 +66,7 @@ struct Replay<'a, W> {
     written: u64,
     /// What could not be read
     problems: u64,
+    progress: Progress,
     recording: State,
 }
 
@@ -88,6 +92,7 @@ impl<'a, W: Write> Replay<'a, W> {
             needs: config.filter.needs(),
             written: 0,
             problems: 0,
+            progress: Progress::new(config.quiet),
             recording: State::default(),
         }
     }
@@ -109,6 +114,11 @@ impl<'a, W: Write> Replay<'a, W> {
                 }
                 self.flush()?;
             }
+            if recording.may_wait() {
+                self.progress
+                    .show(file, recording.position(), recording.size());
+            }
+            self.progress.count();
             match recording.read_line() {
                 Ok(None) => break,
                 Ok(Some(Ok(recorded))) => self.take(recorded)?,
@@ -208,6 +218,7 @@ impl<'a, W: Write> Replay<'a, W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.progress.clear();
         self.printers.finish(&mut self.lines)?;
         self.flush()?;
         self.printers.part();
@@ -224,6 +235,7 @@ impl<'a, W: Write> Replay<'a, W> {
     /// Says what could not be read. Nobody may be there to read it.
     fn report(&mut self, problem: &str) {
         self.problems += 1;
+        self.progress.clear();
         if self.problems > SAID {
             return;
         }

@@ -10,9 +10,11 @@ mod line;
 mod record;
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, BufReader, Read},
     path::Path,
+    rc::Rc,
 };
 
 use self::line::{Line, Lines};
@@ -25,6 +27,24 @@ const LONGEST: usize = 1024 * 1024;
 /// An open recording.
 pub struct Recording {
     lines: Lines<BufReader<Box<dyn Read>>>,
+    /// Bytes of the file, not of what it was made of
+    read: Rc<Cell<u64>>,
+    /// `None` of what is no file
+    size: Option<u64>,
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    input: R,
+    read: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(out)?;
+        self.read.set(self.read.get() + read as u64);
+        Ok(read)
+    }
 }
 
 /// A line that is no event.
@@ -42,14 +62,36 @@ impl Recording {
         if path.as_os_str() == "-" {
             return Self::of(io::stdin());
         }
-        Self::of(File::open(path)?)
+        let file = File::open(path)?;
+        let about = file.metadata()?;
+        Ok(Self {
+            size: about.is_file().then_some(about.len()),
+            ..Self::of(file)?
+        })
     }
 
     /// What gzip or zstd compressed is told by its first bytes.
     pub fn of(input: impl Read + 'static) -> io::Result<Self> {
+        let read = Rc::new(Cell::new(0));
+        let input = Counted {
+            input,
+            read: Rc::clone(&read),
+        };
         Ok(Self {
             lines: Lines::new(BufReader::new(input::decompressed(input)?), LONGEST),
+            read,
+            size: None,
         })
+    }
+
+    /// Bytes of it that were read.
+    pub fn position(&self) -> u64 {
+        self.read.get()
+    }
+
+    /// Bytes that it has; not known of a pipe.
+    pub const fn size(&self) -> Option<u64> {
+        self.size
     }
 
     /// Whether the next item may have to be waited for.

@@ -9,7 +9,9 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use super::{recording, text};
 use crate::source::replay::Recording;
 
-const FORMS: [fn(&[u8]) -> Vec<u8>; 3] = [<[u8]>::to_vec, gzip, zstd];
+type Form = fn(&[u8]) -> Vec<u8>;
+
+const FORMS: [Form; 3] = [<[u8]>::to_vec, gzip, zstd];
 
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -145,7 +147,7 @@ proptest! {
         lines.insert(at, &junk);
         let reading = read(lines.join(&b'\n'));
         prop_assert_eq!(reading.good, number);
-        let touched = junk.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let touched = junk.split(|&byte| byte == b'\n').count();
         prop_assert_eq!(reading.bad.len(), touched);
         prop_assert_eq!(reading.failure, None);
     }
