@@ -51,6 +51,8 @@ pub mod known {
     pub const SECCOMP: u32 = 1 << 13;
     /// `net_user_ns`, `net_user_ns_level`, `net_user_ns_owner`: where the network namespace belongs.
     pub const NET_USER_NS: u32 = 1 << 14;
+    /// Not a field: no filter lets it pass, it is only to be remembered, for causes of others.
+    pub const ASIDE: u32 = 1 << 15;
 }
 
 /// Values of [`Attempt::op`].

@@ -7,4 +7,5 @@
 #![cfg_attr(not(feature = "user"), no_std)]
 
 pub mod event;
+pub mod filter;
 pub mod settings;

@@ -1,5 +1,7 @@
 //! What userspace sets before the programs load, and the names and sizes of the maps.
 
+use crate::filter::Block;
+
 /// Name of the global that holds [`Settings`].
 pub const SETTINGS: &str = "SETTINGS";
 /// Name of the ring buffer map.
@@ -10,6 +12,10 @@ pub const INFLIGHT: &str = "INFLIGHT";
 pub const PENDING: &str = "PENDING";
 /// Name of the hash map of threads that seccomp has let through.
 pub const PASSED: &str = "PASSED";
+/// Name of the array whose one slot is not 0 from when on the filter counts.
+pub const ARMED: &str = "ARMED";
+/// Name of the hash map of cgroups, by id, whose attempts no filter lets pass.
+pub const RULED_OUT: &str = "RULED_OUT";
 /// Name of the per-CPU array of loss counters, indexed by [`loss`].
 pub const LOSSES: &str = "LOSSES";
 
@@ -20,6 +26,9 @@ pub const INFLIGHT_ENTRIES: u32 = 8192;
 
 /// Connects that can be pending at once, machine-wide.
 pub const PENDING_ENTRIES: u32 = 16384;
+
+/// Cgroups that are ruled out at once; beyond that the least used are asked for again.
+pub const RULED_OUT_ENTRIES: u32 = 4096;
 
 /// Indices of [`LOSSES`].
 pub mod loss {
@@ -199,6 +208,8 @@ pub struct Settings {
     pub protocol_hooks: u32,
     /// Not 0: calls that seccomp denies are wanted, which end without having begun
     pub seccomp: u32,
+    /// What of the user's filter is decided here
+    pub filter: Block,
 }
 
 // SAFETY: `repr(C)`, made of u32 only: no padding, and every bit pattern is a value.

@@ -3,10 +3,12 @@
 use aya_ebpf::{bindings::BPF_ANY, helpers::generated::bpf_ktime_get_ns};
 use portwatch_common::{
     event::{Attempt, KIND_ATTEMPT, known, op, options},
+    filter::{Call, Verdict},
     settings::loss,
 };
 
 use crate::{
+    filter,
     maps::{EVENTS, INFLIGHT, count_loss, setting},
     sockaddr, socket,
     task::{self, CurrentTask},
@@ -105,9 +107,17 @@ static BLANK: Inflight = Inflight {
 const WORDS: usize = size_of::<Attempt>() / 8;
 
 impl Inflight {
-    /// Opens a record for the current thread, in the place of any that was left behind.
+    /// Opens a record for the current thread, in the place of any that was left behind; none
+    /// where the filter says that it is of no interest.
     #[inline(always)]
-    pub(crate) fn create(op: u8, via: u8, owner: Owner) -> Option<&'static mut Self> {
+    pub(crate) fn create<M: CurrentTask>(
+        op: u8,
+        via: u8,
+        owner: Owner,
+    ) -> Option<&'static mut Self> {
+        if !filter::admits::<M>(op) {
+            return None;
+        }
         let Some(inflight) = Self::blank() else {
             count_loss(loss::INFLIGHT_FULL);
             return None;
@@ -201,16 +211,25 @@ impl Inflight {
     /// Sends the record on its way, as far as it is known. Another takes its place.
     #[inline(always)]
     pub(crate) fn submit<M: CurrentTask>(&mut self) {
-        if complete::<M>(&mut self.attempt) && EVENTS.output::<Attempt>(&self.attempt, 0).is_err() {
-            count_loss(loss::RING_FULL);
+        let attempt = &mut self.attempt;
+        if is_internet(attempt) && filter::keeps::<M>(attempt) {
+            describe_caller::<M>(attempt);
+            if EVENTS.output::<Attempt>(attempt, 0).is_err() {
+                count_loss(loss::RING_FULL);
+            }
         }
         Self::remove();
     }
 }
 
-/// Writes an attempt straight into the ring, for a call that is over.
+/// Writes an attempt straight into the ring, for a call that is over. What the filter does not let
+/// pass asks for no room.
 #[inline(always)]
-pub(crate) fn emit<M: CurrentTask>(write: impl FnOnce(&mut Attempt)) {
+pub(crate) fn emit<M: CurrentTask>(call: &impl Call, write: impl FnOnce(&mut Attempt)) {
+    let verdict = filter::judge::<M>(call);
+    if verdict == Verdict::Drop {
+        return;
+    }
     let Some(mut entry) = EVENTS.reserve::<Attempt>(0) else {
         count_loss(loss::RING_FULL);
         return;
@@ -223,8 +242,10 @@ pub(crate) fn emit<M: CurrentTask>(write: impl FnOnce(&mut Attempt)) {
     }
     // SAFETY: all of it was written just now.
     let attempt = unsafe { entry.assume_init_mut() };
+    filter::note(attempt, verdict);
     write(attempt);
-    if complete::<M>(attempt) {
+    if is_internet(attempt) {
+        describe_caller::<M>(attempt);
         entry.submit(0);
     } else {
         entry.discard(0);
@@ -292,17 +313,13 @@ pub(crate) fn note_before<M: CurrentTask>(attempt: &mut Attempt, socket: u64) {
     socket::net_user_ns::<M>(attempt, sk);
 }
 
-/// Adds what is known of the caller; false where the attempt is nobody's business here.
+/// Adds what is known of the caller.
 #[inline(always)]
-fn complete<M: CurrentTask>(attempt: &mut Attempt) -> bool {
-    if !is_internet(attempt) {
-        return false;
-    }
+fn describe_caller<M: CurrentTask>(attempt: &mut Attempt) {
     task::describe::<M>(attempt);
     if matters(attempt) {
         task::credentials::<M>(attempt);
     }
-    true
 }
 
 #[inline(always)]

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) fn enter_syscall(op: u8, fd: i32, user_addr: u64, addr_len: i32) {
     submit_stale();
     let via = task::via_syscall::<Probed>();
-    let Some(inflight) = Inflight::create(op, via, Owner::Syscall) else {
+    let Some(inflight) = Inflight::create::<Probed>(op, via, Owner::Syscall) else {
         return;
     };
     inflight.user_addr = user_addr;
@@ -168,7 +168,7 @@ fn open_protocol(call: &ProtocolCall) {
 /// Opens a record for a call that came by no system call whose entry is hooked.
 #[inline(always)]
 fn open(caller: Caller, call: &ProtocolCall) -> Option<&'static mut Inflight> {
-    let inflight = Inflight::create(call.op, caller.via, Owner::Protocol)?;
+    let inflight = Inflight::create::<Probed>(call.op, caller.via, Owner::Protocol)?;
     caller.note_descriptor(&mut inflight.attempt);
     inflight.remember(call);
     Some(inflight)

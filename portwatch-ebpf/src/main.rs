@@ -4,7 +4,7 @@
 //! source) or [`bracket`] (the kprobe and tracepoint sources). Both keep what they see of a
 //! call in an [`attempt`], and submit that: what each [`station`] said, and, if it is
 //! [`pending`], how it ended. [`caller`], [`socket`], [`task`] and [`sockaddr`] read what it is
-//! about, by way of [`memory`]; [`maps`] is what userspace sees.
+//! about, by way of [`memory`]; [`filter`] says which are wanted; [`maps`] is what userspace sees.
 #![no_std]
 #![no_main]
 #![expect(
@@ -25,6 +25,7 @@
 mod attempt;
 mod bracket;
 mod caller;
+mod filter;
 mod hooks;
 mod maps;
 mod memory;

@@ -3,11 +3,15 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use portwatch_common::{
     event::{KIND_NOTICE, Notice},
-    settings::{EVENTS_BYTES, INFLIGHT_ENTRIES, Offset, Offsets, PENDING_ENTRIES, Settings, loss},
+    filter::Block,
+    settings::{
+        EVENTS_BYTES, INFLIGHT_ENTRIES, Offset, Offsets, PENDING_ENTRIES, RULED_OUT_ENTRIES,
+        Settings, loss,
+    },
 };
 
 use crate::{attempt::Inflight, pending::Pending};
@@ -29,6 +33,15 @@ pub(crate) static PENDING: HashMap<u64, Pending> = HashMap::with_max_entries(PEN
 #[map]
 pub(crate) static PASSED: HashMap<u64, u8> = HashMap::with_max_entries(INFLIGHT_ENTRIES, 0);
 
+/// Not 0 from when on the filter counts: portwatch's own calls come first.
+#[map]
+pub(crate) static ARMED: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Cgroups whose attempts no filter lets pass, by id: userspace adds what it has looked up.
+#[map]
+pub(crate) static RULED_OUT: LruHashMap<u64, u8> =
+    LruHashMap::with_max_entries(RULED_OUT_ENTRIES, 0);
+
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT, 0);
 
@@ -39,6 +52,7 @@ static SETTINGS: Global<Settings> = Global::new(Settings {
     kernel: 0,
     protocol_hooks: 0,
     seccomp: 0,
+    filter: Block::NONE,
 });
 
 /// Where the loader put the settings.

@@ -41,7 +41,7 @@ pub(crate) fn owner<M: Memory>(sk: u64) -> Option<u64> {
 #[inline(always)]
 pub(crate) fn describe<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> {
     let family = family::<M>(sk)?;
-    let sock_type = M::read(sk, present(setting!(offsets.sk_type))?)?;
+    let sock_type = sock_type::<M>(sk)?;
     let net: u64 = M::read(sk, present(setting!(offsets.skc_net))?)?;
     let netns = M::read(net, present(setting!(offsets.net_inum))?)?;
     let ifindex = M::read(sk, present(setting!(offsets.skc_bound_dev_if))?)?;
@@ -54,6 +54,19 @@ pub(crate) fn describe<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> 
     attempt.known |= known::SOCKET;
     threshold::<M>(attempt, net);
     Some(())
+}
+
+/// The socket's `SOCK_*`.
+#[inline(always)]
+pub(crate) fn sock_type<M: Memory>(sk: u64) -> Option<u16> {
+    M::read(sk, present(setting!(offsets.sk_type))?)
+}
+
+/// The inode of the socket's network namespace.
+#[inline(always)]
+pub(crate) fn netns<M: Memory>(sk: u64) -> Option<u32> {
+    let net: u64 = M::read(sk, present(setting!(offsets.skc_net))?)?;
+    M::read(net, present(setting!(offsets.net_inum))?)
 }
 
 /// `sk_protocol`: one byte until 5.5, two since (MPTCP is 262).

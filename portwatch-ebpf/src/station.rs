@@ -4,7 +4,7 @@ use portwatch_common::event::{Attempt, known, op, stage};
 
 use crate::{
     attempt::{self, Inflight, ProtocolCall},
-    pending, sockaddr, socket,
+    filter, pending, sockaddr, socket,
     task::CurrentTask,
 };
 
@@ -78,6 +78,8 @@ pub(crate) fn note_tcp<M: CurrentTask>(inflight: &mut Inflight, sk: u64, ret: i3
     }
     if ret == 0 {
         attempt.stages.reached |= stage::SYN_SENT;
-        pending::await_outcome(inflight, sk);
+        if filter::may_pass::<M>(attempt) {
+            pending::await_outcome(inflight, sk);
+        }
     }
 }

@@ -78,7 +78,7 @@ fn cred<M: CurrentTask>() -> Option<u64> {
 
 /// Effective uid, and thread group of the parent.
 #[inline(always)]
-fn identity<M: CurrentTask>() -> Option<(u32, u32)> {
+pub(crate) fn identity<M: CurrentTask>() -> Option<(u32, u32)> {
     let euid = M::read(cred::<M>()?, present(setting!(offsets.cred_euid))?)?;
     let parent: u64 = M::read(M::current(), present(setting!(offsets.task_real_parent))?)?;
     let ppid = M::read(parent, present(setting!(offsets.task_tgid))?)?;

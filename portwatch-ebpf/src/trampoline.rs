@@ -16,6 +16,7 @@ use crate::{
     attempt::{self, Inflight, Owner, ProtocolCall},
     bracket,
     caller::{Caller, caller},
+    filter::{self, Returned, Unreached},
     maps::{PASSED, count_loss, setting},
     memory::Typed,
     sockaddr, socket, station, task,
@@ -29,7 +30,7 @@ fn open(caller: Caller, call: &ProtocolCall) -> Option<&'static mut Inflight> {
     } else {
         Owner::Protocol
     };
-    let inflight = Inflight::create(call.op, caller.via, owner)?;
+    let inflight = Inflight::create::<Typed>(call.op, caller.via, owner)?;
     describe(inflight, caller, call);
     Some(inflight)
 }
@@ -51,6 +52,9 @@ fn current(op: u8, sk: u64) -> Option<&'static mut Inflight> {
 /// A protocol's bind returns.
 #[inline(always)]
 pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
+    if !filter::admits::<Typed>(op::BIND) {
+        return;
+    }
     let caller = caller(op::BIND);
     if !caller.is_wanted() || !caller.is_outermost::<Typed>(call.socket) {
         return;
@@ -73,7 +77,8 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
             bound(&mut inflight.attempt, call, sk, ret);
         }
     } else {
-        attempt::emit::<Typed>(|attempt| {
+        let returned = Returned { call, sk, ret };
+        attempt::emit::<Typed>(&returned, |attempt| {
             attempt::begin(attempt, op::BIND, caller.via);
             caller.note_descriptor(attempt);
             attempt::note_call::<Typed>(attempt, call);
@@ -101,7 +106,7 @@ fn bound(attempt: &mut Attempt, call: &ProtocolCall, sk: u64, ret: i32) {
 /// One security module's verdict is in; that of all of them follows.
 #[inline(always)]
 pub(crate) fn module_returns(op: u8, module: u8, ret: i32) {
-    if ret != 0 {
+    if ret != 0 && filter::admits::<Typed>(op) {
         Inflight::announce_refusal(op, module);
     }
 }
@@ -152,7 +157,7 @@ pub(crate) fn cgroup_enters(sk: u64, addr: u64) {
 /// `io_uring` begins to bind, and tells its thread's hooks so: its registers do not.
 #[inline(always)]
 pub(crate) fn ring_bind_enters() {
-    Inflight::create(op::BIND, via::IO_URING, Owner::Protocol);
+    Inflight::create::<Typed>(op::BIND, via::IO_URING, Owner::Protocol);
 }
 
 /// `io_uring` has done so: no record stays.
@@ -204,7 +209,7 @@ fn await_bind(sk: u64) -> Option<&'static mut Inflight> {
     if !caller.has_syscall() {
         return None;
     }
-    let inflight = Inflight::create(op::BIND, caller.via, Owner::Syscall)?;
+    let inflight = Inflight::create::<Typed>(op::BIND, caller.via, Owner::Syscall)?;
     inflight.sk = sk;
     Some(inflight)
 }
@@ -245,7 +250,13 @@ fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
     if !sockaddr::may_be_internet(user_addr, addr_len) {
         return;
     }
-    attempt::emit::<Typed>(|attempt| {
+    let unreached = Unreached {
+        op,
+        addr: user_addr,
+        addr_len,
+        ret,
+    };
+    attempt::emit::<Typed>(&unreached, |attempt| {
         attempt::begin(attempt, op, task::via_syscall::<Typed>());
         attempt::note_descriptor(attempt, fd);
         attempt.sockaddr_len = addr_len;
@@ -383,7 +394,13 @@ pub(crate) fn syscall_exits(op: u8, ret: i32) {
         return;
     }
     let caller = caller(op);
-    attempt::emit::<Typed>(|attempt| {
+    let unreached = Unreached {
+        op,
+        addr: caller.user_addr,
+        addr_len: caller.user_len,
+        ret,
+    };
+    attempt::emit::<Typed>(&unreached, |attempt| {
         attempt::begin(attempt, op, caller.via);
         caller.note_descriptor(attempt);
         attempt.sockaddr_len = caller.user_len;

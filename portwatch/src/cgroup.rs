@@ -88,6 +88,12 @@ impl Cgroups {
         attempt.cgroup = self.of(attempt);
     }
 
+    /// Whether what was found for an attempt holds for all of its cgroup, for good.
+    pub fn is_told_by_id(&self, attempt: &Attempt) -> bool {
+        let id = attempt.cgroup_id;
+        attempt.cgroup.is_some() && !(self.has_version_1 && self.root == Some(id))
+    }
+
     /// The cgroup that a process is in now.
     pub fn of_process(&self, tgid: u32) -> Option<Arc<Cgroup>> {
         let text = process::read(&format!("/proc/{tgid}/cgroup"), LEN)?;

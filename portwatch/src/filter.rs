@@ -14,7 +14,7 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 pub use self::{
     expr::{Expr, Test},
@@ -75,11 +75,23 @@ impl Filter {
     }
 
     /// Tests that every attempt that passes has passed.
-    pub fn required(&self) -> impl Iterator<Item = &Test> {
-        self.terms.iter().filter_map(|term| match term {
-            Expr::Is(test) => Some(test),
-            Expr::Not(_) | Expr::All(_) | Expr::Any(_) => None,
-        })
+    pub fn required(&self) -> impl Iterator<Item = Cow<'_, Test>> {
+        self.terms.iter().filter_map(Expr::as_test)
+    }
+
+    /// What is required of the caller's cgroup alone: where it ends, all attempts of a cgroup do.
+    #[must_use]
+    pub fn of_cgroup(&self) -> Self {
+        let of_cgroup = self
+            .required()
+            .filter(|test| matches!(test.field(), Field::Cgroup | Field::Container | Field::Unit));
+        Self {
+            terms: of_cgroup.map(|test| Expr::Is(test.into_owned())).collect(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
     }
 }
 

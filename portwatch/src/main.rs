@@ -148,6 +148,8 @@ fn watch(typed: &cli::Watch, run: &cli::Run) -> anyhow::Result<u8> {
             choice: choice(config.source),
             kernel_threads: config.kernel_threads,
             seccomp: config.seccomp,
+            filter: config.filter.clone(),
+            keeps_binds: config.explain.is_some(),
             diagnostics: (config.verbosity >= 2).then_some(log::Level::Debug),
         })
         .map_err(explain_refusal)?;

@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     event::{Attempt, Degraded, Event, Lost, Outcome, OutcomeOf, Start, Summary, Time},
     explain,
-    filter::Needs,
+    filter::{Filter, Needs},
     manager::Manager,
     outcomes::{Outcomes, is_open},
     output::Printers,
@@ -189,6 +189,11 @@ async fn finish(
                 sink.emptied().await;
             }
         }
+        log::info!(
+            "{} records were read from the kernel, {} attempts written",
+            source.records_read(),
+            stream.seq
+        );
         stream.write_losses(source)?;
         stream.write_summary(begun.elapsed())?;
         stream.printers.finish(&mut stream.lines)?;
@@ -209,6 +214,8 @@ struct Stream<'a> {
     printers: Printers,
     users: Users,
     surroundings: Surroundings,
+    /// What the filter asks of cgroups alone
+    of_cgroup: Filter,
     /// What the filter asks for
     needs: Needs,
     begun: Time,
@@ -237,7 +244,7 @@ const RECORDS: usize = 128;
 
 /// Whether a record is about the same descriptor of the same process.
 fn is_about(record: &Record, attempt: &Attempt) -> bool {
-    matches!(record, Record::Attempt(other) if other.tgid == attempt.tgid && other.fd == attempt.fd)
+    matches!(record, Record::Attempt(other) | Record::Aside(other) if other.tgid == attempt.tgid && other.fd == attempt.fd)
 }
 
 impl<'a> Stream<'a> {
@@ -247,6 +254,7 @@ impl<'a> Stream<'a> {
             printers: Printers::new(config),
             users,
             surroundings: Surroundings::new(config, known),
+            of_cgroup: config.filter.of_cgroup(),
             needs: config.filter.needs(),
             begun: now(),
             end: None,
@@ -295,6 +303,12 @@ impl<'a> Stream<'a> {
     fn take(&mut self, record: Record, source: &mut Source) -> anyhow::Result<()> {
         match record {
             Record::Attempt(attempt) => self.take_attempt(attempt, source),
+            Record::Aside(mut attempt) => {
+                if attempt.time >= self.begun && self.look_up(&mut attempt, source) {
+                    self.surroundings.remember(&attempt);
+                }
+                Ok(())
+            }
             Record::Ended(ended) => match self.outcomes.end(ended) {
                 Some(outcome) => self.write_outcome(outcome),
                 None => Ok(()),
@@ -316,6 +330,7 @@ impl<'a> Stream<'a> {
             self.surroundings.remember(&attempt);
         }
         if !self.is_wanted(&mut attempt) {
+            self.rule_out(&attempt, source);
             return Ok(());
         }
         let early = self.outcomes.early(attempt.id);
@@ -346,6 +361,13 @@ impl<'a> Stream<'a> {
     fn is_wanted(&mut self, attempt: &mut Attempt) -> bool {
         self.surroundings.add_needed(attempt, self.needs);
         self.config.filter.passes(attempt)
+    }
+
+    /// Where it is the cgroup that is not wanted, no other attempt from it need come here.
+    fn rule_out(&self, attempt: &Attempt, source: &mut Source) {
+        if !self.of_cgroup.passes(attempt) && self.surroundings.knows_cgroup(attempt) {
+            source.rule_out(attempt.cgroup_id);
+        }
     }
 
     /// Adds what stands behind the caller, for output that shows it and for causes that name it.

@@ -19,7 +19,10 @@ pub mod replay;
 pub mod tracefs;
 
 pub use self::live::Source;
-use crate::event::{Degradation, MissingHook};
+use crate::{
+    event::{Degradation, MissingHook},
+    filter::Filter,
+};
 
 /// What the user asked for with `--source`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,9 +104,13 @@ const LOOKED_UP: BlindSpot = (
 );
 
 /// What to trace.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     pub choice: Choice,
+    /// What fails it may be left out
+    pub filter: Filter,
+    /// Binds that succeed are wanted all the same, to explain attempts that pass
+    pub keeps_binds: bool,
     /// Attempts of kernel threads too
     pub kernel_threads: bool,
     /// Attempts that seccomp denies too, at the price of a slower path for every system call

@@ -68,6 +68,12 @@ impl Surroundings {
         }
     }
 
+    /// Whether the attempt's cgroup is known, and the same for all with its id.
+    pub fn knows_cgroup(&self, attempt: &Attempt) -> bool {
+        let host = self.0.as_ref();
+        host.is_some_and(|host| host.knows_cgroup(attempt))
+    }
+
     /// Adds what stands behind the caller.
     pub fn add_origin(&mut self, attempt: &mut Attempt) {
         if let Some(host) = &mut self.0 {

@@ -1,6 +1,7 @@
 //! What a filter is made of: tests, and how they are put together.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -36,6 +37,15 @@ impl Expr {
         let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
         let nets = [v4.into(), v6.into()].map(Value::Addr);
         Self::Is(Test::new(Field::Addr, nets.into()))
+    }
+
+    /// The one test that it is, if it is one.
+    pub(super) fn as_test(&self) -> Option<Cow<'_, Test>> {
+        match self {
+            Self::Is(test) => Some(Cow::Borrowed(test)),
+            Self::Not(expr) => expr.as_test()?.opposite().map(Cow::Owned),
+            Self::All(_) | Self::Any(_) => None,
+        }
     }
 
     pub(super) fn holds(&self, attempt: &Attempt) -> bool {
@@ -139,6 +149,20 @@ impl Test {
     pub fn add(&mut self, other: Self) {
         self.wanted.extend(other.wanted);
         self.unwanted.extend(other.unwanted);
+    }
+
+    /// The test that holds where this one does not, if one does.
+    pub(super) fn opposite(&self) -> Option<Self> {
+        let Self {
+            field,
+            wanted,
+            unwanted,
+        } = self.clone();
+        (wanted.is_empty() || unwanted.is_empty()).then_some(Self {
+            field,
+            wanted: unwanted,
+            unwanted: wanted,
+        })
     }
 
     fn holds(&self, attempt: &Attempt) -> bool {

@@ -26,6 +26,21 @@ impl Glob {
         Self(std::iter::from_fn(token).collect())
     }
 
+    /// The text of a pattern that asks for one text, or for what begins with it; which of both is
+    /// said by the second.
+    pub fn literal(&self) -> Option<(String, bool)> {
+        let (tokens, begins) = match &*self.0 {
+            [tokens @ .., Token::Many] => (tokens, true),
+            tokens => (tokens, false),
+        };
+        let char = |token: &Token| match token {
+            Token::Char(char) => Some(*char),
+            Token::Many | Token::One => None,
+        };
+        let text: Option<String> = tokens.iter().map(char).collect();
+        Some((text?, begins))
+    }
+
     /// Bytes that are not UTF-8 count as U+FFFD, which is what they are shown as.
     pub fn matches(&self, text: &[u8]) -> bool {
         let mut tokens = &self.0[..];

@@ -49,7 +49,12 @@ pub fn decode(bytes: &[u8], clock: ClockOffset) -> Result<Record, DecodeError> {
     match kind {
         KIND_ATTEMPT => {
             let record = wire::Attempt::read_from_bytes(bytes).map_err(|_| unknown)?;
-            Ok(Record::Attempt(attempt(&record, clock)))
+            let attempt = attempt(&record, clock);
+            Ok(if record.known & known::ASIDE == 0 {
+                Record::Attempt(attempt)
+            } else {
+                Record::Aside(attempt)
+            })
         }
         KIND_OUTCOME => {
             let record = wire::Outcome::read_from_bytes(bytes).map_err(|_| unknown)?;
@@ -296,7 +301,9 @@ mod tests {
     fn decoded(record: &wire::Attempt) -> Attempt {
         match decode(record.as_bytes(), ClockOffset(1_000)).unwrap() {
             Record::Attempt(attempt) => attempt,
-            Record::Notice | Record::Module | Record::Ended(_) => panic!("no attempt"),
+            Record::Aside(_) | Record::Notice | Record::Module | Record::Ended(_) => {
+                panic!("no attempt")
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The eBPF sources: loads the programs, attaches them as a whole or not at all, reads the ring.
 
+mod block;
 mod canary;
 mod functions;
 mod hooks;
@@ -14,7 +15,7 @@ use std::collections::VecDeque;
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
 };
 use portwatch_common::settings::{self, loss};
 use tokio::io::{Interest, unix::AsyncFd};
@@ -42,6 +43,10 @@ const BURST: usize = settings::EVENTS_BYTES as usize / 2;
 pub struct Source {
     ring: AsyncFd<RingBuf<MapData>>,
     losses: PerCpuArray<MapData, u64>,
+    /// What the programs are told of cgroups
+    ruled_out: HashMap<MapData, u64, u8>,
+    /// Records that were read
+    read: u64,
     /// What was already reported, by counter and CPU
     reported: [Vec<u64>; loss::COUNT as usize],
     /// The counters may have moved since they were read
@@ -80,6 +85,7 @@ impl Source {
         let mut source = Self::over(programs, skipped, request)?;
         let hooks: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
         let silent = source.try_hooks(kind, &hooks)?;
+        source.arm()?;
         let attached = Attached {
             hooks,
             missing,
@@ -108,9 +114,30 @@ impl Source {
         }])
     }
 
+    /// From now on what the filter does not let pass stays in the kernel.
+    fn arm(&mut self) -> anyhow::Result<()> {
+        let mut armed = Array::try_from(load::take(&mut self.programs, settings::ARMED)?)?;
+        armed
+            .set(0, 1_u32, 0)
+            .context("cannot switch the filter on")
+    }
+
+    /// No attempt of callers in this cgroup will pass. Where there is no room they go on to come.
+    pub fn rule_out(&mut self, cgroup_id: u64) {
+        if let Err(error) = self.ruled_out.insert(cgroup_id, 0, 0) {
+            log::debug!("cgroup {cgroup_id} is filtered here, not in the kernel: {error}");
+        }
+    }
+
+    /// Records of calls, and of how they ended, that the kernel's side has sent.
+    pub const fn records_read(&self) -> u64 {
+        self.read
+    }
+
     fn over(mut programs: Ebpf, skipped: Skipped, request: &Request) -> anyhow::Result<Self> {
         let ring = RingBuf::try_from(load::take(&mut programs, settings::EVENTS)?)?;
         let losses = PerCpuArray::try_from(load::take(&mut programs, settings::LOSSES)?)?;
+        let ruled_out = HashMap::try_from(load::take(&mut programs, settings::RULED_OUT)?)?;
         let diagnostics = match request.diagnostics {
             Some(_) => Some(ready::register(
                 aya_log::EbpfLogger::init(&mut programs)?,
@@ -122,6 +149,8 @@ impl Source {
             ring: ready::register(ring, Interest::READABLE)
                 .context("cannot wait for the ring buffer")?,
             losses,
+            ruled_out,
+            read: 0,
             reported: Default::default(),
             unread_losses: false,
             burst_left: BURST,
@@ -169,7 +198,10 @@ impl Source {
             match record {
                 Ok(Record::Notice) => self.unread_losses = true,
                 Ok(Record::Module) => self.attach_sctp(),
-                Ok(record) => records.push_back(record),
+                Ok(record) => {
+                    self.read += 1;
+                    records.push_back(record);
+                }
                 Err(error) => log::error!("{error}"),
             }
         }

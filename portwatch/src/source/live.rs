@@ -30,6 +30,22 @@ impl Source {
         }
     }
 
+    /// No attempt of callers in this cgroup is wanted.
+    pub fn rule_out(&mut self, cgroup_id: u64) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ebpf(source) => source.rule_out(cgroup_id),
+        }
+    }
+
+    /// Attempts, and ends of attempts, that were read.
+    pub fn records_read(&self) -> u64 {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ebpf(source) => source.records_read(),
+        }
+    }
+
     /// Whether something was lost that [`Self::losses`] has not told, or may have been.
     pub fn has_losses(&self) -> bool {
         match self {

@@ -4,12 +4,10 @@ use crate::event::{Attempt, Ended, LossReason, Place};
 
 /// One thing that happened.
 #[derive(Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are attempts, and boxing them would allocate for each"
-)]
 pub enum Record {
     Attempt(Attempt),
+    /// The same, which no filter lets pass: a bind that may explain what others meet
+    Aside(Attempt),
     Ended(Ended),
     /// Something was lost: the counters tell
     Notice,

@@ -82,6 +82,10 @@ impl Host {
         }
     }
 
+    pub(super) fn knows_cgroup(&self, attempt: &Attempt) -> bool {
+        self.cgroups.is_told_by_id(attempt)
+    }
+
     pub(super) fn add_origin(&mut self, attempt: &mut Attempt) {
         self.processes.describe(attempt);
         self.cgroups.describe(attempt);

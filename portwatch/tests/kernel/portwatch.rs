@@ -220,8 +220,19 @@ impl Portwatch {
         self.finish()
     }
 
+    /// The same, with what it says on standard error.
+    pub(crate) fn stop_and_tell(self) -> Result<(Stream, String)> {
+        self.signal(Signal::INT)?;
+        self.finish_and_tell()
+    }
+
     /// Waits for the end that it was told beforehand, or by a signal.
-    pub(crate) fn finish(mut self) -> Result<Stream> {
+    pub(crate) fn finish(self) -> Result<Stream> {
+        let (stream, _) = self.finish_and_tell()?;
+        Ok(stream)
+    }
+
+    fn finish_and_tell(mut self) -> Result<(Stream, String)> {
         while let Ok(line) = self.lines.recv() {
             self.take(&line?)?;
         }
@@ -229,7 +240,7 @@ impl Portwatch {
         self.stream
             .check_end()
             .with_context(|| format!("stderr: {stderr:?}"))?;
-        Ok(self.stream)
+        Ok((self.stream, stderr))
     }
 
     /// Its end by SIGKILL.

@@ -10,6 +10,7 @@ mod connect;
 mod cost;
 mod filter;
 mod hooks;
+mod kernel_filter;
 mod kernels_own;
 mod load;
 mod name;
@@ -184,6 +185,14 @@ const TRIALS: &[(&str, Test)] = &[
         command::runs_as_who_called_sudo,
     ),
     ("command_has_the_signals", command::signals_are_its_commands),
+    (
+        "filter_in_the_kernel_shows_the_same",
+        kernel_filter::shows_what_the_filter_shows,
+    ),
+    (
+        "filter_in_the_kernel_leaves_the_rest",
+        kernel_filter::leaves_the_rest_in_the_kernel,
+    ),
     ("replay_has_the_same_bytes", replay::same_bytes),
     ("replay_has_the_same_text", replay::same_text),
     ("replay_filters_like_a_watch", replay::filtered),

@@ -10,7 +10,7 @@ use aya::{
 use portwatch_common::settings::{self, Offsets, Settings};
 
 use super::{
-    functions,
+    block, functions,
     hooks::{self, Attach, Hook, TRACEPOINT_TYPE},
 };
 use crate::{
@@ -106,16 +106,17 @@ impl Loader {
     ) -> anyhow::Result<(Ebpf, Kernel)> {
         ensure_possible(kind, hooks)?;
         let kernel = Kernel::learn(kind, hooks)?;
-        let settings = Settings {
+        let settings = Box::new(Settings {
             offsets: kernel.offsets,
             kernel: request.kernel_threads.into(),
             protocol_hooks: (kind != Kind::Tracepoint).into(),
             seccomp: (kind == Kind::Fexit && request.seccomp).into(),
-        };
+            filter: block::compile(kind, &request.filter, request.keeps_binds),
+        });
         Ok((self.load(settings, request)?, kernel))
     }
 
-    fn load(&mut self, settings: Settings, request: &Request) -> anyhow::Result<Ebpf> {
+    fn load(&mut self, settings: Box<Settings>, request: &Request) -> anyhow::Result<Ebpf> {
         let Self(loader) = self;
         let level = request.diagnostics.map_or(0, |level| level as u8);
         let passed = if settings.seccomp == 0 {
@@ -123,14 +124,20 @@ impl Loader {
         } else {
             settings::INFLIGHT_ENTRIES
         };
-        // They outlive the loader, which keeps references to them: two small values a source.
-        let settings: &'static Settings = Box::leak(Box::new(settings));
+        let ruled_out = if settings.filter.cgroups == 0 {
+            1
+        } else {
+            settings::RULED_OUT_ENTRIES
+        };
+        // They outlive the loader, which keeps references to them: a few KiB a source.
+        let settings: &'static Settings = Box::leak(settings);
         let level: &'static u8 = Box::leak(Box::new(level));
         // The programs have no CO-RE relocations: their offsets come with the settings.
         loader.btf(None);
         loader.override_global(settings::SETTINGS, settings, true);
         loader.override_global(aya_log::LEVEL, level, false);
         loader.map_max_entries(settings::PASSED, passed);
+        loader.map_max_entries(settings::RULED_OUT, ruled_out);
         if request.diagnostics.is_none() {
             loader.map_max_entries(LOG_RING, LOG_RING_UNUSED);
         }

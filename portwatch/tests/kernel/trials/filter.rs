@@ -122,7 +122,7 @@ fn filtered(
     Ok(())
 }
 
-type Key = (
+pub(super) type Key = (
     u32,
     Op,
     Option<IpAddr>,
@@ -132,7 +132,11 @@ type Key = (
 );
 
 /// The attempts of both workloads, without what differs between two who watch.
-fn keys(stream: &Stream, pids: [u32; 2], matches: impl Fn(&Attempt) -> bool) -> Vec<Key> {
+pub(super) fn keys(
+    stream: &Stream,
+    pids: [u32; 2],
+    matches: impl Fn(&Attempt) -> bool,
+) -> Vec<Key> {
     let ours = stream
         .attempts
         .iter()

@@ -97,7 +97,7 @@ fn watched(source: Source) -> Result<Stream> {
     portwatch.stop()
 }
 
-fn replayed(file: &Path, args: &[&str]) -> Result<String> {
+pub(super) fn replayed(file: &Path, args: &[&str]) -> Result<String> {
     let mut command = Command::new(source::binary()?);
     command.arg("replay").arg(file).args(args);
     let mut process = Process::spawn(&mut command)?;

@@ -1,0 +1,217 @@
+//! The user's filter, as far as it is decided here (portwatch-common has how).
+//!
+//! What is asked of the caller is asked before a record is opened; the rest when the call is
+//! over, and before the ring is asked for room.
+
+use core::marker::PhantomData;
+
+use aya_ebpf::helpers::{
+    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
+};
+use portwatch_common::{
+    event::{Attempt, SOCKADDR_LEN, known},
+    filter::{self, Asked, Block, Call, Caller, Number, Verdict},
+};
+
+use crate::{
+    attempt::ProtocolCall,
+    maps::{ARMED, RULED_OUT, settings},
+    memory::Typed,
+    sockaddr, socket,
+    task::{self, CurrentTask},
+};
+
+/// The filter, where there is one and it counts: not for the calls by which portwatch tries its
+/// hooks.
+#[inline(always)]
+fn active() -> Option<&'static Block> {
+    // SAFETY: the global is a valid `Settings` for as long as the program is loaded.
+    let block = unsafe { &(*settings()).filter };
+    let is_active = block.is_given() && ARMED.get(0).is_some_and(|&armed| armed != 0);
+    is_active.then_some(block)
+}
+
+/// Whether a call that the current task begins is of interest.
+#[inline(always)]
+pub(crate) fn admits<M: CurrentTask>(op: u8) -> bool {
+    active().is_none_or(|filter| filter.admits(&Current::<M>(PhantomData), op))
+}
+
+/// Whether the call on record may still come to pass: if not, its end is nobody's business.
+#[inline(always)]
+pub(crate) fn may_pass<M: CurrentTask>(attempt: &Attempt) -> bool {
+    active().is_none_or(|filter| record_may_pass::<M>(filter, attempt))
+}
+
+/// Whether the call on record, which is over, is to be sent; marks it where only as an aside.
+#[inline(always)]
+pub(crate) fn keeps<M: CurrentTask>(attempt: &mut Attempt) -> bool {
+    active().is_none_or(|filter| note(attempt, judge_record::<M>(filter, attempt)))
+}
+
+/// What becomes of a call that is over and has no record.
+#[inline(always)]
+pub(crate) fn judge<M: CurrentTask>(call: &impl Call) -> Verdict {
+    match active() {
+        Some(filter) => filter.judge(&Current::<M>(PhantomData), call),
+        None => Verdict::Pass,
+    }
+}
+
+/// Notes the verdict; false where the attempt is not to be sent.
+#[inline(always)]
+pub(crate) fn note(attempt: &mut Attempt, verdict: Verdict) -> bool {
+    if verdict == Verdict::Aside {
+        attempt.known |= known::ASIDE;
+    }
+    verdict != Verdict::Drop
+}
+
+// Functions of their own: they are called from many places, and need no types to be followed.
+
+#[inline(never)]
+fn record_may_pass<M: CurrentTask>(filter: &Block, attempt: &Attempt) -> bool {
+    filter.may_pass(&Current::<M>(PhantomData), attempt)
+}
+
+#[inline(never)]
+fn judge_record<M: CurrentTask>(filter: &Block, attempt: &Attempt) -> Verdict {
+    filter.judge(&Current::<M>(PhantomData), attempt)
+}
+
+/// The current task.
+struct Current<M>(PhantomData<M>);
+
+impl<M: CurrentTask> Caller for Current<M> {
+    #[inline(always)]
+    fn tgid(&self) -> u32 {
+        (bpf_get_current_pid_tgid() >> 32) as u32
+    }
+
+    #[inline(always)]
+    fn user(&self) -> Number {
+        match task::identity::<M>() {
+            Some((euid, _)) => Number::of(euid),
+            None => Number::UNKNOWN,
+        }
+    }
+
+    #[inline(always)]
+    fn comm(&self) -> [u32; 4] {
+        let comm = bpf_get_current_comm().unwrap_or_default();
+        // SAFETY: 16 bytes are 16 bytes.
+        unsafe { core::mem::transmute::<[u8; 16], [u32; 4]>(comm) }
+    }
+
+    #[inline(always)]
+    fn is_ruled_out(&self) -> bool {
+        // SAFETY: the helper takes no arguments.
+        let cgroup = unsafe { bpf_get_current_cgroup_id() };
+        RULED_OUT.get_ptr(cgroup).is_some()
+    }
+}
+
+/// A protocol's function that has returned, and no cgroup BPF program has changed its address.
+pub(crate) struct Returned<'a> {
+    pub(crate) call: &'a ProtocolCall,
+    pub(crate) sk: u64,
+    pub(crate) ret: i32,
+}
+
+impl Call for Returned<'_> {
+    #[inline(always)]
+    fn op(&self) -> u8 {
+        self.call.op
+    }
+
+    #[inline(always)]
+    fn asked(&self) -> Asked {
+        let mut bytes = [0; SOCKADDR_LEN];
+        let ProtocolCall { addr, addr_len, .. } = *self.call;
+        if addr != 0 && sockaddr::copy_kernel(&mut bytes, addr, addr_len) {
+            Asked::read(&bytes, addr_len)
+        } else {
+            Asked::NONE
+        }
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> Number {
+        let of = (
+            socket::sock_type::<Typed>(self.sk),
+            socket::protocol::<Typed>(self.sk),
+        );
+        match of {
+            (Some(sock_type), Some(protocol)) => filter::protocol(sock_type, protocol),
+            _ => Number::UNKNOWN,
+        }
+    }
+
+    #[inline(always)]
+    fn netns(&self) -> Number {
+        socket::netns::<Typed>(self.sk).map_or(Number::UNKNOWN, Number::of)
+    }
+
+    #[inline(always)]
+    fn local_port(&self) -> Number {
+        let of = (
+            socket::sock_type::<Typed>(self.sk),
+            socket::port::<Typed>(self.sk),
+        );
+        match of {
+            (Some(sock_type), Some(port)) => filter::local_port(sock_type, port),
+            _ => Number::UNKNOWN,
+        }
+    }
+
+    #[inline(always)]
+    fn ret(&self) -> Option<i32> {
+        Some(self.ret)
+    }
+}
+
+/// A system call that has returned, without a socket being seen.
+pub(crate) struct Unreached {
+    pub(crate) op: u8,
+    /// In the caller's memory
+    pub(crate) addr: u64,
+    pub(crate) addr_len: i32,
+    pub(crate) ret: i32,
+}
+
+impl Call for Unreached {
+    #[inline(always)]
+    fn op(&self) -> u8 {
+        self.op
+    }
+
+    #[inline(always)]
+    fn asked(&self) -> Asked {
+        let mut bytes = [0; SOCKADDR_LEN];
+        if sockaddr::copy_user(&mut bytes, self.addr, self.addr_len) {
+            Asked::read(&bytes, self.addr_len)
+        } else {
+            Asked::NONE
+        }
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> Number {
+        Number::UNKNOWN
+    }
+
+    #[inline(always)]
+    fn netns(&self) -> Number {
+        Number::UNKNOWN
+    }
+
+    #[inline(always)]
+    fn local_port(&self) -> Number {
+        Number::UNKNOWN
+    }
+
+    #[inline(always)]
+    fn ret(&self) -> Option<i32> {
+        Some(self.ret)
+    }
+}

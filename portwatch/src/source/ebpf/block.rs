@@ -1,0 +1,187 @@
+//! From the user's filter to the part of it that the programs decide. Pure.
+//!
+//! What finds no place is left out, so that more attempts pass: of wanted values all or none, of
+//! unwanted ones as many as fit. Of several tests of one field the first counts whole, of the
+//! others what is still free.
+
+use ipnet::IpNet;
+use portwatch_common::{
+    event::COMM_LEN,
+    filter::{Bits, Block, List, Net, RAW, Span, VALUES, outcome, role},
+};
+
+use crate::{
+    event::{Family, Op, Outcome, Proto},
+    filter::{self, Field, Filter, Glob, Role, Test, Value},
+    source::Kind,
+};
+
+/// What the programs of a source are to decide; with `keeps_binds` they send binds that succeed all
+/// the same.
+pub(super) fn compile(kind: Kind, filter: &Filter, keeps_binds: bool) -> Block {
+    let mut block = Block {
+        keeps_binds: keeps_binds.into(),
+        cgroups: (!filter.of_cgroup().is_empty()).into(),
+        ..Block::NONE
+    };
+    block.given = block.cgroups;
+    for test in filter.required() {
+        if decides(kind, test.field()) && add(&mut block, &test) {
+            block.given = 1;
+        }
+    }
+    block
+}
+
+/// Of a process the tracepoint source needs all attempts or none: it looks at descriptors after the
+/// call, and goes by those that follow whether they have been used since.
+fn decides(kind: Kind, field: Field) -> bool {
+    kind != Kind::Tracepoint || field == Field::Pid
+}
+
+/// Adds a test; false where it is left to userspace.
+fn add(block: &mut Block, test: &Test) -> bool {
+    let spans = match test.field() {
+        Field::Comm => return put(&mut block.comm, test, name),
+        Field::Addr => return put(&mut block.addr, test, net),
+        Field::Pid => &mut block.pid,
+        Field::User => &mut block.user,
+        Field::Port => &mut block.port,
+        Field::Lport => &mut block.lport,
+        Field::Dport => &mut block.dport,
+        Field::Family => &mut block.family,
+        Field::Proto => &mut block.proto,
+        Field::Op => &mut block.op,
+        Field::Outcome => &mut block.outcome,
+        Field::Errno => &mut block.errno,
+        Field::Netns => &mut block.netns,
+        Field::Role => &mut block.role,
+        // Of these the programs know nothing, but what `Source::rule_out` tells them.
+        Field::PpidTree | Field::Cgroup | Field::Container | Field::Unit => return false,
+    };
+    put(spans, test, span)
+}
+
+/// Puts a test's values where there is room; false if nothing came of it.
+fn put<T>(list: &mut List<T>, test: &Test, of: impl Fn(&Value) -> Option<T>) -> bool {
+    let wanted: Option<Vec<T>> = test.wanted().iter().map(&of).collect();
+    let wanted = wanted.filter(|wanted| wanted.len() <= VALUES && list.wanted_count == 0);
+    let before = (list.wanted_count, list.unwanted_count);
+    for value in wanted.into_iter().flatten() {
+        push(&mut list.wanted, &mut list.wanted_count, value);
+    }
+    for value in test.unwanted().iter().filter_map(of) {
+        push(&mut list.unwanted, &mut list.unwanted_count, value);
+    }
+    before != (list.wanted_count, list.unwanted_count)
+}
+
+fn push<T>(values: &mut [T; VALUES], count: &mut u32, value: T) {
+    if let Some(place) = values.get_mut(*count as usize) {
+        *place = value;
+        *count += 1;
+    }
+}
+
+fn span(value: &Value) -> Option<Span> {
+    let only = |number: u32| {
+        Some(Span {
+            first: number,
+            last: number,
+        })
+    };
+    match value {
+        Value::Pid(span) | Value::User(span) => Some(between(*span)),
+        Value::Port(span) | Value::Lport(span) | Value::Dport(span) => Some(between(*span)),
+        Value::Netns(inode) => only(*inode),
+        Value::Family(family) => only(match family {
+            Family::Unspec => 0,
+            Family::Ipv4 => 2,
+            Family::Ipv6 => 10,
+            Family::Other(number) => u32::from(*number),
+        }),
+        Value::Proto(proto) => only(match proto {
+            Proto::Raw => RAW,
+            Proto::Ip(number) => u32::from(*number),
+        }),
+        Value::Op(op) => only(u32::from(match op {
+            Op::Bind => portwatch_common::event::op::BIND,
+            Op::Connect => portwatch_common::event::op::CONNECT,
+            Op::Listen => portwatch_common::event::op::LISTEN,
+        })),
+        Value::Outcome(outcome) => only(match outcome {
+            Outcome::Ok => outcome::OK,
+            Outcome::Failed => outcome::FAILED,
+            Outcome::Pending => outcome::PENDING,
+        }),
+        Value::Errno(errno) => only(errno.number().into()),
+        Value::Role(role) => only(match role {
+            Role::Server => role::SERVER,
+            Role::Client => role::CLIENT,
+        }),
+        Value::Comm(_)
+        | Value::Addr(_)
+        | Value::PpidTree(_)
+        | Value::Cgroup(_)
+        | Value::Container(_)
+        | Value::Unit(_) => None,
+    }
+}
+
+fn between<T: Into<u32>>(span: filter::Span<T>) -> Span {
+    Span {
+        first: span.first.into(),
+        last: span.last.into(),
+    }
+}
+
+/// A name, or what names begin with.
+fn name(value: &Value) -> Option<Bits> {
+    let Value::Comm(glob) = value else {
+        return None;
+    };
+    let (text, begins) = Glob::literal(glob)?;
+    // What is not UTF-8 is shown as the replacement character; a name ends at a NUL.
+    if text.contains([char::REPLACEMENT_CHARACTER, '\0']) || text.len() >= COMM_LEN {
+        return None;
+    }
+    let mut bytes = [0; COMM_LEN];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    let mut mask = [0; COMM_LEN];
+    mask[..text.len() + usize::from(!begins)].fill(0xFF);
+    Some(Bits {
+        value: words(bytes),
+        mask: words(mask),
+    })
+}
+
+fn net(value: &Value) -> Option<Net> {
+    let Value::Addr(net) = value else {
+        return None;
+    };
+    let (bytes, prefix, ipv6_only) = match net {
+        IpNet::V4(net) => (
+            net.network().to_ipv6_mapped().octets(),
+            96 + net.prefix_len(),
+            0,
+        ),
+        IpNet::V6(net) => (net.network().octets(), net.prefix_len(), 1),
+    };
+    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+    Some(Net {
+        bits: Bits {
+            value: words(bytes),
+            mask: words(mask.to_be_bytes()),
+        },
+        ipv6_only,
+    })
+}
+
+/// As they lie in memory.
+fn words(bytes: [u8; 16]) -> [u32; 4] {
+    let (words, _) = bytes.as_chunks();
+    [0, 1, 2, 3].map(|index: usize| u32::from_ne_bytes(words[index]))
+}
+
+#[cfg(test)]
+mod tests;

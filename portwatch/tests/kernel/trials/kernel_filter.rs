@@ -1,0 +1,130 @@
+//! Filters that the kernel's side decides: they show what the filter shows in user space, and what
+//! they do not let pass stays in the kernel.
+
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    super::{
+        driver::{Pace, Workload},
+        portwatch::{self, Portwatch},
+        source::Source,
+        stream::Stream,
+        workload::{CLOSED, STORM, TAKEN, USER},
+    },
+    filter::{Key, keys},
+    replay::replayed,
+};
+
+/// Everything, and beside it what passes each of some filters: all of them watch at once, and each
+/// is compared with what the whole becomes when it is replayed through the same filter.
+pub(super) fn shows_what_the_filter_shows(source: Source) -> Result<()> {
+    let workloads = [
+        Workload::prepare("mixture", Pace::Burst)?,
+        Workload::prepare("mixture_of_user", Pace::Burst)?,
+    ];
+    let pids = [workloads[0].pid(), workloads[1].pid()];
+    let all = portwatch::start(source, &[])?;
+    let mut filtered: Vec<(String, Portwatch)> = Vec::new();
+    for (index, filter) in filters(source, pids)?.into_iter().enumerate() {
+        // With causes some of what does not pass has to come all the same.
+        let explain = ["--no-explain", "--explain=short"][index % 2];
+        let watch = portwatch::start(source, &["--filter", &filter, explain])?;
+        filtered.push((filter, watch));
+    }
+    for workload in workloads {
+        workload.run_watched_by(&mut [])?;
+    }
+    let all = all.stop()?;
+    let directory = tempfile::tempdir()?;
+    let recording = directory.path().join("recording.jsonl");
+    fs::write(&recording, &all.text)?;
+    for (filter, watch) in filtered {
+        let mut expected = Stream::default();
+        for line in replayed(&recording, &["--json", "--filter", &filter])?.lines() {
+            expected.push(line)?;
+        }
+        let [seen, expected] = [&watch.stop()?, &expected].map(|it| sorted(it, pids));
+        ensure!(
+            seen == expected && !seen.is_empty(),
+            "{filter} shows\n{seen:#?}\nwhere all, filtered, is\n{expected:#?}"
+        );
+    }
+    Ok(())
+}
+
+/// By process and descriptor: two who watch need not read two processes in the same order.
+fn sorted(stream: &Stream, pids: [u32; 2]) -> Vec<Key> {
+    let mut keys = keys(stream, pids, |_| true);
+    keys.sort_by_key(|key| key.0);
+    keys
+}
+
+/// Between them every field that the kernel's side decides, and cgroups. Something passes each:
+/// a field that were read wrongly would let nothing pass.
+fn filters(source: Source, [root, user]: [u32; 2]) -> Result<[String; 4]> {
+    let own = fs::metadata("/proc/self/ns/net")?.ino();
+    let of_socket = |test: String| match source {
+        Source::Fexit | Source::Kprobe => format!(" and {test}"),
+        // It looks at the socket after the call, when that may be gone.
+        Source::Tracepoint => String::new(),
+    };
+    let [tcp, others, netns] = [
+        "proto=tcp".into(),
+        "proto!=tcp".into(),
+        format!("netns!={own}"),
+    ]
+    .map(of_socket);
+    let comm = fs::read_to_string(format!("/proc/{user}/comm"))?;
+    let comm = comm.trim_end();
+    let begin: String = comm.chars().take(3).collect();
+    Ok([
+        format!("pid={root} and comm={comm} and op=connect and outcome=failed{tcp}"),
+        format!(
+            "user={USER} and port={TAKEN} and role=server and addr=127.0.0.0/8,!::1 \
+             and errno=EADDRINUSE"
+        ),
+        format!(
+            "user!={USER} and lport={TAKEN},!{CLOSED} and family=ipv4 and outcome=ok \
+             and comm={begin}*{netns}"
+        ),
+        format!("dport={CLOSED} and role=client and pid!=1,{root} and cgroup=/{others}"),
+    ])
+}
+
+/// Many attempts, of which none passes: next to nothing crosses the ring, and nothing is lost.
+pub(super) fn leaves_the_rest_in_the_kernel(source: Source) -> Result<()> {
+    let filters: &[&[&str]] = match source {
+        Source::Fexit | Source::Kprobe => &[
+            &["--port", "7001", "--explain=short"],
+            &["--pid", "1", "--no-explain"],
+            &["--errno", "EPERM", "--no-explain"],
+        ],
+        // This source has all attempts of a process sent, or none.
+        Source::Tracepoint => &[&["--pid", "1", "--no-explain"]],
+    };
+    let watches = filters
+        .iter()
+        .map(|filter| portwatch::start(source, &[&["-v"], *filter].concat()))
+        .collect::<Result<Vec<_>>>()?;
+    let done = Workload::prepare("storm", Pace::Burst)?.run_watched_by(&mut [])?;
+    ensure!(done.total == STORM, "{} attempts were made", done.total);
+    for watch in watches {
+        let (stream, stderr) = watch.stop_and_tell()?;
+        let read = records_read(&stderr)?;
+        ensure!(stream.of(done.pid).count() == 0, "some have passed");
+        ensure!(stream.lost() == 0, "{} were lost", stream.lost());
+        ensure!(read < 50, "{read} records crossed the ring: {stderr:?}");
+    }
+    Ok(())
+}
+
+/// As `-v` tells it at the end.
+fn records_read(stderr: &str) -> Result<u64> {
+    let (before, _) = stderr
+        .split_once(" records were read")
+        .with_context(|| format!("nothing of records in {stderr:?}"))?;
+    let number = before.rsplit(' ').next().unwrap_or_default();
+    number.parse().with_context(|| format!("in {stderr:?}"))
+}
