@@ -4,11 +4,11 @@ mod mistake;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::fields::{List, Template};
 
-const EXAMPLES: &str = "\
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   portwatch                       every attempt on this machine, as it happens
   portwatch -x                    only those that fail
@@ -21,11 +21,11 @@ Examples:
   portwatch replay day.jsonl -x   the failures of a recording that --json made
   portwatch doctor                what this host and these privileges allow";
 
-const EXIT_CODES: &str = "\
+pub(crate) const EXIT_CODES: &str = "\
 Exit status:
   0  ended as asked: by Ctrl-C, SIGTERM, -c, -d, or because the reader of the output went away
   1  something failed while running
-  2  the command line is wrong
+  2  the command line is wrong, or an option that a file or the environment gives
   3  privileges are missing
   4  no source of events works on this host
   5  the answer is no: portwatch why was asked about a call that would fail
@@ -45,12 +45,34 @@ pub struct Cli {
 
     #[command(flatten)]
     pub run: Run,
+
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// Where else options are given (docs/CONFIG.md).
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options file")]
+pub struct Files {
+    /// Take options from this file, not from ~/.config/portwatch/config.toml and
+    /// /etc/portwatch.toml (docs/CONFIG.md)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Take options from no file
+    #[arg(long, conflicts_with = "config")]
+    pub no_config: bool,
+
+    /// Print the options that result, as such a file, with where each comes from
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 impl Cli {
     /// Reads a command line, with its program name.
-    pub fn read(args: &[OsString]) -> Result<Self, clap::Error> {
-        Self::try_parse_from(args).map_err(|error| mistake::mended(error, args))
+    pub fn matches(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
+        let matches = Self::command().try_get_matches_from(args);
+        matches.map_err(|error| mistake::mended(error, args))
     }
 }
 
@@ -98,11 +120,24 @@ pub enum Command {
 
         #[command(flatten)]
         watch: Box<Watch>,
+
+        #[command(flatten)]
+        places: Files,
     },
     /// Say whether a bind or connect would succeed, and if not, why not; nothing is traced
     Why(Why),
     /// List what can cause an error, or say more about one cause
     Explain(ExplainCause),
+    /// Print what a shell needs to complete portwatch's options and subcommands
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all subcommands into a directory
+    Man {
+        /// As man looks for them: /usr/local/share/man/man1
+        directory: Option<PathBuf>,
+    },
     /// The process that `why --try` starts
     #[command(hide = true)]
     WhyTrial {
@@ -543,7 +578,7 @@ mod tests {
     fn error(args: &[&str]) -> String {
         let args = std::iter::once("portwatch").chain(args.iter().copied());
         let args: Vec<_> = args.map(OsString::from).collect();
-        Cli::read(&args).unwrap_err().to_string()
+        Cli::matches(&args).unwrap_err().to_string()
     }
 
     #[test]

@@ -24,12 +24,14 @@ pub mod filter;
 pub mod interface;
 #[cfg(target_os = "linux")]
 pub mod manager;
+pub mod manual;
 #[cfg(target_os = "linux")]
 mod netlink;
 #[cfg(target_os = "linux")]
 pub mod netns;
 #[cfg(target_os = "linux")]
 pub mod nsfs;
+pub mod options;
 pub mod outcomes;
 pub mod output;
 #[cfg(target_os = "linux")]

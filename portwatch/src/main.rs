@@ -2,16 +2,19 @@
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, error::ErrorKind};
 use portwatch::{
     cli::{self, Cli, Command},
     command::{CannotRun, Login, NoLogin, Order},
     config::{Config, ConfigError},
-    doctor, output, pipeline, replay,
+    doctor, manual,
+    options::{self, Options, Surroundings},
+    output, pipeline, replay,
     source::{self, Choice, Kind, NoSource, Request},
     support::{self, MissingPrivileges},
     users::Users,
@@ -25,13 +28,26 @@ const NO: u8 = 5;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
-    let cli = Cli::read(&args).unwrap_or_else(|error| error.exit());
+    let options = options::read(&args, &Surroundings::host());
+    let Options {
+        cli,
+        printed,
+        warnings,
+    } = options.unwrap_or_else(|error| error.exit());
+    for warning in warnings {
+        drop(writeln!(io::stderr(), "portwatch: {warning}"));
+    }
+    if let Some(text) = printed {
+        return print(&text).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+    }
     let result = match cli.command {
         Some(Command::Doctor { json, programs }) => print_support(json, programs).map(|()| 0),
         Some(Command::Why(typed)) => answer(&typed),
         Some(Command::Explain(typed)) => explain(&typed).map(|()| 0),
+        Some(Command::Completions { shell }) => write(&manual::completions(shell)).map(|()| 0),
+        Some(Command::Man { directory }) => manual(directory.as_deref()).map(|()| 0),
         Some(Command::WhyTrial { order }) => perform(&order).map(|()| 0),
-        Some(Command::Replay { files, watch }) => replay(&files, &watch).map(|()| 0),
+        Some(Command::Replay { files, watch, .. }) => replay(&files, &watch).map(|()| 0),
         None => watch(&cli.watch, &cli.run),
     };
     match result {
@@ -84,7 +100,12 @@ fn print_support(json: bool, programs: bool) -> anyhow::Result<()> {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout(), "{}", text.trim_end()) {
+    write(format!("{}\n", text.trim_end()).as_bytes())
+}
+
+/// Nobody may be there to read it.
+fn write(text: &[u8]) -> anyhow::Result<()> {
+    match io::stdout().write_all(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
@@ -122,6 +143,18 @@ fn explain(typed: &cli::ExplainCause) -> anyhow::Result<()> {
     } else {
         causes.render_text(output::terminal_width())
     })
+}
+
+/// `portwatch man`
+fn manual(directory: Option<&Path>) -> anyhow::Result<()> {
+    let Some(directory) = directory else {
+        return manual::pages()?
+            .first()
+            .map_or(Ok(()), |page| write(&page.text));
+    };
+    let written = manual::write(directory).with_context(|| directory.display().to_string())?;
+    let written = written.iter().map(|path| format!("{}\n", path.display()));
+    print(&written.collect::<String>())
 }
 
 /// The process that `portwatch why --try` starts.

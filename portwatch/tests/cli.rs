@@ -9,6 +9,8 @@ mod cli {
     mod doctor;
     mod documents;
     mod help;
+    mod manual;
+    mod options;
     mod privileges;
     mod replay;
     mod run;

@@ -13,12 +13,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 25] = [
+const LAYERS: [(&str, &[&str]); 27] = [
     (
         "main",
         &[
-            "doctor", "why", "replay", "pipeline", "command", "output", "support", "source",
-            "config", "cli", "users",
+            "doctor", "why", "replay", "pipeline", "command", "manual", "options", "output",
+            "support", "source", "config", "cli", "users",
         ],
     ),
     (
@@ -124,6 +124,8 @@ const LAYERS: [(&str, &[&str]); 25] = [
     ("process", &["event", "errno", "addr"]),
     ("interface", &["event", "errno", "addr"]),
     ("netns", &["nsfs", "event", "errno"]),
+    ("manual", &["cli"]),
+    ("options", &["config", "cli", "users"]),
     (
         "config",
         &["cli", "fields", "filter", "event", "errno", "addr", "users"],

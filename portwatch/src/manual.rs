@@ -1,0 +1,188 @@
+//! Manual pages and completions, of the one definition of the command line.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use crate::cli::{Cli, EXAMPLES, EXIT_CODES};
+
+const NAME: &str = "portwatch";
+
+/// Of the subcommands; portwatch's own are those of its help.
+const OF_SUBCOMMANDS: [(&str, &str); 4] = [
+    (
+        "doctor",
+        "\
+  portwatch doctor                what this host and these privileges allow
+  portwatch doctor --json         the same for a program",
+    ),
+    (
+        "replay",
+        "\
+  portwatch replay day.jsonl -x        the failures of a recording
+  portwatch replay day.jsonl.zst --json -P 80   what touched port 80, as a recording
+  portwatch replay - -o csv            what comes in, as a table",
+    ),
+    (
+        "why",
+        "\
+  portwatch why 80                     may I open port 80
+  portwatch why 127.0.0.1:80 -u alice  may alice
+  portwatch why --connect [::1]:5432   would a connect succeed
+  portwatch why 8080 --pid 4711 --try  may a process; and try it",
+    ),
+    (
+        "explain",
+        "\
+  portwatch explain EACCES                  what can cause an error
+  portwatch explain low_port_no_capability  more about one cause",
+    ),
+];
+
+const FILES: &str = "\
+  ~/.config/portwatch/config.toml   options of the user; in $XDG_CONFIG_HOME if that is set
+  /etc/portwatch.toml               options for everybody";
+
+const ENVIRONMENT: &str = "\
+  PORTWATCH_*       the option of that name: PORTWATCH_NO_HEADER=1
+  PORTWATCH_CONFIG  an options file, as --config
+  NO_COLOR          no colours, unless --color always
+  SUDO_UID          whom a command runs as";
+
+/// A page, by the name of its file.
+pub struct Page {
+    pub file: String,
+    pub text: Vec<u8>,
+}
+
+/// Of portwatch first, then of each subcommand.
+pub fn pages() -> io::Result<Vec<Page>> {
+    let mut cli = Cli::command();
+    cli.build();
+    let is_shown = |sub: &&clap::Command| !sub.is_hide_set() && sub.get_name() != "help";
+    let subcommands: Vec<_> = cli.get_subcommands().filter(is_shown).collect();
+    let names: Vec<_> = subcommands.iter().map(|sub| sub.get_name()).collect();
+    let mut pages = vec![page(
+        &cli,
+        EXAMPLES.trim_start_matches("Examples:\n"),
+        &names,
+    )?];
+    for sub in subcommands {
+        let mut examples = OF_SUBCOMMANDS.into_iter();
+        let examples = examples.find(|(name, _)| *name == sub.get_name());
+        pages.push(page(sub, examples.map_or("", |(_, text)| text), &[])?);
+    }
+    Ok(pages)
+}
+
+fn page(command: &clap::Command, examples: &str, others: &[&str]) -> io::Result<Page> {
+    let is_whole = !others.is_empty();
+    let man = Man::new(command.clone()).manual("User Commands");
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    section(&mut text, "EXAMPLES", examples)?;
+    man.render_options_section(&mut text)?;
+    if is_whole {
+        man.render_subcommands_section(&mut text)?;
+        section(
+            &mut text,
+            "EXIT STATUS",
+            EXIT_CODES.trim_start_matches("Exit status:\n"),
+        )?;
+        section(&mut text, "FILES", FILES)?;
+        section(&mut text, "ENVIRONMENT", ENVIRONMENT)?;
+    }
+    let others: Vec<_> = others
+        .iter()
+        .map(|other| format!("  {NAME}-{other}(1)"))
+        .collect();
+    let see = if is_whole {
+        others.join("\n")
+    } else {
+        format!("  {NAME}(1)")
+    };
+    section(&mut text, "SEE ALSO", &see)?;
+    Ok(Page {
+        file: man.get_filename(),
+        text,
+    })
+}
+
+/// Lines as they are (`.nf`), with what roff would take for its own escaped.
+fn section(text: &mut Vec<u8>, title: &str, lines: &str) -> io::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, ".SH \"{title}\"\n.nf")?;
+    for line in lines.lines() {
+        let line = line.strip_prefix("  ").unwrap_or(line);
+        let escaped = line
+            .replace('\\', "\\e")
+            .replace('-', "\\-")
+            .replace('~', "\\(ti")
+            .replace('\'', "\\(aq");
+        writeln!(text, "\\&{escaped}")?;
+    }
+    writeln!(text, ".fi")
+}
+
+/// Writes every page into a directory, and tells which.
+pub fn write(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::create_dir_all(directory)?;
+    let write = |page: Page| {
+        let path = directory.join(page.file);
+        fs::write(&path, page.text).map(|()| path)
+    };
+    pages()?.into_iter().map(write).collect()
+}
+
+/// What a shell reads to complete the command.
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut text);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn every_example_parses() {
+        let of_subcommands = OF_SUBCOMMANDS.iter().map(|(_, examples)| *examples);
+        let mut checked = 0;
+        for example in of_subcommands.chain([EXAMPLES]).flat_map(str::lines) {
+            // What it means stands behind the gap.
+            let example = example.trim().split("  ").next().unwrap_or_default();
+            if example.starts_with(NAME) {
+                checked += 1;
+                let parsed = Cli::try_parse_from(example.split(' '));
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+            }
+        }
+        assert!(checked > 15, "{checked}");
+    }
+
+    #[test]
+    fn every_subcommand_has_a_page_with_examples() {
+        let pages = pages().unwrap();
+        assert!(pages.len() > OF_SUBCOMMANDS.len());
+        for (name, _) in OF_SUBCOMMANDS {
+            let file = format!("{NAME}-{name}.1");
+            let page = pages.iter().find(|page| page.file == file).unwrap();
+            let text = String::from_utf8_lossy(&page.text);
+            assert!(text.contains(".SH \"EXAMPLES\""), "{text}");
+        }
+    }
+}
