@@ -18,6 +18,7 @@ Examples:
   portwatch -c 1 -P 8080          wait until something touches port 8080
   portwatch why 80                may I open port 80, and if not, why not
   portwatch explain EACCES        what can cause an error
+  portwatch top                   who is busy and what fails, live on the terminal
   portwatch replay day.jsonl -x   the failures of a recording that --json made
   portwatch doctor                what this host and these privileges allow";
 
@@ -123,6 +124,23 @@ pub enum Command {
 
         #[command(flatten)]
         places: Files,
+    },
+    /// Show what happens now on the terminal: who is busy, what fails, and why
+    #[command(
+        mut_arg("output", |arg| arg.hide(true)),
+        mut_arg("json", |arg| arg.hide(true)),
+        mut_arg("fields", |arg| arg.hide(true)),
+        mut_arg("format", |arg| arg.hide(true)),
+        mut_arg("summary", |arg| arg.hide(true)),
+        mut_arg("group_by", |arg| arg.hide(true)),
+        mut_arg("explain", |arg| arg.hide(true)),
+        mut_arg("no_header", |arg| arg.hide(true)),
+        mut_arg("quiet", |arg| arg.hide(true)),
+        mut_arg("buffer", |arg| arg.hide(true))
+    )]
+    Top {
+        #[command(flatten)]
+        watch: Box<Watch>,
     },
     /// Say whether a bind or connect would succeed, and if not, why not; nothing is traced
     Why(Why),

@@ -35,6 +35,8 @@ pub struct Config {
     pub colour: bool,
     pub header: bool,
     pub quiet: bool,
+    /// A live view has the terminal
+    pub on_screen: bool,
     /// What to say where a command made no attempt that is shown; `None` where all is watched, and
     /// more is said of it
     pub brief: Option<&'static str>,
@@ -206,6 +208,8 @@ pub enum ConfigError {
     },
     #[error("{0} has no meaning in a replay")]
     NotInReplay(&'static str),
+    #[error("{0} has no meaning in portwatch top")]
+    NotInTop(&'static str),
     #[error("--fields goes with --output text, wide, logfmt or csv; the others have fixed fields")]
     FixedFields,
     #[error("--summary and --group-by go with --output text, json or csv")]
@@ -230,6 +234,7 @@ impl Config {
             colour: colour(watch.color, &std::io::stdout()),
             header: !watch.no_header,
             quiet: watch.quiet,
+            on_screen: false,
             brief: None,
             verbosity: watch.verbose,
             count: watch.count,
@@ -264,6 +269,30 @@ impl Config {
             Some((_, option)) => Err(ConfigError::NotInReplay(option)),
             None => Self::new(watch, users),
         }
+    }
+
+    /// For a live view, which is in the place of standard output.
+    pub fn of_top(watch: &Watch, users: &Users) -> Result<Self, ConfigError> {
+        let lines = [
+            (watch.output != cli::Format::default(), "--output"),
+            (watch.json, "--json"),
+            (watch.fields.is_some(), "--fields"),
+            (watch.format.is_some(), "--format"),
+            (watch.summary, "--summary"),
+            (watch.group_by.is_some(), "--group-by"),
+            (watch.no_header, "--no-header"),
+        ];
+        if let Some((_, option)) = lines.into_iter().find(|(given, _)| *given) {
+            return Err(ConfigError::NotInTop(option));
+        }
+        let mut config = Self::new(watch, users)?;
+        config
+            .outputs
+            .retain(|output| output.target != Target::Stdout);
+        config.on_screen = true;
+        // What is said would stand in the middle of the view.
+        config.quiet = true;
+        Ok(config)
     }
 
     /// For a watch of one command: of its tree alone, which hangs on this process, and with

@@ -40,6 +40,13 @@ pub struct Needs {
     pub ancestors: bool,
 }
 
+impl Needs {
+    pub const ALL: Self = Self {
+        cgroup: true,
+        ancestors: true,
+    };
+}
+
 /// Finds what a user gives by name.
 pub trait Names {
     fn user(&self, name: &str) -> Option<u32>;

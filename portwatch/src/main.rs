@@ -17,6 +17,7 @@ use portwatch::{
     output, pipeline, replay,
     source::{self, Choice, Kind, NoSource, Request},
     support::{self, MissingPrivileges},
+    top::NoTerminal,
     users::Users,
     why::{self, Causes, Conclusion, NoCauses, Question},
 };
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Some(Command::Man { directory }) => manual(directory.as_deref()).map(|()| 0),
         Some(Command::WhyTrial { order }) => perform(&order).map(|()| 0),
         Some(Command::Replay { files, watch, .. }) => replay(&files, &watch).map(|()| 0),
+        Some(Command::Top { watch }) => top(&watch).map(|()| 0),
         None => watch(&cli.watch, &cli.run),
     };
     match result {
@@ -171,6 +173,19 @@ fn watch(typed: &cli::Watch, run: &cli::Run) -> anyhow::Result<u8> {
         Config::of_command(typed, &run.command, &users)?
     };
     let order = order(run)?;
+    trace(&config, users, order.as_ref())
+}
+
+/// `portwatch top`
+fn top(typed: &cli::Watch) -> anyhow::Result<()> {
+    let users = Users::new();
+    let config = Config::of_top(typed, &users)?;
+    NoTerminal::check()?;
+    trace(&config, users, None).map(|_| ())
+}
+
+/// Opens a source and passes on what comes from it; tells the exit code.
+fn trace(config: &Config, users: Users, order: Option<&Order>) -> anyhow::Result<u8> {
     start_log(config.verbosity);
     support::privileges()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -186,7 +201,7 @@ fn watch(typed: &cli::Watch, run: &cli::Run) -> anyhow::Result<u8> {
             diagnostics: (config.verbosity >= 2).then_some(log::Level::Debug),
         })
         .map_err(explain_refusal)?;
-        pipeline::watch(&config, opened, users, order.as_ref()).await
+        pipeline::watch(config, opened, users, order).await
     })
 }
 

@@ -10,7 +10,7 @@ mod logfmt;
 mod ocsf;
 mod otel;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod sanitize;
 mod sentence;
 mod standard;

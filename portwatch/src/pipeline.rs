@@ -28,6 +28,7 @@ use crate::{
     sink::Sinks,
     source::{Kind, Opened, Source, record::Record},
     surroundings::{Known, Surroundings},
+    top::Top,
     users::Users,
 };
 
@@ -52,6 +53,7 @@ pub async fn watch(
         },
     };
     let mut stream = Stream::new(config, known, users);
+    stream.top = config.on_screen.then(|| Top::open(config)).transpose()?;
     // Whatever it does comes after the stream's begin.
     let mut command = order.map(Order::start).transpose()?;
     stream.write(&Event::Start(Box::new(Start {
@@ -81,6 +83,8 @@ pub async fn watch(
     )
     .await?;
     stream.end = Some(now());
+    // It gives the terminal back.
+    stream.top = None;
     manager.stopping();
     finish(&mut source, &mut stream, &sink, &mut ends, begun).await?;
     Ok(match command {
@@ -117,7 +121,9 @@ async fn follow(
             () = reader.gone() => return Ok(()),
             () = manager.hears() => false,
             result = stream.adjusted(sink) => {
-                result?;
+                if result?.is_break() {
+                    return Ok(());
+                }
                 false
             }
             () = std::future::ready(()), if left => true,
@@ -212,6 +218,8 @@ async fn finish(
 struct Stream<'a> {
     config: &'a Config,
     printers: Printers,
+    /// A live view, which is beside the printers
+    top: Option<Top>,
     users: Users,
     surroundings: Surroundings,
     /// What the filter asks of cgroups alone
@@ -247,15 +255,25 @@ fn is_about(record: &Record, attempt: &Attempt) -> bool {
     matches!(record, Record::Attempt(other) | Record::Aside(other) if other.tgid == attempt.tgid && other.fd == attempt.fd)
 }
 
+/// In a live view somebody may ask for anything yet.
+fn needs(config: &Config) -> Needs {
+    if config.on_screen {
+        Needs::ALL
+    } else {
+        config.filter.needs()
+    }
+}
+
 impl<'a> Stream<'a> {
     fn new(config: &'a Config, known: Known, users: Users) -> Self {
         Self {
             config,
             printers: Printers::new(config),
+            top: None,
             users,
             surroundings: Surroundings::new(config, known),
             of_cgroup: config.filter.of_cgroup(),
-            needs: config.filter.needs(),
+            needs: needs(config),
             begun: now(),
             end: None,
             seq: 0,
@@ -427,6 +445,9 @@ impl<'a> Stream<'a> {
     }
 
     fn write(&mut self, event: &Event) -> anyhow::Result<()> {
+        if let Some(top) = &mut self.top {
+            top.take(event);
+        }
         self.printers
             .print(&mut self.lines, self.seq, event, &mut self.users)
             .context("cannot format an event")
@@ -434,8 +455,9 @@ impl<'a> Stream<'a> {
 
     /// Waits for a signal that concerns the output, and follows it: the terminal has another size,
     /// or log files were moved away, or counts that somebody watches are to be drawn anew.
-    async fn adjusted(&mut self, sinks: &Sinks) -> anyhow::Result<()> {
+    async fn adjusted(&mut self, sinks: &Sinks) -> anyhow::Result<ControlFlow<()>> {
         tokio::select! {
+            flow = turned(&mut self.top, &mut self.users) => return flow,
             () = received(&mut self.window) => self.printers.resize(),
             () = received(&mut self.hangup) => sinks.reopen(),
             () = reached(self.printers.due()), if sinks.has_room() => {
@@ -443,7 +465,15 @@ impl<'a> Stream<'a> {
                 sinks.put(&mut self.lines);
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// What somebody does who looks at a live view.
+async fn turned(top: &mut Option<Top>, users: &mut Users) -> anyhow::Result<ControlFlow<()>> {
+    match top {
+        Some(top) => top.turn(users).await.context("cannot use the terminal"),
+        None => std::future::pending().await,
     }
 }
 

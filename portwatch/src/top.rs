@@ -11,6 +11,7 @@ mod view;
 
 use std::{
     io::{self, IsTerminal as _},
+    ops::ControlFlow,
     thread,
     time::{Duration, Instant},
 };
@@ -95,20 +96,21 @@ impl Top {
         self.changed |= !self.state.is_paused();
     }
 
-    /// Waits until there is something to do, and does it; false where the user has ended it.
-    pub async fn turn(&mut self, users: &mut Users) -> io::Result<bool> {
+    /// Waits until there is something to do, and does it; ends where the user ends
+    /// the view.
+    pub async fn turn(&mut self, users: &mut Users) -> io::Result<ControlFlow<()>> {
         let due = self.due();
         tokio::select! {
             pressed = self.keys.recv() => match pressed {
                 Some(Pressed::Key(key)) => {
                     let compile = |text: &str| config::expression(text, users);
                     if !self.state.press(key, &compile) {
-                        return Ok(false);
+                        return Ok(ControlFlow::Break(()));
                     }
                     self.changed = true;
                 }
                 Some(Pressed::Resized) => self.changed = true,
-                None => return Ok(false),
+                None => return Ok(ControlFlow::Break(())),
             },
             () = reached(due) => {}
         }
@@ -117,7 +119,7 @@ impl Top {
         if self.changed {
             self.draw(users)?;
         }
-        Ok(true)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// When to draw next: soon if something has changed, else when a second has passed, if that
@@ -167,18 +169,22 @@ impl Drop for Top {
 /// Keys are waited for on a thread, which ends with the process: a read cannot be called off.
 fn listen() -> io::Result<mpsc::Receiver<Pressed>> {
     let (sender, keys) = mpsc::channel(64);
-    thread::Builder::new().name("keys".to_owned()).spawn(move || {
-        while let Ok(input) = event::read() {
-            let pressed = match input {
-                Input::Key(key) if key.kind != KeyEventKind::Release => key_of(key).map(Pressed::Key),
-                Input::Resize(..) => Some(Pressed::Resized),
-                _ => None,
-            };
-            if pressed.is_some_and(|pressed| sender.blocking_send(pressed).is_err()) {
-                return;
+    thread::Builder::new()
+        .name("keys".to_owned())
+        .spawn(move || {
+            while let Ok(input) = event::read() {
+                let pressed = match input {
+                    Input::Key(key) if key.kind != KeyEventKind::Release => {
+                        key_of(key).map(Pressed::Key)
+                    }
+                    Input::Resize(..) => Some(Pressed::Resized),
+                    _ => None,
+                };
+                if pressed.is_some_and(|pressed| sender.blocking_send(pressed).is_err()) {
+                    return;
+                }
             }
-        }
-    })?;
+        })?;
     Ok(keys)
 }
 

@@ -13,16 +13,16 @@ use crate::{
     users::Users,
 };
 
-pub(super) fn users() -> Users {
+pub(crate) fn users() -> Users {
     Users::with_lookups(|uid| (uid == 1000).then(|| "anna".to_owned()), |_| None)
 }
 
-pub(super) fn comm(name: &[u8]) -> Comm {
+pub(crate) fn comm(name: &[u8]) -> Comm {
     Comm::cut(name)
 }
 
 /// A bind to 0.0.0.0:80 that was refused, and why.
-pub(super) fn bind() -> Attempt {
+pub(crate) fn bind() -> Attempt {
     Attempt {
         time: Time(1_783_566_245_678_901_234),
         via: Some(Via::Syscall),
@@ -52,7 +52,7 @@ pub(super) fn bind() -> Attempt {
 }
 
 /// A connect to 127.0.0.1:8080 that is pending.
-pub(super) fn connect() -> Attempt {
+pub(crate) fn connect() -> Attempt {
     Attempt {
         op: Op::Connect,
         comm: comm(b"curl"),
@@ -72,7 +72,7 @@ pub(super) fn connect() -> Attempt {
     }
 }
 
-pub(super) fn ok(attempt: Attempt) -> Attempt {
+pub(crate) fn ok(attempt: Attempt) -> Attempt {
     Attempt {
         ret: Some(0),
         cause: None,
@@ -80,7 +80,7 @@ pub(super) fn ok(attempt: Attempt) -> Attempt {
     }
 }
 
-pub(super) fn outcome(end: End) -> Event {
+pub(crate) fn outcome(end: End) -> Event {
     Event::Outcome(OutcomeOf {
         seq: 7,
         attempt: connect(),
@@ -95,7 +95,7 @@ pub(super) fn outcome(end: End) -> Event {
     })
 }
 
-pub(super) fn lost() -> Event {
+pub(crate) fn lost() -> Event {
     Event::Lost(Lost {
         time: Time(1_783_566_246_000_000_000),
         count: 3,
@@ -104,7 +104,7 @@ pub(super) fn lost() -> Event {
     })
 }
 
-pub(super) fn degraded() -> Event {
+pub(crate) fn degraded() -> Event {
     Event::Degraded(Degraded {
         time: Time(1_783_566_247_000_000_000),
         degradation: Degradation {
@@ -115,7 +115,7 @@ pub(super) fn degraded() -> Event {
     })
 }
 
-pub(super) fn start() -> Event {
+pub(crate) fn start() -> Event {
     Event::Start(Box::new(Start {
         time: Time(1_783_566_240_000_000_000),
         backend: "fexit".into(),
@@ -132,7 +132,7 @@ pub(super) fn start() -> Event {
     }))
 }
 
-pub(super) fn summary() -> Event {
+pub(crate) fn summary() -> Event {
     Event::Summary(Box::new(Summary {
         time: Time(1_783_566_250_000_000_000),
         run_time: Duration::from_secs(10),
@@ -143,7 +143,7 @@ pub(super) fn summary() -> Event {
 }
 
 /// One of each kind, and of attempts some more.
-pub(super) fn events() -> Vec<Event> {
+pub(crate) fn events() -> Vec<Event> {
     vec![
         start(),
         Event::Attempt(bind()),
@@ -178,7 +178,7 @@ fn cause(text: &str) -> Cause {
 }
 
 /// An attempt in which everything that others choose is this.
-pub(super) fn hostile(name: &[u8]) -> Attempt {
+pub(crate) fn hostile(name: &[u8]) -> Attempt {
     let text = String::from_utf8_lossy(name).into_owned();
     Attempt {
         comm: comm(
@@ -207,7 +207,7 @@ pub(super) fn hostile(name: &[u8]) -> Attempt {
 }
 
 /// What attacks on terminals, logs and spreadsheets are made of, among ordinary characters.
-pub(super) fn names() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn names() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         any::<char>().prop_map(|character| character.to_string().into_bytes()),
         any::<u8>().prop_map(|byte| vec![byte]),
@@ -243,7 +243,7 @@ pub(super) fn names() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// What nothing that is shown as text may hold.
-pub(super) fn is_dangerous(character: char) -> bool {
+pub(crate) fn is_dangerous(character: char) -> bool {
     character.is_control()
         || matches!(u32::from(character), 0x200b..=0x200f | 0x2028..=0x202e | 0x2066..=0x2069)
 }

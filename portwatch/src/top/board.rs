@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
 };
 
-use crate::event::{Attempt, Code, Comm, End, Event, Op, Outcome, OutcomeOf, Proto};
+use crate::event::{Attempt, Code, Comm, End, Event, Op, Outcome, OutcomeOf, Proto, Requested};
 
 /// Processes, ports and failures that are kept.
 const KEPT: usize = 256;
@@ -15,7 +15,7 @@ const SECONDS: usize = 300;
 
 /// The order of every list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sort {
+pub(super) enum Sort {
     /// What has most failures first
     #[default]
     Failed,
@@ -26,7 +26,7 @@ pub enum Sort {
 }
 
 impl Sort {
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Failed => "failed",
             Self::Attempts => "attempts",
@@ -34,7 +34,7 @@ impl Sort {
         }
     }
 
-    pub const fn next(self) -> Self {
+    pub(super) const fn next(self) -> Self {
         match self {
             Self::Failed => Self::Attempts,
             Self::Attempts => Self::Latest,
@@ -44,16 +44,16 @@ impl Sort {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    pub attempts: u64,
-    pub failed: u64,
+pub(super) struct Count {
+    pub(super) attempts: u64,
+    pub(super) failed: u64,
     /// Number of the event that counted last
     last: u64,
 }
 
 /// Counts by key.
 #[derive(Clone, Debug)]
-pub struct Counts<K>(HashMap<K, Count>);
+pub(super) struct Counts<K>(HashMap<K, Count>);
 
 impl<K> Default for Counts<K> {
     fn default() -> Self {
@@ -75,7 +75,7 @@ impl<K: Copy + Eq + Hash + Ord> Counts<K> {
         count.last = now;
     }
 
-    pub fn sorted(&self, sort: Sort) -> Vec<(K, Count)> {
+    pub(super) fn sorted(&self, sort: Sort) -> Vec<(K, Count)> {
         let mut all: Vec<_> = self.0.iter().map(|(key, count)| (*key, *count)).collect();
         all.sort_by_key(|(key, count)| {
             let weight = match sort {
@@ -104,7 +104,7 @@ impl Alike {
         Self {
             comm: attempt.comm,
             op: attempt.op,
-            asked: attempt.requested.map(|asked| asked.socket_addr()),
+            asked: attempt.requested.map(Requested::socket_addr),
             ret: attempt.ret,
             code: attempt.cause.as_ref().map(|cause| cause.code),
         }
@@ -113,16 +113,16 @@ impl Alike {
 
 /// Failures of one kind.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     alike: Alike,
-    pub count: u64,
+    pub(super) count: u64,
     /// The last of them
-    pub attempt: Box<Attempt>,
+    pub(super) attempt: Box<Attempt>,
 }
 
 /// Attempts and failures of each second, the present one last.
 #[derive(Clone, Debug, Default)]
-pub struct Rates(VecDeque<(u64, u64)>);
+pub(super) struct Rates(VecDeque<(u64, u64)>);
 
 impl Rates {
     fn add(&mut self, attempts: u64, failed: u64) {
@@ -143,36 +143,36 @@ impl Rates {
     }
 
     /// Of the last whole second.
-    pub fn last(&self) -> (u64, u64) {
+    pub(super) fn last(&self) -> (u64, u64) {
         let whole = self.0.len().checked_sub(2);
         whole.map_or((0, 0), |index| self.0[index])
     }
 
     /// Attempts of up to so many seconds, the present one last.
-    pub fn attempts(&self, seconds: usize) -> Vec<u64> {
+    pub(super) fn attempts(&self, seconds: usize) -> Vec<u64> {
         let skipped = self.0.len().saturating_sub(seconds);
         self.0.iter().skip(skipped).map(|second| second.0).collect()
     }
 
     /// Whether a tick would change what is shown.
-    pub fn moves(&self) -> bool {
+    pub(super) fn moves(&self) -> bool {
         self.0.iter().any(|second| second.0 > 0)
     }
 }
 
 /// A process, by pid and command name.
-pub type Talker = (u32, Comm);
+pub(super) type Talker = (u32, Comm);
 /// Port and protocol.
-pub type Port = (u16, Option<Proto>);
+pub(super) type Port = (u16, Option<Proto>);
 
 #[derive(Clone, Debug, Default)]
-pub struct Board {
-    pub attempts: u64,
-    pub failed: u64,
-    pub lost: u64,
-    pub rates: Rates,
-    pub talkers: Counts<Talker>,
-    pub ports: Counts<Port>,
+pub(super) struct Board {
+    pub(super) attempts: u64,
+    pub(super) failed: u64,
+    pub(super) lost: u64,
+    pub(super) rates: Rates,
+    pub(super) talkers: Counts<Talker>,
+    pub(super) ports: Counts<Port>,
     failures: Vec<Failure>,
     /// Events so far
     now: u64,
@@ -180,14 +180,14 @@ pub struct Board {
 
 impl Board {
     /// An empty one, but for what was lost.
-    pub fn after(board: &Self) -> Self {
+    pub(super) fn after(board: &Self) -> Self {
         Self {
             lost: board.lost,
             ..Self::default()
         }
     }
 
-    pub fn take(&mut self, event: &Event) {
+    pub(super) fn take(&mut self, event: &Event) {
         match event {
             Event::Attempt(attempt) => self.count(attempt, 1),
             Event::Outcome(outcome) => self.take_end(outcome),
@@ -239,7 +239,7 @@ impl Board {
         });
     }
 
-    pub fn failures(&self, sort: Sort) -> Vec<&Failure> {
+    pub(super) fn failures(&self, sort: Sort) -> Vec<&Failure> {
         let mut all: Vec<_> = self.failures.iter().rev().collect();
         if sort != Sort::Latest {
             // A stable sort: of as many, the latest first.
@@ -249,7 +249,7 @@ impl Board {
     }
 
     /// A second has passed; whether that changes what is shown.
-    pub fn tick(&mut self) -> bool {
+    pub(super) fn tick(&mut self) -> bool {
         let moves = self.rates.moves();
         if moves {
             self.rates.tick();

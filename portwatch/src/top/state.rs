@@ -8,7 +8,7 @@ const LINE: usize = 512;
 
 /// A key, whatever terminal it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
+pub(super) enum Key {
     Char(char),
     Enter,
     Escape,
@@ -22,15 +22,15 @@ pub enum Key {
 
 /// A filter while it is typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
-    pub text: String,
+pub(super) struct Line {
+    pub(super) text: String,
     /// What is wrong with it, in lines
-    pub error: Option<String>,
+    pub(super) error: Option<String>,
 }
 
 /// What lies over the lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pane {
+pub(super) enum Pane {
     #[default]
     Lists,
     /// All about the selected failure
@@ -39,26 +39,26 @@ pub enum Pane {
 }
 
 /// Makes a filter of what was typed, or says what is wrong with it.
-pub type Compile<'a> = dyn Fn(&str) -> Result<Filter, String> + 'a;
+pub(super) type Compile<'a> = dyn Fn(&str) -> Result<Filter, String> + 'a;
 
 #[derive(Debug, Default)]
-pub struct State {
+pub(super) struct State {
     live: Board,
     /// What is shown while the view is paused; counting goes on
     frozen: Option<Box<Board>>,
-    pub sort: Sort,
-    pub pane: Pane,
+    pub(super) sort: Sort,
+    pub(super) pane: Pane,
     /// Row of the failure that is selected
     selected: usize,
     filter: Filter,
     /// The filter as it was typed
-    pub filtered: String,
-    pub line: Option<Line>,
+    pub(super) filtered: String,
+    pub(super) line: Option<Line>,
 }
 
 impl State {
     /// What passes the filter that was typed is counted; losses always are.
-    pub fn take(&mut self, event: &Event) {
+    pub(super) fn take(&mut self, event: &Event) {
         let wanted = match event {
             Event::Attempt(attempt) => self.filter.passes(attempt),
             Event::Outcome(outcome) => self.filter.passes(&outcome.attempt),
@@ -70,36 +70,36 @@ impl State {
     }
 
     /// A second has passed; whether that changes what is shown.
-    pub fn tick(&mut self) -> bool {
+    pub(super) fn tick(&mut self) -> bool {
         self.live.tick() && !self.is_paused()
     }
 
     /// Whether the next second changes what is shown.
-    pub fn moves(&self) -> bool {
+    pub(super) fn moves(&self) -> bool {
         self.live.rates.moves() && !self.is_paused()
     }
 
-    pub fn board(&self) -> &Board {
+    pub(super) fn board(&self) -> &Board {
         self.frozen.as_deref().unwrap_or(&self.live)
     }
 
-    pub const fn is_paused(&self) -> bool {
+    pub(super) const fn is_paused(&self) -> bool {
         self.frozen.is_some()
     }
 
     /// Row of the selected failure; none where there is no failure.
-    pub fn selected(&self) -> Option<usize> {
+    pub(super) fn selected(&self) -> Option<usize> {
         let last = self.board().failures(self.sort).len().checked_sub(1)?;
         Some(self.selected.min(last))
     }
 
-    pub fn selected_failure(&self) -> Option<&Failure> {
+    pub(super) fn selected_failure(&self) -> Option<&Failure> {
         let row = self.selected()?;
         self.board().failures(self.sort).get(row).copied()
     }
 
     /// Follows a key; false where it ends the view.
-    pub fn press(&mut self, key: Key, compile: &Compile<'_>) -> bool {
+    pub(super) fn press(&mut self, key: Key, compile: &Compile<'_>) -> bool {
         match &mut self.line {
             _ if key == Key::Interrupt => return false,
             Some(_) => self.type_key(key, compile),

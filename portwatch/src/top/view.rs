@@ -13,7 +13,7 @@ use super::{
     state::{Pane, State},
 };
 use crate::{
-    event::{Attempt, Comm, Proto},
+    event::{Attempt, Comm, Proto, Requested},
     output::{
         sanitize::{escape_into, escape_prose_into},
         text::{Detail, cause_lines},
@@ -33,16 +33,16 @@ const HELP: &str = "\
 const KEYS: &str = " enter details  s sort  p pause  / filter  ? help  q quit";
 
 /// Beside the state: what was looked up, and how to show it.
-pub struct View<'a> {
-    pub state: &'a State,
-    pub users: &'a mut Users,
+pub(super) struct View<'a> {
+    pub(super) state: &'a State,
+    pub(super) users: &'a mut Users,
     /// The source
-    pub backend: &'a str,
-    pub colour: bool,
+    pub(super) backend: &'a str,
+    pub(super) colour: bool,
 }
 
 impl View<'_> {
-    pub fn draw(&mut self, frame: &mut Frame<'_>) {
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
         let [head, rates, upper, lower, foot] = Layout::vertical([
             Constraint::Length(1),
             Constraint::Length(2),
@@ -102,7 +102,8 @@ impl View<'_> {
 
     fn draw_failures(&mut self, frame: &mut Frame<'_>, area: Rect) {
         let failures = self.state.board().failures(self.state.sort);
-        let visible = usize::from(area.height).saturating_sub(2);
+        // Below the title and the header; a terminal may have no room for any.
+        let visible = usize::from(area.height).saturating_sub(2).max(1);
         let first = self
             .state
             .selected()
@@ -211,7 +212,10 @@ impl View<'_> {
         let text = format!("filter: {}", prose(&line.text));
         let column = u16::try_from(Line::from(&*text).width()).unwrap_or(u16::MAX);
         frame.render_widget(Paragraph::new(text), area);
-        let column = area.x.saturating_add(column).min(area.right().saturating_sub(1));
+        let column = area
+            .x
+            .saturating_add(column)
+            .min(area.right().saturating_sub(1));
         frame.set_cursor_position((column, area.y));
     }
 }
@@ -267,7 +271,7 @@ fn error(attempt: &Attempt) -> String {
 }
 
 fn asked(attempt: &Attempt) -> String {
-    let address = attempt.requested.map(|asked| asked.socket_addr());
+    let address = attempt.requested.map(Requested::socket_addr);
     address.map_or_else(|| "-".to_owned(), |address| address.to_string())
 }
 

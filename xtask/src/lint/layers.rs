@@ -13,12 +13,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 27] = [
+const LAYERS: [(&str, &[&str]); 28] = [
     (
         "main",
         &[
             "doctor", "why", "replay", "pipeline", "command", "manual", "options", "output",
-            "support", "source", "config", "cli", "users",
+            "support", "source", "top", "config", "cli", "users",
         ],
     ),
     (
@@ -45,6 +45,7 @@ const LAYERS: [(&str, &[&str]); 27] = [
         "pipeline",
         &[
             "command",
+            "top",
             "sink",
             "output",
             "support",
@@ -64,6 +65,7 @@ const LAYERS: [(&str, &[&str]); 27] = [
             "ready",
         ],
     ),
+    ("top", &["output", "config", "filter", "event", "users"]),
     (
         "sink",
         &[
