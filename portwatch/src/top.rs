@@ -167,18 +167,22 @@ impl Drop for Top {
 /// Keys are waited for on a thread, which ends with the process: a read cannot be called off.
 fn listen() -> io::Result<mpsc::Receiver<Pressed>> {
     let (sender, keys) = mpsc::channel(64);
-    thread::Builder::new().name("keys".to_owned()).spawn(move || {
-        while let Ok(input) = event::read() {
-            let pressed = match input {
-                Input::Key(key) if key.kind != KeyEventKind::Release => key_of(key).map(Pressed::Key),
-                Input::Resize(..) => Some(Pressed::Resized),
-                _ => None,
-            };
-            if pressed.is_some_and(|pressed| sender.blocking_send(pressed).is_err()) {
-                return;
+    thread::Builder::new()
+        .name("keys".to_owned())
+        .spawn(move || {
+            while let Ok(input) = event::read() {
+                let pressed = match input {
+                    Input::Key(key) if key.kind != KeyEventKind::Release => {
+                        key_of(key).map(Pressed::Key)
+                    }
+                    Input::Resize(..) => Some(Pressed::Resized),
+                    _ => None,
+                };
+                if pressed.is_some_and(|pressed| sender.blocking_send(pressed).is_err()) {
+                    return;
+                }
             }
-        }
-    })?;
+        })?;
     Ok(keys)
 }
 

@@ -211,7 +211,10 @@ impl View<'_> {
         let text = format!("filter: {}", prose(&line.text));
         let column = u16::try_from(Line::from(&*text).width()).unwrap_or(u16::MAX);
         frame.render_widget(Paragraph::new(text), area);
-        let column = area.x.saturating_add(column).min(area.right().saturating_sub(1));
+        let column = area
+            .x
+            .saturating_add(column)
+            .min(area.right().saturating_sub(1));
         frame.set_cursor_position((column, area.y));
     }
 }
