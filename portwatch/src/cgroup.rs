@@ -91,7 +91,7 @@ impl Cgroups {
     /// Whether what was found for an attempt holds for all of its cgroup, for good.
     pub fn is_told_by_id(&self, attempt: &Attempt) -> bool {
         let id = attempt.cgroup_id;
-        attempt.cgroup.is_some() && !(self.has_version_1 && self.root == Some(id))
+        attempt.cgroup.is_some() && !(self.has_version_1 && self.root == id)
     }
 
     /// The cgroup that a process is in now.

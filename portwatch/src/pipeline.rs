@@ -370,8 +370,11 @@ impl<'a> Stream<'a> {
 
     /// Where it is the cgroup that is not wanted, no other attempt from it need come here.
     fn rule_out(&self, attempt: &Attempt, source: &mut Source) {
-        if !self.of_cgroup.passes(attempt) && self.surroundings.knows_cgroup(attempt) {
-            source.rule_out(attempt.cgroup_id);
+        if let Some(cgroup_id) = attempt.cgroup_id
+            && !self.of_cgroup.passes(attempt)
+            && self.surroundings.knows_cgroup(attempt)
+        {
+            source.rule_out(cgroup_id);
         }
     }
 

@@ -39,6 +39,8 @@ impl Source {
         match self {
             #[cfg(target_os = "linux")]
             Self::Ebpf(source) => source.rule_out(cgroup_id),
+            // Its script has no filter.
+            Self::Dtrace(_) => {}
         }
     }
 
