@@ -91,7 +91,7 @@ impl Cgroups {
     /// Whether what was found for an attempt holds for all of its cgroup, for good.
     pub fn is_told_by_id(&self, attempt: &Attempt) -> bool {
         let id = attempt.cgroup_id;
-        attempt.cgroup.is_some() && !(self.has_version_1 && self.root == Some(id))
+        attempt.cgroup.is_some() && !(self.has_version_1 && self.root == id)
     }
 
     /// The cgroup that a process is in now.
@@ -116,7 +116,7 @@ impl Cgroups {
     }
 
     fn by_id(&mut self, attempt: &Attempt) -> Option<Arc<Cgroup>> {
-        let id = attempt.cgroup_id;
+        let id = attempt.cgroup_id?;
         match self.by_id.get(&id) {
             Some(Found::At(cgroup)) => return Some(Arc::clone(cgroup)),
             Some(Found::Nowhere { until }) if Instant::now() < *until => return None,
@@ -227,7 +227,7 @@ fn in_version_1(text: &[u8]) -> Cgroup {
 fn path_of_caller(attempt: &Attempt, tree: &Tree) -> Option<Vec<u8>> {
     of_caller(attempt, |text| {
         let line = membership::lines(text).find(Line::is_version_2)?;
-        (tree.id_of(line.path) == Some(attempt.cgroup_id)).then(|| line.path.to_owned())
+        (tree.id_of(line.path) == attempt.cgroup_id).then(|| line.path.to_owned())
     })
 }
 

@@ -6,7 +6,10 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, ArgMatches, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::fields::{List, Template};
+use crate::{
+    event::System,
+    fields::{List, Template},
+};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +33,8 @@ Exit status:
   3  privileges are missing
   4  no source of events works on this host
   5  the answer is no: portwatch why was asked about a call that would fail
+  6  macOS: System Integrity Protection hides the system calls
+  7  macOS: System Integrity Protection hides the addresses
   126  the command of portwatch -- COMMAND cannot be run
   127  it is not found
   N  what that command ended with; 128 and the signal's number if a signal ended it";
@@ -424,6 +429,14 @@ pub struct Watch {
         help_heading = "Run"
     )]
     pub source: Source,
+
+    /// The program that --source dtrace starts
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub dtrace: Option<PathBuf>,
+
+    /// Whose calls it traces, if not this system's: "macOS 14"
+    #[arg(long, value_name = "SYSTEM", value_parser = system, requires = "dtrace", hide = true)]
+    pub dtrace_system: Option<System>,
 }
 
 /// Lists are `80,443,8000-8100,!22`: one of the values, or any value at all if every one has a `!`,
@@ -573,6 +586,12 @@ pub enum Source {
     Kprobe,
     /// System call tracepoints: what works where kprobes are refused
     Tracepoint,
+    /// DTrace: what there is on macOS
+    Dtrace,
+}
+
+fn system(typed: &str) -> Result<System, String> {
+    System::named(typed).ok_or_else(|| format!("`{typed}` is no system"))
 }
 
 /// Seconds, with a fraction if wanted; more than 0.

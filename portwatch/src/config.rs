@@ -8,6 +8,7 @@ use std::{ffi::OsString, path::PathBuf};
 use self::names::Host;
 use crate::{
     cli::{self, Watch},
+    event::System,
     fields::{List, Template, WIDE, named},
     filter::{self, Expr, Filter},
     users::Users,
@@ -45,6 +46,9 @@ pub struct Config {
     pub count: Option<u64>,
     pub duration: Option<std::time::Duration>,
     pub source: cli::Source,
+    /// For `--source dtrace`, if it is not macOS's own
+    pub dtrace: Option<PathBuf>,
+    pub dtrace_system: Option<System>,
 }
 
 /// How events are written, with what the format needs to know.
@@ -240,6 +244,8 @@ impl Config {
             count: watch.count,
             duration: watch.duration,
             source: watch.source,
+            dtrace: watch.dtrace.clone(),
+            dtrace_system: watch.dtrace_system,
         })
     }
 }

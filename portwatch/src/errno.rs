@@ -1,6 +1,7 @@
-//! Error numbers and their names, as Linux has them.
+//! Errors, numbered and named as Linux has them, and those that only macOS has.
 
-/// A Linux error number: `EACCES` is 13. Always positive.
+/// An error by its meaning: of those that Linux has, its number (`EACCES` is 13), whichever system
+/// it was met on. Always positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Errno(u16);
 
@@ -20,6 +21,7 @@ impl Errno {
     pub const ENONET: Self = Self(64);
     pub const EPROTO: Self = Self(71);
     pub const ENOTSOCK: Self = Self(88);
+    pub const EDESTADDRREQ: Self = Self(89);
     pub const ENOPROTOOPT: Self = Self(92);
     pub const EOPNOTSUPP: Self = Self(95);
     pub const EAFNOSUPPORT: Self = Self(97);
@@ -59,26 +61,31 @@ impl Errno {
         }
     }
 
-    /// The name that macOS has for this number.
+    /// The error in a return value that macOS's numbers are in.
     ///
-    /// bsd/sys/errno.h: those up to 34 are Linux's, but `EAGAIN`'s and `EDEADLK`'s.
-    pub fn darwin_name(self) -> Option<&'static str> {
-        match self.0 {
-            11 => Some("EDEADLK"),
-            1..=34 => self.name(),
-            number => DARWIN
-                .iter()
-                .find(|&&(own, _)| own == number)
-                .map(|&(_, name)| name),
-        }
+    /// bsd/sys/errno.h: those up to 34 are Linux's, but for `EAGAIN`'s and `EDEADLK`'s.
+    pub fn from_darwin_ret(ret: i32) -> Option<Self> {
+        let Self(number) = Self::from_ret(ret)?;
+        let same = number <= 34 && number != 11;
+        let known = darwin_name(number).and_then(Self::from_name);
+        let own = Self(DARWIN_ONLY | number);
+        Some(if same {
+            Self(number)
+        } else {
+            known.unwrap_or(own)
+        })
     }
 
+    /// As Linux has it; of those that Linux does not have, as macOS has it.
     pub const fn number(self) -> u16 {
-        self.0
+        self.0 & !DARWIN_ONLY
     }
 
     /// `EACCES`; `None` for a number that has no name.
     pub fn name(self) -> Option<&'static str> {
+        if self.0 & DARWIN_ONLY != 0 {
+            return darwin_name(self.number());
+        }
         TABLE
             .iter()
             .find(|(number, ..)| *number == self.0)
@@ -99,7 +106,7 @@ impl std::fmt::Display for Errno {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.name() {
             Some(name) => f.write_str(name),
-            None => write!(f, "E{}", self.0),
+            None => write!(f, "E{}", self.number()),
         }
     }
 }
@@ -189,9 +196,17 @@ const TABLE: &[(u16, &str, &str)] = &[
     ),
 ];
 
-/// Numbers above 34 that macOS gives other errors than Linux does, as far as a bind or connect can
-/// end in them (bsd/sys/errno.h).
+/// Set in the number of an error that only macOS has; Linux's end at 4095.
+const DARWIN_ONLY: u16 = 0x8000;
+
+fn darwin_name(number: u16) -> Option<&'static str> {
+    let mut named = DARWIN.iter().filter(|&&(own, _)| own == number);
+    named.next().map(|&(_, name)| name)
+}
+
+/// Numbers that macOS gives other errors than Linux does (bsd/sys/errno.h).
 const DARWIN: &[(u16, &str)] = &[
+    (11, "EDEADLK"),
     (35, "EAGAIN"),
     (36, "EINPROGRESS"),
     (37, "EALREADY"),
@@ -216,16 +231,54 @@ const DARWIN: &[(u16, &str)] = &[
     (56, "EISCONN"),
     (57, "ENOTCONN"),
     (58, "ESHUTDOWN"),
+    (59, "ETOOMANYREFS"),
     (60, "ETIMEDOUT"),
     (61, "ECONNREFUSED"),
+    (62, "ELOOP"),
     (63, "ENAMETOOLONG"),
     (64, "EHOSTDOWN"),
     (65, "EHOSTUNREACH"),
+    (66, "ENOTEMPTY"),
+    (67, "EPROCLIM"),
+    (68, "EUSERS"),
+    (69, "EDQUOT"),
+    (70, "ESTALE"),
+    (71, "EREMOTE"),
+    (72, "EBADRPC"),
+    (73, "ERPCMISMATCH"),
+    (74, "EPROGUNAVAIL"),
+    (75, "EPROGMISMATCH"),
+    (76, "EPROCUNAVAIL"),
+    (77, "ENOLCK"),
     (78, "ENOSYS"),
+    (79, "EFTYPE"),
+    (80, "EAUTH"),
+    (81, "ENEEDAUTH"),
+    (82, "EPWROFF"),
+    (83, "EDEVERR"),
     (84, "EOVERFLOW"),
+    (85, "EBADEXEC"),
+    (86, "EBADARCH"),
+    (87, "ESHLIBVERS"),
+    (88, "EBADMACHO"),
     (89, "ECANCELED"),
+    (90, "EIDRM"),
+    (91, "ENOMSG"),
+    (92, "EILSEQ"),
+    (93, "ENOATTR"),
+    (94, "EBADMSG"),
+    (95, "EMULTIHOP"),
+    (96, "ENODATA"),
+    (97, "ENOLINK"),
+    (98, "ENOSR"),
+    (99, "ENOSTR"),
     (100, "EPROTO"),
+    (101, "ETIME"),
     (102, "EOPNOTSUPP"),
+    (103, "ENOPOLICY"),
+    (104, "ENOTRECOVERABLE"),
+    (105, "EOWNERDEAD"),
+    (106, "EQFULL"),
 ];
 
 #[cfg(test)]
@@ -260,11 +313,18 @@ mod tests {
 
     #[test]
     fn macos_has_numbers_of_its_own() {
-        let name = |number: i32| Errno::from_ret(-number).and_then(Errno::darwin_name);
-        assert_eq!(name(13), Some("EACCES"));
-        assert_eq!(name(48), Some("EADDRINUSE"));
-        assert_eq!((name(11), name(35)), (Some("EDEADLK"), Some("EAGAIN")));
-        assert_eq!(name(113), None);
+        let shown = |number: i32| Errno::from_darwin_ret(-number).unwrap().to_string();
+        assert_eq!(shown(13), "EACCES");
+        assert_eq!(shown(48), "EADDRINUSE");
+        assert_eq!((shown(11), shown(35)), ("EDEADLK".into(), "EAGAIN".into()));
+        assert_eq!((shown(45), shown(106)), ("ENOTSUP".into(), "EQFULL".into()));
+        assert_eq!(shown(113), "E113");
+        assert_eq!(Errno::from_darwin_ret(-48), Some(Errno::EADDRINUSE));
+        assert_ne!(Errno::from_darwin_ret(-98), Some(Errno::EADDRINUSE));
+        assert_eq!(
+            (Errno::from_darwin_ret(0), Errno::from_darwin_ret(48)),
+            (None, None)
+        );
     }
 
     #[test]

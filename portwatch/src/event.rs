@@ -7,6 +7,7 @@ mod cause;
 mod origin;
 #[cfg(test)]
 pub(crate) mod sample;
+mod system;
 mod watch;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
 pub use self::{
     cause::{Cause, Code, Confidence, Fix, Holder, HoldingProcess, SocketState},
     origin::{Cgroup, Container, IfName, Process, Runtime},
+    system::{System, Version},
     watch::{Degradation, Degraded, LossReason, Lost, MissingHook, Place, Start, Summary},
 };
 use crate::errno::Errno;
@@ -44,6 +46,8 @@ pub struct Attempt {
     pub id: AttemptId,
     /// When the call began
     pub time: Time,
+    /// Whose kernel it was made on
+    pub system: System,
     pub op: Op,
     pub via: Option<Via>,
     /// Thread group (what users call the pid) and thread, in the host's numbering
@@ -62,7 +66,7 @@ pub struct Attempt {
     /// Real and effective ids, host numbering
     pub uid: u32,
     pub euid: Option<u32>,
-    pub gid: u32,
+    pub gid: Option<u32>,
     /// Family of the address that was passed
     pub family: Option<Family>,
     pub proto: Option<Proto>,
@@ -74,13 +78,13 @@ pub struct Attempt {
     pub local: Option<Local>,
     /// The descriptor as passed
     pub fd: Option<i32>,
-    /// 0 or a negative errno
+    /// 0 or a negative errno, in the system's own numbers
     pub ret: Option<i32>,
     pub latency: Option<Duration>,
     /// Inode of the socket's network namespace
     pub netns: Option<u32>,
     /// cgroup v2 id of the caller
-    pub cgroup_id: u64,
+    pub cgroup_id: Option<u64>,
     pub cgroup: Option<Arc<Cgroup>>,
     /// `SO_BINDTODEVICE`
     pub ifindex: Option<u32>,
@@ -196,18 +200,16 @@ impl Attempt {
     pub fn outcome(&self) -> Outcome {
         match self.ret {
             Some(0) => Outcome::Ok,
-            Some(ret) if Errno::from_ret(ret) == Errno::from_ret(EINPROGRESS) => Outcome::Pending,
+            Some(_) if self.errno() == Some(Errno::EINPROGRESS) => Outcome::Pending,
             Some(_) => Outcome::Failed,
             None => Outcome::Pending,
         }
     }
 
     pub fn errno(&self) -> Option<Errno> {
-        self.ret.and_then(Errno::from_ret)
+        self.ret.and_then(|ret| self.system.errno(ret))
     }
 }
-
-const EINPROGRESS: i32 = -115;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Op {

@@ -25,13 +25,12 @@ mod success;
 mod tests;
 
 pub use self::facts::{
-    Address, Assigned, Elsewhere, Facts, Namespace, Ports, Route, RouteKind, Skipped, System,
-    Version,
+    Address, Assigned, Elsewhere, Facts, Namespace, Ports, Route, RouteKind, Skipped,
 };
 use self::{case::Case, draft::Draft};
 use crate::{
     errno::Errno,
-    event::{Attempt, Cause, Op, Outcome, OutcomeOf},
+    event::{Attempt, Cause, Op, Outcome, OutcomeOf, System},
 };
 
 /// Why `attempt` failed, or why it succeeded where that would surprise.
@@ -39,7 +38,10 @@ pub fn explain(attempt: &Attempt, facts: &Facts) -> Option<Box<Cause>> {
     let case = Case { attempt, facts };
     let draft = match (attempt.outcome(), attempt.errno()) {
         (Outcome::Ok, _) => success::explain(&case),
-        (Outcome::Pending, errno) => errno.map(|_| connect::in_progress(&case)),
+        (Outcome::Pending, errno) => errno.map(|_| match attempt.system {
+            System::Linux => connect::in_progress(&case),
+            System::MacOs(_) => macos::in_progress(&case),
+        }),
         (Outcome::Failed, errno) => Some(failure(&case, errno)),
     }?;
     Some(Box::new(draft.finish(&case)))
@@ -59,7 +61,7 @@ fn failure(case: &Case<'_>, errno: Option<Errno>) -> Draft {
     let Some(errno) = errno else {
         return Draft::no_error(case);
     };
-    let explained = match case.facts.system {
+    let explained = match case.attempt.system {
         System::MacOs(version) => macos::failure(case, version, errno),
         System::Linux => gate::explain(case, errno).or_else(|| match case.attempt.op {
             Op::Bind | Op::Listen => bind::explain(case, errno),

@@ -15,7 +15,7 @@ use portwatch::{
     doctor, manual,
     options::{self, Options, Surroundings},
     output, pipeline, replay,
-    source::{self, Choice, Kind, NoSource, Request},
+    source::{self, Choice, Kind, NoSource, Opened, Request, dtrace},
     support::{self, MissingPrivileges},
     top::NoTerminal,
     users::Users,
@@ -26,6 +26,8 @@ const FAILURE: u8 = 1;
 const NO_PRIVILEGES: u8 = 3;
 const NO_SOURCE: u8 = 4;
 const NO: u8 = 5;
+const NO_PROBES: u8 = 6;
+const NO_ADDRESSES: u8 = 7;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
@@ -78,11 +80,24 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     } else if error.is::<NoSource>() {
         NO_SOURCE
     } else {
-        FAILURE
+        error.downcast_ref().map_or(FAILURE, of_dtrace)
     };
     // Nobody may be there to read it.
     drop(writeln!(io::stderr(), "portwatch: {error:#}"));
     ExitCode::from(code)
+}
+
+const fn of_dtrace(refused: &dtrace::Refused) -> u8 {
+    use dtrace::Refused;
+    match refused {
+        Refused::NotRoot => NO_PRIVILEGES,
+        Refused::NoProbes => NO_PROBES,
+        Refused::NoAddresses => NO_ADDRESSES,
+        Refused::NotThere { .. } | Refused::NoVersion(_) | Refused::Silent | Refused::NotReady => {
+            NO_SOURCE
+        }
+        Refused::Ended { .. } | Refused::Pipes(_) => FAILURE,
+    }
 }
 
 fn print_support(json: bool, programs: bool) -> anyhow::Result<()> {
@@ -187,20 +202,11 @@ fn top(typed: &cli::Watch) -> anyhow::Result<()> {
 /// Opens a source and passes on what comes from it; tells the exit code.
 fn trace(config: &Config, users: Users, order: Option<&Order>) -> anyhow::Result<u8> {
     start_log(config.verbosity);
-    support::privileges()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let opened = source::open(&Request {
-            choice: choice(config.source),
-            kernel_threads: config.kernel_threads,
-            seccomp: config.seccomp,
-            filter: config.filter.clone(),
-            keeps_binds: config.explain.is_some(),
-            diagnostics: (config.verbosity >= 2).then_some(log::Level::Debug),
-        })
-        .map_err(explain_refusal)?;
+        let opened = open(config).await?;
         pipeline::watch(config, opened, users, order).await
     })
 }
@@ -215,6 +221,35 @@ fn order(run: &cli::Run) -> Result<Option<Order>, NoLogin> {
         login: Login::find(run.run_as.as_deref())?,
         wait_all: run.wait_all,
     }))
+}
+
+/// The source that was asked for, or the one that is this system's.
+async fn open(config: &Config) -> anyhow::Result<Opened> {
+    let dtrace = match config.source {
+        cli::Source::Dtrace => true,
+        cli::Source::Auto => cfg!(target_os = "macos"),
+        cli::Source::Fexit | cli::Source::Kprobe | cli::Source::Tracepoint => false,
+    };
+    if dtrace {
+        let program = dtrace::Program {
+            path: config
+                .dtrace
+                .clone()
+                .unwrap_or_else(|| dtrace::PROGRAM.into()),
+            system: config.dtrace_system,
+        };
+        return Ok(dtrace::open(&program).await?);
+    }
+    support::privileges()?;
+    let request = Request {
+        choice: choice(config.source),
+        kernel_threads: config.kernel_threads,
+        seccomp: config.seccomp,
+        filter: config.filter.clone(),
+        keeps_binds: config.explain.is_some(),
+        diagnostics: (config.verbosity >= 2).then_some(log::Level::Debug),
+    };
+    source::open(&request).map_err(explain_refusal)
 }
 
 fn replay(files: &[PathBuf], typed: &cli::Watch) -> anyhow::Result<()> {
@@ -233,7 +268,7 @@ fn explain_refusal(error: NoSource) -> anyhow::Error {
 
 const fn choice(typed: cli::Source) -> Choice {
     match typed {
-        cli::Source::Auto => Choice::Auto,
+        cli::Source::Auto | cli::Source::Dtrace => Choice::Auto,
         cli::Source::Fexit => Choice::Only(Kind::Fexit),
         cli::Source::Kprobe => Choice::Only(Kind::Kprobe),
         cli::Source::Tracepoint => Choice::Only(Kind::Tracepoint),

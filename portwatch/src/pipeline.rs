@@ -26,7 +26,7 @@ use crate::{
     output::Printers,
     ready,
     sink::Sinks,
-    source::{Kind, Opened, Source, record::Record},
+    source::{Backend, Kind, Opened, Source, record::Record},
     surroundings::{Known, Surroundings},
     top::Top,
     users::Users,
@@ -46,11 +46,12 @@ pub async fn watch(
     let reader = ReaderGone::new(config);
     let sink = Sinks::open(config)?;
     let resets_seen = opened.hooks.iter().any(|hook| hook == RESETS);
-    let known = match opened.kind {
-        Kind::Tracepoint => Known::Call,
-        Kind::Fexit | Kind::Kprobe => Known::Most {
+    let known = match opened.backend {
+        Backend::Ebpf(Kind::Tracepoint) => Known::Call,
+        Backend::Ebpf(Kind::Fexit | Kind::Kprobe) => Known::Most {
             resets: resets_seen,
         },
+        Backend::Dtrace => Known::All,
     };
     let mut stream = Stream::new(config, known, users);
     stream.top = config.on_screen.then(|| Top::open(config)).transpose()?;
@@ -58,7 +59,8 @@ pub async fn watch(
     let mut command = order.map(Order::start).transpose()?;
     stream.write(&Event::Start(Box::new(Start {
         time: stream.begun,
-        backend: opened.kind.name().into(),
+        system: opened.system,
+        backend: opened.backend.name().into(),
         hooks: opened.hooks,
         missing: opened.missing,
         degradations: opened.degradations,
@@ -87,6 +89,7 @@ pub async fn watch(
     stream.top = None;
     manager.stopping();
     finish(&mut source, &mut stream, &sink, &mut ends, begun).await?;
+    source.verdict()?;
     Ok(match command {
         Some(command) => outlive(command, &mut ends, config.quiet).await,
         None => 0,
@@ -137,7 +140,7 @@ async fn follow(
                 true
             }
         };
-        if ready && stream.read(source, sink)?.is_break() {
+        if ready && stream.read(source, sink)?.is_break() || source.has_ended() {
             return Ok(());
         }
         // Of what is left in the ring the parents are still to be looked up.
@@ -186,15 +189,17 @@ async fn finish(
     ends: &mut Ends,
     begun: Instant,
 ) -> anyhow::Result<()> {
+    source.stop();
     let rest = async {
         while !sink.has_ended() && stream.read(source, sink)?.is_continue() {
-            if stream.ring_is_empty {
+            if stream.ring_is_empty && !source.wait_for_more().await {
                 break;
             }
             while !sink.has_room() && !sink.has_ended() {
                 sink.emptied().await;
             }
         }
+        source.settle().await;
         log::info!(
             "{} records were read from the kernel, {} attempts written",
             source.records_read(),
@@ -383,8 +388,11 @@ impl<'a> Stream<'a> {
 
     /// Where it is the cgroup that is not wanted, no other attempt from it need come here.
     fn rule_out(&self, attempt: &Attempt, source: &mut Source) {
-        if !self.of_cgroup.passes(attempt) && self.surroundings.knows_cgroup(attempt) {
-            source.rule_out(attempt.cgroup_id);
+        if let Some(cgroup_id) = attempt.cgroup_id
+            && !self.of_cgroup.passes(attempt)
+            && self.surroundings.knows_cgroup(attempt)
+        {
+            source.rule_out(cgroup_id);
         }
     }
 
@@ -593,7 +601,7 @@ mod tests {
     fn told() -> Attempt {
         Attempt {
             ppid: Some(std::process::id()),
-            cgroup_id: 1,
+            cgroup_id: Some(1),
             ..attempt()
         }
     }

@@ -8,6 +8,7 @@ pub mod btf;
 pub mod cost;
 #[cfg(target_os = "linux")]
 pub mod decode;
+pub mod dtrace;
 #[cfg(target_os = "linux")]
 pub mod ebpf;
 mod live;
@@ -20,7 +21,7 @@ pub mod tracefs;
 
 pub use self::live::Source;
 use crate::{
-    event::{Degradation, MissingHook},
+    event::{Degradation, MissingHook, System},
     filter::Filter,
 };
 
@@ -33,7 +34,23 @@ pub enum Choice {
     Only(Kind),
 }
 
-/// The sources, from the best to the one that works nearly everywhere.
+/// What runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Ebpf(Kind),
+    Dtrace,
+}
+
+impl Backend {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ebpf(kind) => kind.name(),
+            Self::Dtrace => "dtrace",
+        }
+    }
+}
+
+/// The sources of Linux, from the best to the one that works nearly everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Fexit,
@@ -122,7 +139,9 @@ pub struct Request {
 /// A source that runs, and what there is to say about it.
 pub struct Opened {
     pub source: Source,
-    pub kind: Kind,
+    /// The system that is watched
+    pub system: System,
+    pub backend: Backend,
     pub hooks: Vec<String>,
     pub missing: Vec<MissingHook>,
     pub degradations: Vec<Degradation>,
@@ -172,7 +191,8 @@ pub fn open(request: &Request) -> Result<Opened, NoSource> {
                 ebpf::give_memory_back();
                 return Ok(Opened {
                     source: Source::Ebpf(Box::new(source)),
-                    kind,
+                    system: System::Linux,
+                    backend: Backend::Ebpf(kind),
                     hooks: attached.hooks,
                     missing: attached.missing,
                     degradations: degradations(kind, request, &tried, attached.degradations),
@@ -185,6 +205,25 @@ pub fn open(request: &Request) -> Result<Opened, NoSource> {
         }
     }
     Err(NoSource { tried, refused })
+}
+
+/// Those that were asked for are Linux's.
+#[cfg(not(target_os = "linux"))]
+pub fn open(request: &Request) -> Result<Opened, NoSource> {
+    let kinds = match request.choice {
+        Choice::Auto => Kind::ALL.to_vec(),
+        Choice::Only(kind) => vec![kind],
+    };
+    let foreign = |kind| {
+        (
+            kind,
+            format!("it is for Linux; this is {}", std::env::consts::OS),
+        )
+    };
+    Err(NoSource {
+        tried: kinds.into_iter().map(foreign).collect(),
+        refused: false,
+    })
 }
 
 #[cfg(target_os = "linux")]
@@ -208,13 +247,16 @@ fn degradations(
         why: why.clone(),
         remedy: Some("`portwatch doctor` names what is missing and how to get it".to_owned()),
     });
-    let blind = kind.blind_spots(request).into_iter();
-    let blind = blind.map(|(what, why, remedy)| Degradation {
+    let blind = kind.blind_spots(request).into_iter().map(blind_spot);
+    refused.chain(found).chain(blind).collect()
+}
+
+fn blind_spot((what, why, remedy): BlindSpot) -> Degradation {
+    Degradation {
         what: what.to_owned(),
         why: why.to_owned(),
         remedy: remedy.map(ToOwned::to_owned),
-    });
-    refused.chain(found).chain(blind).collect()
+    }
 }
 
 #[cfg(test)]

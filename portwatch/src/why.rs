@@ -28,11 +28,8 @@ pub use self::{
 use crate::{
     cli,
     errno::Errno,
-    event::{IfName, Op, Proto},
-    explain::{
-        System,
-        predict::{Expected, Prediction, Situation, Station, Verdict, predict},
-    },
+    event::{IfName, Op, Proto, System},
+    explain::predict::{Expected, Prediction, Situation, Station, Verdict, predict},
     users::Users,
 };
 

@@ -8,6 +8,7 @@ mod cli {
     mod counts;
     mod doctor;
     mod documents;
+    mod dtrace;
     mod help;
     mod manual;
     mod options;

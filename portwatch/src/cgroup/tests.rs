@@ -30,7 +30,7 @@ fn id(path: &Path) -> u64 {
 
 fn described(cgroups: &mut Cgroups, attempt: &Attempt, id: u64) -> Option<Arc<Cgroup>> {
     let mut attempt = Attempt {
-        cgroup_id: id,
+        cgroup_id: Some(id),
         ..attempt.clone()
     };
     cgroups.describe(&mut attempt);
@@ -112,7 +112,7 @@ fn a_caller_that_was_moved_is_not_believed() {
     let mount = tree(&["a"]);
     let tree = Tree::new(mount.path().to_owned());
     let attempt = Attempt {
-        cgroup_id: u64::MAX,
+        cgroup_id: Some(u64::MAX),
         ..own_attempt()
     };
     assert_eq!(path_of_caller(&attempt, &tree), None);

@@ -1,12 +1,13 @@
 //! An attempt for the tests of what lies above, which change what matters to them.
 
-use super::{Attempt, AttemptId, Before, Comm, Op, Requested, Stages, Time};
+use super::{Attempt, AttemptId, Before, Comm, Op, Requested, Stages, System, Time};
 
 /// A failed bind of no particular interest.
 pub(crate) fn attempt() -> Attempt {
     Attempt {
         id: AttemptId::default(),
         time: Time(0),
+        system: System::Linux,
         op: Op::Bind,
         via: None,
         tgid: 10,
@@ -18,7 +19,7 @@ pub(crate) fn attempt() -> Attempt {
         process: None,
         uid: 1000,
         euid: Some(0),
-        gid: 1000,
+        gid: Some(1000),
         family: None,
         proto: None,
         requested: Some(Requested {
@@ -31,7 +32,7 @@ pub(crate) fn attempt() -> Attempt {
         ret: Some(-13),
         latency: None,
         netns: None,
-        cgroup_id: 0,
+        cgroup_id: None,
         cgroup: None,
         ifindex: None,
         ifname: None,

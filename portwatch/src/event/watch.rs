@@ -2,13 +2,15 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use super::{Attempt, Op, Outcome, Time};
+use super::{Attempt, Op, Outcome, System, Time};
 use crate::errno::Errno;
 
 /// Said once, when everything is attached: from here on nothing is missed in silence.
 #[derive(Clone, Debug)]
 pub struct Start {
     pub time: Time,
+    /// The system that is watched
+    pub system: System,
     /// Name of the source that runs
     pub backend: Cow<'static, str>,
     /// Hooks that are attached

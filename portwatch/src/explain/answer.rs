@@ -29,7 +29,7 @@ pub(super) fn of_outcome(case: &Case<'_>, ended: &Ended) -> Option<Draft> {
         End::Connected => None,
         End::Abandoned => Some(given_up(case, ended.latency)),
         End::Failed(ret) => {
-            let errno = Errno::from_ret(ret)?;
+            let errno = case.attempt.system.errno(ret)?;
             let answer = Answer {
                 errno,
                 reset: ended.reset,

@@ -1,6 +1,6 @@
 //! A cause while it is being put together.
 
-use super::{case::Case, facts::System};
+use super::case::Case;
 use crate::{
     errno::Errno,
     event::{Cause, Code, Confidence, Fix, Holder, Stages},
@@ -33,7 +33,6 @@ impl Draft {
 
     /// What the kernel returned, and from where.
     pub(super) fn unexplained(case: &Case<'_>, errno: Errno) -> Self {
-        let errno = name(case, errno);
         let place = last_station(&case.attempt.stages).unwrap_or(case.attempt.op.name());
         let text = format!(
             "the kernel returned {errno} from {place}, and portwatch knows of no cause that fits"
@@ -84,16 +83,6 @@ impl Draft {
             delay.map(|delay| format!("looked up {} ms after the call began", delay.as_millis()));
         self.0.evidence.extend(looked);
         self.0
-    }
-}
-
-/// As the system that returned it calls it.
-fn name(case: &Case<'_>, errno: Errno) -> String {
-    match case.facts.system {
-        System::Linux => errno.to_string(),
-        System::MacOs(_) => errno
-            .darwin_name()
-            .map_or_else(|| format!("E{}", errno.number()), str::to_owned),
     }
 }
 

@@ -7,7 +7,6 @@ use crate::event::{Credentials, Holder, IfName, Time};
 /// What was looked up for one attempt. Everything may be missing; what is missing is not guessed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    pub system: System,
     /// When this was looked up
     pub taken: Option<Time>,
     /// Why nothing, or not all, was looked up
@@ -58,21 +57,6 @@ pub enum Namespace {
     Named(String),
     /// Only through a process that is in it
     Other,
-}
-
-/// The system that decided, whose rules and error numbers hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum System {
-    #[default]
-    Linux,
-    MacOs(Version),
-}
-
-/// `10.14`, `15.0`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
-    pub major: u16,
-    pub minor: u16,
 }
 
 /// `net.ipv4.ip_local_port_range`, both ends included.

@@ -3,10 +3,10 @@
 //! Low ports: bsd/netinet/in_pcb.c, `in_pcbbind`, and bsd/netinet6/in6_pcb.c, `in6_pcbbind`. Since
 //! 10.14 the wildcard address is exempt from the check; any other local address is not.
 
-use super::{case::Case, draft::Draft, facts::Version, fix};
+use super::{case::Case, draft::Draft, fix};
 use crate::{
     errno::Errno,
-    event::{Code, Confidence, Op},
+    event::{Code, Confidence, Op, Version},
 };
 
 /// `IPPORT_RESERVED`
@@ -28,42 +28,105 @@ const LOCAL_NETWORK_PRIVACY_SINCE: Version = Version {
 };
 
 pub(super) fn failure(case: &Case<'_>, version: Version, errno: Errno) -> Option<Draft> {
-    let name = errno.darwin_name()?;
-    match (case.attempt.op, name) {
-        (Op::Bind | Op::Listen, "EACCES") => low_port(case, version),
-        (Op::Bind | Op::Listen, "EADDRINUSE") => Some(in_use(case, version)),
-        (Op::Bind | Op::Listen, "EADDRNOTAVAIL") => Some(not_local(case)),
-        (Op::Connect, "EHOSTUNREACH") => Some(host_unreachable(case, version)),
-        (Op::Connect, "ECONNREFUSED") => Some(plain(
-            case,
-            Code::ConnectionRefused,
-            "was refused: nobody listens there, or a firewall rejects it",
-        )),
-        (Op::Connect, "ETIMEDOUT") => Some(plain(
-            case,
-            Code::ConnectTimedOut,
-            "did not answer: the packets are dropped here or on the way, or the host is down",
-        )),
-        (Op::Connect, "ENETUNREACH") => Some(plain(case, Code::NoRoute, "has no route")),
-        (Op::Connect, "EINPROGRESS") => Some(plain(
-            case,
-            Code::ConnectInProgress,
-            "has not answered yet, and the call did not wait",
-        )),
-        (_, "EPERM") => Some(Draft::one_of(
-            errno,
-            &[
-                "the app's sandbox lacks com.apple.security.network.server or .client",
-                "another MAC policy, or a socket filter, refused it",
-            ],
-        )),
+    let own = match case.attempt.op {
+        Op::Bind | Op::Listen => bind(case, version, errno),
+        Op::Connect => connect(case, version, errno),
+    };
+    own.or_else(|| either(errno))
+}
+
+fn bind(case: &Case<'_>, version: Version, errno: Errno) -> Option<Draft> {
+    match errno {
+        Errno::EACCES => low_port(case, version),
+        Errno::EPERM if case.port() == Some(0) && !case.is_root() => Some(low_range()),
+        Errno::EADDRINUSE => Some(in_use(case, version)),
+        Errno::EADDRNOTAVAIL => Some(not_local(case)),
         _ => None,
     }
+}
+
+fn connect(case: &Case<'_>, version: Version, errno: Errno) -> Option<Draft> {
+    let (code, what) = match errno {
+        Errno::EHOSTUNREACH => return Some(host_unreachable(case, version)),
+        Errno::ECONNREFUSED => (
+            Code::ConnectionRefused,
+            "was refused: nobody listens there, or a firewall rejects it",
+        ),
+        Errno::ETIMEDOUT => (
+            Code::ConnectTimedOut,
+            "did not answer: the packets are dropped here or on the way, or the host is down",
+        ),
+        Errno::ENETUNREACH => (Code::NoRoute, "has no route"),
+        Errno::EALREADY => (
+            Code::AlreadyConnecting,
+            "was asked for while a connect on this socket was under way",
+        ),
+        Errno::EISCONN => (
+            Code::AlreadyConnected,
+            "was asked for on a socket that is connected already",
+        ),
+        _ => return None,
+    };
+    Some(plain(case, code, what))
+}
+
+/// The call returned before there was an answer.
+pub(super) fn in_progress(case: &Case<'_>) -> Draft {
+    plain(
+        case,
+        Code::ConnectInProgress,
+        "has not answered yet, and the call did not wait",
+    )
+}
+
+/// What both calls can end in (bsd/kern/uipc_syscalls.c).
+fn either(errno: Errno) -> Option<Draft> {
+    let (code, text) = match errno {
+        Errno::EPERM => {
+            return Some(Draft::one_of(
+                errno,
+                &[
+                    "the app's sandbox lacks com.apple.security.network.server or .client",
+                    "another MAC policy, or a socket filter, refused it",
+                ],
+            ));
+        }
+        Errno::EBADF => (Code::BadDescriptor, "the descriptor is not open"),
+        Errno::ENOTSOCK => (
+            Code::NotASocket,
+            "the descriptor is of something else than a socket",
+        ),
+        Errno::EFAULT => (
+            Code::BadPointer,
+            "the address lies outside the program's memory",
+        ),
+        Errno::EDESTADDRREQ => (Code::BadPointer, "no address was passed (NULL)"),
+        Errno::EAFNOSUPPORT => (
+            Code::WrongFamily,
+            "the address is of a family that the socket does not take",
+        ),
+        _ => return None,
+    };
+    Some(Draft::new(code, Confidence::Derived, text))
+}
+
+/// `IP_PORTRANGE_LOW`, which bindresvport() sets: the one place where the privilege's own error is
+/// returned, and where the wildcard address is not exempt.
+fn low_range() -> Draft {
+    let text = "a port below 1024 was asked for without a number (IP_PORTRANGE_LOW, bindresvport): that is for root only, at the wildcard address too";
+    Draft::new(Code::MacosLowPortAddress, Confidence::Derived, text).fix(fix::advice(
+        "ask for the port by its number at the wildcard address, or for one of the system's choice",
+    ))
 }
 
 fn is_wildcard(case: &Case<'_>) -> bool {
     case.ip()
         .is_some_and(|ip| ip.to_canonical().is_unspecified())
+}
+
+/// Somebody else than root; by the real user where the effective one is not known.
+fn is_user(case: &Case<'_>) -> bool {
+    case.attempt.euid.unwrap_or(case.attempt.uid) != 0
 }
 
 fn is_low(port: u16) -> bool {
@@ -111,20 +174,30 @@ fn low_port(case: &Case<'_>, version: Version) -> Option<Draft> {
 
 fn in_use(case: &Case<'_>, version: Version) -> Draft {
     let port = case.port().unwrap_or(0);
-    if port == RESTRICTED_PORT && case.is_tcp() && version >= RESTRICTED_SINCE {
+    if port == RESTRICTED_PORT && !case.is_udp() && version >= RESTRICTED_SINCE {
         let text = format!(
             "TCP port {port} is kept for programs with an entitlement of Apple's (lights-out management): nobody has it, and not even root gets it"
         );
         return Draft::new(Code::MacosRestrictedPort, Confidence::Derived, text)
             .fix(fix::advice("take another port"));
     }
-    let proto = if case.is_udp() { "UDP" } else { "TCP" };
+    let proto = match case.attempt.proto {
+        Some(_) if case.is_udp() => "UDP",
+        Some(_) => "TCP",
+        None => "",
+    };
     let text =
         format!("port {port} is in use, or kept back by the system (userspace networking, pf)");
-    Draft::new(Code::PortInUse, Confidence::Derived, text).fix(fix::command(
+    let other = "if it is another user's, SO_REUSEADDR and SO_REUSEPORT do not help: only root may share with another user, unless both are at the wildcard address or the owner set SO_REUSESHAREUID";
+    let draft = Draft::new(Code::PortInUse, Confidence::Derived, text).fix(fix::command(
         format!("see who has port {port}"),
         format!("sudo lsof -nP -i{proto}:{port}"),
-    ))
+    ));
+    if is_user(case) {
+        draft.seen(other)
+    } else {
+        draft
+    }
 }
 
 /// The address is looked at before the port.
@@ -148,7 +221,7 @@ fn host_unreachable(case: &Case<'_>, version: Version) -> Draft {
         Code::HostUnreachable,
         "cannot be reached: no answer to ARP or neighbour discovery, or something here or on the way refuses it",
     );
-    let asked_for = version >= LOCAL_NETWORK_PRIVACY_SINCE && !case.is_root();
+    let asked_for = version >= LOCAL_NETWORK_PRIVACY_SINCE && is_user(case);
     let local = case.ip().is_some_and(|ip| match ip.to_canonical() {
         std::net::IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
         std::net::IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
@@ -173,8 +246,7 @@ fn plain(case: &Case<'_>, code: Code, what: &str) -> Draft {
 /// A low port of somebody who is not root.
 pub(super) fn success(case: &Case<'_>, version: Version) -> Option<Draft> {
     let port = case.port().filter(|&port| is_low(port))?;
-    let other = case.attempt.euid.is_some_and(|euid| euid != 0);
-    (other && is_wildcard(case) && version >= WILDCARD_EXEMPT_SINCE).then(|| {
+    (is_user(case) && is_wildcard(case) && version >= WILDCARD_EXEMPT_SINCE).then(|| {
         let text = format!(
             "{} may open port {port} because it asked for the wildcard address: since macOS 10.14 everybody may",
             case.who()

@@ -14,15 +14,19 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::connect::destination;
-use super::{Facts, System, explain};
+use super::{Facts, explain};
 use crate::{
     errno::Errno,
-    event::{Cause, Cgroup, Comm, Confidence, IfName, Op, Options, Process, Proto, Requested},
+    event::{
+        Cause, Cgroup, Comm, Confidence, IfName, Op, Options, Process, Proto, Requested, System,
+    },
 };
 
 /// A call that could be made: what is asked, by whom, and what decides about it.
 #[derive(Clone, Debug)]
 pub struct Situation {
+    /// Whose kernel it would be made on
+    pub system: System,
     /// `Bind` or `Connect`
     pub op: Op,
     /// TCP or UDP
@@ -215,7 +219,7 @@ impl Verdict {
 
 /// Goes through the checks.
 pub fn predict(situation: &Situation) -> Prediction {
-    let checks = match (situation.facts.system, situation.op) {
+    let checks = match (situation.system, situation.op) {
         (System::MacOs(version), _) => macos::checks(situation, version),
         (System::Linux, Op::Connect) => connect::checks(situation),
         (System::Linux, Op::Bind | Op::Listen) => bind::checks(situation),
@@ -241,7 +245,7 @@ fn result(checks: &[Check]) -> Expected {
 fn cause(situation: &Situation, result: Expected) -> Option<Box<Cause>> {
     let ret = match result {
         Expected::Ok => 0,
-        Expected::Fails(errno) => -number(errno, situation.facts.system)?,
+        Expected::Fails(errno) => situation.system.ret(errno)?,
         Expected::Unknown => return None,
     };
     let mut cause = explain(&attempt::that_returned(situation, ret), &situation.facts)?;
@@ -249,17 +253,6 @@ fn cause(situation: &Situation, result: Expected) -> Option<Box<Cause>> {
     cause.evidence.clear();
     cause.confidence = Confidence::Checked;
     Some(cause)
-}
-
-/// The number that the system has for the error; those here are Linux's.
-fn number(errno: Errno, system: System) -> Option<i32> {
-    match system {
-        System::Linux => Some(errno.number().into()),
-        System::MacOs(_) => (1..=255).find(|number| {
-            let darwin = Errno::from_ret(-number).and_then(Errno::darwin_name);
-            darwin.is_some() && darwin == errno.name()
-        }),
-    }
 }
 
 impl Check {

@@ -5,11 +5,10 @@ use super::{
     case::Case,
     conflict::{Claim, Transport, conflict},
     draft::Draft,
-    facts::System,
     in_use, macos,
     privilege::{self, Privilege},
 };
-use crate::event::{Code, Confidence, Holder, Op};
+use crate::event::{Code, Confidence, Holder, Op, System};
 
 /// Where ports have been privileged since BSD, and are unless the setting was changed.
 const PROT_SOCK: u16 = 1024;
@@ -18,7 +17,7 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Draft> {
     if case.attempt.op != Op::Bind {
         return None;
     }
-    if let System::MacOs(version) = case.facts.system {
+    if let System::MacOs(version) = case.attempt.system {
         return macos::success(case, version);
     }
     no_port_yet(case)

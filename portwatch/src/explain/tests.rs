@@ -15,7 +15,7 @@ use super::*;
 use crate::event::{
     Before, Cgroup, Code, Comm, Confidence, Container, Credentials, Family, Holder, HoldingProcess,
     IfName, Local, Options, Process, Proto, Requested, Runtime, SocketBefore, SocketState, Stages,
-    sample,
+    Version, sample,
 };
 
 const TCP: Proto = Proto::Ip(6);

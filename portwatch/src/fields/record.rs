@@ -102,7 +102,8 @@ impl<'a> Record<'a> {
     }
 
     pub fn errno(&self) -> Option<Errno> {
-        self.ret().and_then(Errno::from_ret)
+        let system = self.attempt?.system;
+        system.errno(self.ret()?)
     }
 
     /// `None` of what is no attempt, and of one that was abandoned.

@@ -5,7 +5,7 @@ use std::{os::unix::ffi::OsStrExt as _, time::Duration};
 use super::{Field, Record, Value};
 use crate::event::{
     Attempt, Confidence, Degradation, Family, Holder, HoldingProcess, IfName, LossReason, Lsm,
-    MissingHook, Op, Outcome, Process, Requested, Runtime, SocketState, Via,
+    MissingHook, Op, Outcome, Process, Requested, Runtime, SocketState, System, Via,
 };
 
 /// A field that is usually so wide.
@@ -35,6 +35,12 @@ pub static TABLE: &[Field] = &[
     field("v", 1, |_| 1_u32.into()),
     field("seq", 6, |of| of.seq.into()),
     field("time", 30, |of| of.time.into()),
+    field("system", 8, |of| {
+        let system = of.start().map(|start| start.system);
+        let system = system.or(of.attempt.map(|attempt| attempt.system));
+        let foreign = system.filter(|system| *system != System::Linux);
+        foreign.map(|system| system.to_string()).into()
+    }),
     field("op", 7, |of| of.of(|attempt| attempt.op.name())),
     field("via", 8, |of| of.of(|attempt| attempt.via.map(Via::name))),
     field("pid", 7, |of| match of.start() {

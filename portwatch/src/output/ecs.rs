@@ -39,7 +39,9 @@ const FIELDS: &[Mapping] = &[
     ("event.provider", |_| "portwatch".into()),
     ("event.sequence", |of| of.seq.into()),
     ("error.code", |of| {
-        of.errno().map(|errno| errno.number().to_string()).into()
+        // The system's own number.
+        let ret = of.errno().and(of.ret());
+        ret.map(|ret| ret.unsigned_abs().to_string()).into()
     }),
     ("error.type", |of| of.errno().into()),
     ("error.message", |of| {
@@ -68,7 +70,7 @@ const FIELDS: &[Mapping] = &[
         of.of(|attempt| attempt.uid.to_string())
     }),
     ("process.real_group.id", |of| {
-        of.of(|attempt| attempt.gid.to_string())
+        of.of(|attempt| attempt.gid.map(|gid| gid.to_string()))
     }),
     ("user.id", |of| {
         of.of(|attempt| attempt.euid.map(|uid| uid.to_string()))

@@ -19,7 +19,7 @@ use serde::Serialize;
 use self::cause::Cause;
 use crate::{
     errno::Errno,
-    event::{self, End, Event, Family, LossReason, Op, Outcome, Proto, Time},
+    event::{self, End, Event, Family, LossReason, Op, Outcome, Proto, System, Time},
     users::Users,
 };
 
@@ -54,6 +54,9 @@ struct Start<'a> {
     kind: &'static str,
     #[serde(serialize_with = "value::rfc3339")]
     time: Time,
+    /// As in an attempt
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
     backend: &'a str,
     hooks: &'a [String],
     missing: Vec<Missing<'a>>,
@@ -114,6 +117,7 @@ impl<'a> Start<'a> {
     fn of(start: &'a event::Start) -> Self {
         let event::Start {
             time,
+            system,
             backend,
             hooks,
             missing,
@@ -126,6 +130,7 @@ impl<'a> Start<'a> {
             v: VERSION,
             kind: "start",
             time: *time,
+            system: foreign(*system),
             backend,
             hooks,
             missing: missing
@@ -147,6 +152,9 @@ struct Attempt<'a> {
     seq: u64,
     #[serde(serialize_with = "value::rfc3339")]
     time: Time,
+    /// Of others than Linux, whose names of errors `errno` has and whose numbers `ret`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
     op: &'static str,
     via: Option<&'static str>,
     pid: u32,
@@ -159,7 +167,7 @@ struct Attempt<'a> {
     cmdline: Option<&'a [String]>,
     uid: u32,
     euid: Option<u32>,
-    gid: u32,
+    gid: Option<u32>,
     user: Option<&'a str>,
     family: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,7 +194,7 @@ struct Attempt<'a> {
     outcome: &'static str,
     latency_ns: Option<u64>,
     netns: Option<u32>,
-    cgroup_id: u64,
+    cgroup_id: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cgroup: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,6 +221,10 @@ struct Attempt<'a> {
     reset: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<Cause<'a>>,
+}
+
+fn foreign(system: System) -> Option<String> {
+    (system != System::Linux).then(|| system.to_string())
 }
 
 #[derive(Serialize)]
@@ -344,6 +356,7 @@ impl<'a> Attempt<'a> {
         Self {
             v: VERSION,
             kind: "attempt",
+            system: foreign(attempt.system),
             seq,
             time: attempt.time,
             op: attempt.op.name(),
@@ -437,7 +450,7 @@ impl<'a> OutcomeOf<'a> {
     fn of(outcome: &'a event::OutcomeOf, users: &mut Users) -> Self {
         let event::OutcomeOf {
             seq,
-            attempt: _,
+            attempt,
             ended,
             cause,
         } = outcome;
@@ -459,7 +472,7 @@ impl<'a> OutcomeOf<'a> {
             seq: *seq,
             time,
             ret,
-            errno: ret.and_then(Errno::from_ret),
+            errno: ret.and_then(|ret| attempt.system.errno(ret)),
             outcome,
             latency_ns: u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX),
             reset,

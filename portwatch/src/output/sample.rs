@@ -8,7 +8,8 @@ use crate::{
     event::{
         Attempt, AttemptId, Cause, Cgroup, Code, Comm, Confidence, Container, Degradation,
         Degraded, End, Ended, Event, Family, Fix, IfName, Local, LossReason, Lost, Op, Outcome,
-        OutcomeOf, Place, Process, Proto, Requested, Runtime, Start, Summary, Time, Via, sample,
+        OutcomeOf, Place, Process, Proto, Requested, Runtime, Start, Summary, System, Time, Via,
+        sample,
     },
     users::Users,
 };
@@ -32,7 +33,7 @@ pub(crate) fn bind() -> Attempt {
         comm: comm(b"nginx"),
         uid: 1000,
         euid: Some(1000),
-        gid: 1000,
+        gid: Some(1000),
         family: Some(Family::Ipv4),
         proto: Some(Proto::Ip(6)),
         requested: Some(Requested {
@@ -44,7 +45,7 @@ pub(crate) fn bind() -> Attempt {
         ret: Some(-13),
         latency: Some(Duration::from_micros(40)),
         netns: Some(4_026_531_840),
-        cgroup_id: 1,
+        cgroup_id: Some(1),
         privileged: Some(true),
         cause: Some(Box::new(cause("port 80 is below 1024"))),
         ..sample::attempt()
@@ -117,6 +118,7 @@ pub(crate) fn degraded() -> Event {
 
 pub(crate) fn start() -> Event {
     Event::Start(Box::new(Start {
+        system: System::Linux,
         time: Time(1_783_566_240_000_000_000),
         backend: "fexit".into(),
         hooks: vec!["fexit:inet_bind".to_owned()],

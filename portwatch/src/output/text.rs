@@ -166,7 +166,7 @@ impl TextPrinter {
         };
         self.row
             .set_attempt(&attempt, &mut self.clock, self.layout.has_millis(), users)?;
-        self.row.set_end(ended)?;
+        self.row.set_end(ended, attempt.system)?;
         self.add_row()?;
         self.add_cause(cause.as_deref(), users)
     }

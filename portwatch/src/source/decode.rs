@@ -14,7 +14,7 @@ use zerocopy::FromBytes as _;
 use super::record::Record;
 use crate::event::{
     Attempt, AttemptId, Before, Comm, Credentials, End, Ended, Family, Local, Lsm, Op, Options,
-    Proto, Requested, SocketBefore, Stages, Time, Via,
+    Proto, Requested, SocketBefore, Stages, System, Time, Via,
 };
 
 const AF_UNSPEC: u16 = 0;
@@ -97,6 +97,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
             tid: record.tid,
         },
         time: calendar(record.start_ns, clock),
+        system: System::Linux,
         op: op_of(record.op),
         via: via_of(record.via),
         tgid: record.tgid,
@@ -108,7 +109,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         process: None,
         uid: record.uid,
         euid: has(known::TASK).then_some(record.euid),
-        gid: record.gid,
+        gid: Some(record.gid),
         family: address.and_then(family),
         proto: has(known::SOCKET).then(|| proto(record)),
         requested: asked,
@@ -117,7 +118,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         ret: has(known::RET).then_some(record.ret),
         latency: has(known::LATENCY).then(|| Duration::from_nanos(record.latency_ns)),
         netns: has(known::SOCKET).then_some(record.netns),
-        cgroup_id: record.cgroup_id,
+        cgroup_id: Some(record.cgroup_id),
         cgroup: None,
         ifindex: (has(known::SOCKET) && record.ifindex != 0).then_some(record.ifindex),
         ifname: None,

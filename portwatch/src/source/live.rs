@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, io};
 
+use super::dtrace;
 #[cfg(target_os = "linux")]
 use super::ebpf;
 use super::record::{LossCount, Record};
@@ -10,6 +11,7 @@ use crate::event::Degradation;
 pub enum Source {
     #[cfg(target_os = "linux")]
     Ebpf(Box<ebpf::Source>),
+    Dtrace(Box<dtrace::Source>),
 }
 
 impl Source {
@@ -18,6 +20,7 @@ impl Source {
         match self {
             #[cfg(target_os = "linux")]
             Self::Ebpf(source) => source.readable().await,
+            Self::Dtrace(source) => source.readable().await,
         }
     }
 
@@ -27,6 +30,7 @@ impl Source {
         match self {
             #[cfg(target_os = "linux")]
             Self::Ebpf(source) => source.fill(records, most),
+            Self::Dtrace(source) => source.fill(records, most),
         }
     }
 
@@ -35,6 +39,8 @@ impl Source {
         match self {
             #[cfg(target_os = "linux")]
             Self::Ebpf(source) => source.rule_out(cgroup_id),
+            // Its script has no filter.
+            Self::Dtrace(_) => {}
         }
     }
 
@@ -43,6 +49,7 @@ impl Source {
         match self {
             #[cfg(target_os = "linux")]
             Self::Ebpf(source) => source.records_read(),
+            Self::Dtrace(source) => source.records_read(),
         }
     }
 
@@ -51,6 +58,7 @@ impl Source {
         match self {
             #[cfg(target_os = "linux")]
             Self::Ebpf(source) => source.has_losses(),
+            Self::Dtrace(source) => source.has_losses(),
         }
     }
 
@@ -59,6 +67,7 @@ impl Source {
         match self {
             #[cfg(target_os = "linux")]
             Self::Ebpf(source) => source.losses(),
+            Self::Dtrace(source) => Ok(source.losses()),
         }
     }
 
@@ -67,6 +76,52 @@ impl Source {
         match self {
             #[cfg(target_os = "linux")]
             Self::Ebpf(source) => source.degradation(),
+            Self::Dtrace(source) => source.degradation(),
+        }
+    }
+
+    /// Whether it has ended by itself: nothing will come of it any more.
+    pub const fn has_ended(&self) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ebpf(_) => false,
+            Self::Dtrace(source) => source.has_ended(),
+        }
+    }
+
+    /// The watch is over: what has not been handed on yet is to be.
+    pub fn stop(&mut self) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ebpf(_) => {}
+            Self::Dtrace(source) => source.stop(),
+        }
+    }
+
+    /// After [`Self::stop`]: waits for more of what is on its way; false where nothing is.
+    pub async fn wait_for_more(&mut self) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ebpf(_) => false,
+            Self::Dtrace(source) => source.wait_for_more().await,
+        }
+    }
+
+    /// After the last record that is wanted: until all losses are known.
+    pub async fn settle(&mut self) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ebpf(_) => {}
+            Self::Dtrace(source) => source.settle().await,
+        }
+    }
+
+    /// Whether it worked to the end.
+    pub fn verdict(&self) -> anyhow::Result<()> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ebpf(_) => Ok(()),
+            Self::Dtrace(source) => Ok(source.verdict()?),
         }
     }
 }

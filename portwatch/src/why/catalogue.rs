@@ -7,11 +7,8 @@ use super::{NoSystem, system};
 use crate::{
     cli,
     errno::Errno,
-    event::{Code, Op},
-    explain::{
-        System,
-        catalogue::{self, Entry},
-    },
+    event::{Code, Op, System},
+    explain::catalogue::{self, Entry},
     output::text::wrap,
 };
 
@@ -71,7 +68,7 @@ impl Causes {
             What::Error(errno) => format!(
                 "{errno} ({}): on {}, a bind or connect ends in it for one of these reasons\n",
                 errno.describe().unwrap_or("no text"),
-                system::name(self.system),
+                self.system,
             ),
         };
         for entry in &self.entries {
@@ -85,7 +82,7 @@ impl Causes {
         let document = Document {
             v: 1,
             kind: "explain",
-            system: system::name(self.system),
+            system: self.system.to_string(),
             errno: match self.what {
                 What::Error(errno) => Some(errno.to_string()),
                 What::Cause(_) => None,
@@ -124,13 +121,10 @@ fn parse(typed: &str, system: System) -> Result<What, NoCauses> {
         })
 }
 
-/// Errors have Linux's numbers here.
+/// One that has a name.
 fn numbered(number: i32, system: System) -> Option<Errno> {
-    let errno = Errno::from_ret(number.checked_neg()?)?;
-    match system {
-        System::Linux => errno.name().map(|_| errno),
-        System::MacOs(_) => Errno::from_name(errno.darwin_name()?),
-    }
+    let errno = system.errno(number.checked_neg()?)?;
+    errno.name().map(|_| errno)
 }
 
 fn suggestion(near: Option<&str>) -> String {

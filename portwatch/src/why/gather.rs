@@ -11,9 +11,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_ind
 
 use super::{NoAnswer, Person, Place, Question, Where, user_namespace::reach};
 use crate::{
-    event::{IfName, Op, Options, Requested},
+    event::{IfName, Op, Options, Requested, System},
     explain::{
-        self, Facts, Skipped, System,
+        self, Facts, Skipped,
         predict::{Caller, Device, Network, Reach, Situation, destination},
     },
     facts::{Gatherer, Namespace, Way},
@@ -95,6 +95,7 @@ impl<'a> Scene<'a> {
             ..
         } = *self.question;
         Ok(Situation {
+            system: self.question.system,
             op,
             proto,
             to,
@@ -133,15 +134,10 @@ impl<'a> Scene<'a> {
     }
 
     fn facts(&mut self, to: Requested) -> Facts {
-        let system = self.question.system;
         let Some(namespace) = &self.namespace else {
-            return Facts {
-                system,
-                ..Facts::default()
-            };
+            return Facts::default();
         };
         let mut facts = Facts {
-            system,
             namespace: self.standing.clone(),
             lsms: crate::facts::lsms(),
             ..Facts::default()

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Answer, Answers, system};
+use super::{Answer, Answers};
 use crate::{
     event::Proto,
     explain::predict::{Check, Expected, Verdict},
@@ -86,7 +86,7 @@ impl<'a> AnswerJson<'a> {
             addr: situation.to.ip,
             port: situation.to.port,
             scope_id: situation.to.scope_id,
-            system: system::name(situation.facts.system),
+            system: situation.system.to_string(),
             netns: situation.network.netns,
             options: situation.options.names().collect(),
             result,

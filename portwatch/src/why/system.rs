@@ -1,6 +1,6 @@
 //! The system that is asked about: `linux`, `macos-14`, `macos-10.13`.
 
-use crate::explain::{System, Version};
+use crate::event::{System, Version};
 
 /// No system that portwatch knows the rules of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,32 +12,10 @@ pub(super) fn parse(typed: &str) -> Result<System, NoSystem> {
         return Ok(System::Linux);
     }
     let version = typed.to_ascii_lowercase();
-    let version = version.strip_prefix("macos-").and_then(version_of);
+    let version = version.strip_prefix("macos-").and_then(Version::parse);
     version
         .map(System::MacOs)
         .ok_or_else(|| NoSystem(typed.to_owned()))
-}
-
-fn version_of(typed: &str) -> Option<Version> {
-    let mut numbers = typed.split('.');
-    let version = Version {
-        major: numbers.next()?.parse().ok()?,
-        minor: numbers.next().map_or(Some(0), |minor| minor.parse().ok())?,
-    };
-    // `10.14.6` is no other than `10.14`.
-    let rest = numbers
-        .next()
-        .is_none_or(|patch| patch.parse::<u16>().is_ok());
-    (rest && numbers.next().is_none() && version.major >= 10).then_some(version)
-}
-
-/// `Linux`, `macOS 14`, `macOS 10.13`
-pub(super) fn name(system: System) -> String {
-    match system {
-        System::Linux => "Linux".to_owned(),
-        System::MacOs(Version { major, minor: 0 }) => format!("macOS {major}"),
-        System::MacOs(Version { major, minor }) => format!("macOS {major}.{minor}"),
-    }
 }
 
 #[cfg(test)]
@@ -53,7 +31,7 @@ mod tests {
             ("macOS-10.13", "macOS 10.13"),
             ("macos-10.14.6", "macOS 10.14"),
         ] {
-            assert_eq!(parse(typed).map(name).as_deref(), Ok(expected));
+            assert_eq!(parse(typed).unwrap().to_string(), expected);
         }
         for typed in [
             "",

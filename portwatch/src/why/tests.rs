@@ -4,9 +4,9 @@ use super::{Answer, Answers, Conclusion, Person, Question, Tried, Wrong, render_
 use crate::{
     cli::{self, Cli, Command},
     errno::Errno,
-    event::{Comm, IfName, Options, Requested},
+    event::{Comm, IfName, Options, Requested, System},
     explain::{
-        self, Address, Assigned, Facts, Ports, Route, RouteKind, System,
+        self, Address, Assigned, Facts, Ports, Route, RouteKind,
         predict::{Caller, Expected, Network, Reach, Situation, Subject, predict},
     },
     users::Users,
@@ -53,10 +53,7 @@ fn alice() -> Person {
 
 fn facts(question: &Question, to: Requested) -> Facts {
     if question.system != System::Linux {
-        return Facts {
-            system: question.system,
-            ..Facts::default()
-        };
+        return Facts::default();
     }
     let local = to.ip.is_loopback();
     Facts {
@@ -99,6 +96,7 @@ fn situation(question: &Question, to: Requested) -> Situation {
         caller, subject, ..
     } = alice();
     Situation {
+        system: question.system,
         op: question.op,
         proto: question.proto,
         to,

@@ -4,14 +4,11 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Answer, Answers, system};
+use super::{Answer, Answers};
 use crate::{
     errno::Errno,
-    event::{Op, Proto},
-    explain::{
-        System,
-        predict::{Check, Expected, Station, Verdict},
-    },
+    event::{Op, Proto, System},
+    explain::predict::{Check, Expected, Station, Verdict},
     output::{
         sanitize::escape_prose_into,
         text::{Detail, cause_lines, wrap},
@@ -159,9 +156,9 @@ fn sentence(answer: &Answer, name: &str) -> String {
         Proto::Ip(17) => "udp",
         _ => "tcp",
     };
-    let place = match situation.facts.system {
+    let place = match situation.system {
         System::Linux => String::new(),
-        other @ System::MacOs(_) => format!(" on {}", system::name(other)),
+        other @ System::MacOs(_) => format!(" on {other}"),
     };
     let act = format!("{act} ({proto}){place}");
     match answer.result() {

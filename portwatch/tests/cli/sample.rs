@@ -8,14 +8,21 @@ use portwatch::{
         Attempt, AttemptId, Before, Cause, Cgroup, Code, Comm, Confidence, Container, Credentials,
         Degradation, Degraded, End, Ended, Event, Family, Fix, Holder, HoldingProcess, IfName,
         Local, LossReason, Lost, Lsm, MissingHook, Op, Options, Outcome, OutcomeOf, Place, Process,
-        Proto, Requested, Runtime, SocketBefore, SocketState, Stages, Start, Summary, Time, Via,
+        Proto, Requested, Runtime, SocketBefore, SocketState, Stages, Start, Summary, System, Time,
+        Version, Via,
     },
 };
+
+const MACOS: System = System::MacOs(Version {
+    major: 14,
+    minor: 0,
+});
 
 /// One of each kind, with every field that can be there.
 pub(super) fn events() -> [(&'static str, Event); 6] {
     let start = Start {
         time: Time(0),
+        system: MACOS,
         backend: "kprobe".into(),
         hooks: vec!["kprobe:inet_bind".to_owned()],
         missing: vec![MissingHook {
@@ -106,6 +113,7 @@ fn before() -> Before {
 
 pub(super) fn attempt() -> Attempt {
     Attempt {
+        system: MACOS,
         id: AttemptId::default(),
         process_start: None,
         effective: Some(ASKED),
@@ -136,7 +144,7 @@ pub(super) fn attempt() -> Attempt {
         })),
         uid: 1000,
         euid: Some(1000),
-        gid: 1000,
+        gid: Some(1000),
         family: Some(Family::Other(9)),
         proto: Some(Proto::Ip(6)),
         requested: Some(ASKED),
@@ -148,7 +156,7 @@ pub(super) fn attempt() -> Attempt {
         ret: Some(-13),
         latency: Some(Duration::from_micros(1)),
         netns: Some(1),
-        cgroup_id: 1,
+        cgroup_id: Some(1),
         cgroup: Some(Arc::new(cgroup())),
         ifindex: Some(1),
         ifname: IfName::new(b"lo"),

@@ -191,7 +191,7 @@ fn replay_with_a_source() {
 fn unknown_source() {
     insta::assert_snapshot!(refusal(&["--source", "nope"]), @r"
     error: invalid value 'nope' for '--source <SOURCE>'
-      [possible values: auto, fexit, kprobe, tracepoint]
+      [possible values: auto, fexit, kprobe, tracepoint, dtrace]
 
     For more information, try '--help'.
     ");

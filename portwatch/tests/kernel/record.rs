@@ -36,6 +36,7 @@ pub(crate) struct Start {
     v: u64,
     kind: String,
     time: Time,
+    system: String,
     pub(crate) backend: String,
     pub(crate) hooks: Vec<String>,
     missing: Vec<Missing>,

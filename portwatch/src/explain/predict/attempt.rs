@@ -16,6 +16,7 @@ const UNCONNECTED: u8 = 1;
 /// there was none: the cause is to rest on the state.
 pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
     let Situation {
+        system,
         op,
         proto,
         to,
@@ -36,6 +37,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
     Attempt {
         id: AttemptId::default(),
         time: Time::default(),
+        system: *system,
         op: *op,
         via: None,
         tgid: *tgid,
@@ -47,7 +49,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         process: process.clone(),
         uid: subject.euid,
         euid: Some(subject.euid),
-        gid: 0,
+        gid: None,
         family: Some(family),
         proto: Some(*proto),
         requested: Some(*to),
@@ -57,7 +59,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         ret: Some(ret),
         latency: None,
         netns: network.netns,
-        cgroup_id: 0,
+        cgroup_id: None,
         cgroup: cgroup.clone(),
         ifindex: device.and_then(|device| device.index),
         ifname: device.map(|device| device.name),

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Check, Situation, Station};
-use crate::{errno::Errno, explain::Version};
+use crate::{errno::Errno, event::Version};
 
 /// `IPPORT_RESERVED`, `IPV6PORT_RESERVED`
 const RESERVED: u16 = 1024;

@@ -4,8 +4,8 @@ use super::{
     Caller, Device, Expected, Network, Prediction, Reach, Situation, Subject, Verdict, predict,
 };
 use crate::{
-    event::{Comm, Holder, IfName, Op, Options, Proto, Requested, SocketState},
-    explain::{Address, Assigned, Facts, Ports, Route, RouteKind, System, Version},
+    event::{Comm, Holder, IfName, Op, Options, Proto, Requested, SocketState, System, Version},
+    explain::{Address, Assigned, Facts, Ports, Route, RouteKind},
 };
 
 const TCP: Proto = Proto::Ip(6);
@@ -24,6 +24,7 @@ const HIGH_SIERRA: Version = Version {
 fn bind(to: &str) -> Situation {
     let to: SocketAddr = to.parse().unwrap();
     Situation {
+        system: System::Linux,
         op: Op::Bind,
         proto: TCP,
         to: requested(to),
@@ -422,10 +423,8 @@ fn an_ipv6_connect_may_need_a_scope() {
 
 fn on_macos(to: &str, version: Version) -> Situation {
     bind(to).with(|it| {
-        it.facts = Facts {
-            system: System::MacOs(version),
-            ..Facts::default()
-        };
+        it.system = System::MacOs(version);
+        it.facts = Facts::default();
     })
 }
 

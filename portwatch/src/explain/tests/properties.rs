@@ -115,9 +115,10 @@ prop_compose! {
         (ret, options, ifindex, privileged) in (returns(), option::of(socket_options()), option::of(1_u32..4), option::of(any::<bool>())),
         (stages, before) in (stations(), states()),
         (repeat, seccomp, reset) in any::<(bool, bool, bool)>(),
+        system in select(vec![System::Linux, System::Linux, System::MacOs(Version { major: 10, minor: 13 }), System::MacOs(Version { major: 15, minor: 1 })]),
     ) -> Attempt {
         Attempt {
-            op, via, proto, process, cgroup, euid, family, ret, options, ifindex, privileged, repeat, seccomp, reset,
+            system, op, via, proto, process, cgroup, euid, family, ret, options, ifindex, privileged, repeat, seccomp, reset,
             comm: Comm::new(comm),
             requested: requested.map(|(ip, port, scope_id)| Requested { ip, port, scope_id }),
             local: local.map(|(ip, port)| Local { ip, port }),
@@ -181,7 +182,6 @@ prop_compose! {
 
 prop_compose! {
     fn facts()(
-        system in select(vec![System::Linux, System::Linux, System::MacOs(Version { major: 10, minor: 13 }), System::MacOs(Version { major: 15, minor: 1 })]),
         namespace in option::of(prop_oneof![Just(Namespace::Own), names().prop_map(Namespace::Named), Just(Namespace::Other)]),
         lsms in vec(names(), 0..3),
         holders in option::of(vec(holders(), 0..3)),
@@ -192,7 +192,7 @@ prop_compose! {
         use RouteKind as Kind;
         let kinds = [Kind::Unicast, Kind::Local, Kind::Broadcast, Kind::Multicast, Kind::Blackhole, Kind::Unreachable, Kind::Prohibit, Kind::None];
         Facts {
-            system, namespace, lsms, holders, address, neighbour_failed,
+            namespace, lsms, holders, address, neighbour_failed,
             unprivileged_port_start: threshold,
             credentials: creds.map(|cap| credentials(cap, INITIAL)),
             route: route.map(|(kind, interface, gateway, source)| Route { kind: kinds[kind], interface, gateway, source }),

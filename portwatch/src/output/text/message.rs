@@ -9,6 +9,7 @@ use std::{
 use crate::{
     event::{
         Degradation, Degraded, LossReason, Lost, MissingHook, Op, Outcome, Place, Start, Summary,
+        System,
     },
     output::sanitize::escape_prose_into,
 };
@@ -82,6 +83,7 @@ pub(super) fn loss_parts(lost: &Lost) -> (String, &'static str) {
 fn write_start(text: &mut String, start: &Start) -> fmt::Result {
     let Start {
         time: _,
+        system,
         backend,
         hooks: _,
         missing,
@@ -95,9 +97,13 @@ fn write_start(text: &mut String, start: &Start) -> fmt::Result {
         || "bind() and connect() on the whole machine".to_owned(),
         |command| format!("{command}, and all that comes of it"),
     );
+    let kernel = match system {
+        System::Linux => format!("kernel {kernel}"),
+        other @ System::MacOs(_) => other.to_string(),
+    };
     add_prose(
         text,
-        &format!("portwatch: watching {whom} (source {backend}, kernel {kernel})"),
+        &format!("portwatch: watching {whom} (source {backend}, {kernel})"),
     )?;
     if !filters.is_empty() {
         add_prose(text, &format!("  showing only: {}", filters.join(" ")))?;

@@ -10,8 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{clock::Clock, layout::Column};
 use crate::{
-    errno::Errno,
-    event::{Attempt, End, Ended, Family, Local, Op, Outcome, Proto, Requested},
+    event::{Attempt, End, Ended, Family, Local, Op, Outcome, Proto, Requested, System},
     output::sanitize::escape_into,
     users::Users,
 };
@@ -134,12 +133,12 @@ impl Row {
     }
 
     /// How a pending connect ended, in the place of the result of its attempt.
-    pub(super) fn set_end(&mut self, ended: &Ended) -> fmt::Result {
+    pub(super) fn set_end(&mut self, ended: &Ended, system: System) -> fmt::Result {
         self.result = Default::default();
         match ended.end {
             End::Connected => self.add_result(0, OK, |text| text.write_str("ok"))?,
             End::Abandoned => self.add_result(0, PENDING, |text| text.write_str("abandoned"))?,
-            End::Failed(ret) => match Errno::from_ret(ret) {
+            End::Failed(ret) => match system.errno(ret) {
                 Some(errno) => self.add_result(0, FAILED, |text| write!(text, "{errno}"))?,
                 None => self.add_result(0, FAILED, |text| write!(text, "{ret}"))?,
             },

@@ -15,7 +15,7 @@ use jiff::tz::{TimeZone, offset};
 
 use super::*;
 use crate::event::{
-    Comm, Family, Local, LossReason, Op, Place, Proto, Requested, Start, Time, Via,
+    Comm, Family, Local, LossReason, Op, Place, Proto, Requested, Start, System, Time, Via,
 };
 
 const EACCES: i32 = -13;
@@ -37,7 +37,7 @@ fn attempt() -> Attempt {
         comm: comm(b"curl"),
         uid: 1000,
         euid: Some(1000),
-        gid: 1000,
+        gid: Some(1000),
         family: Some(Family::Ipv4),
         proto: Some(Proto::Ip(6)),
         requested: Some(requested("127.0.0.1", 8080)),
@@ -46,7 +46,7 @@ fn attempt() -> Attempt {
         ret: Some(ECONNREFUSED),
         latency: Some(Duration::from_micros(40)),
         netns: Some(4_026_531_840),
-        cgroup_id: 1,
+        cgroup_id: Some(1),
         ..crate::event::sample::attempt()
     }
 }
@@ -198,6 +198,7 @@ fn attempts(width: Option<u16>, attempts: impl IntoIterator<Item = Attempt>) -> 
 
 fn start() -> Start {
     Start {
+        system: System::Linux,
         time: Time(0),
         backend: "fentry".into(),
         hooks: vec!["bind_enter".into()],

@@ -8,7 +8,7 @@ use crate::{
     event::{
         Attempt, AttemptId, Before, Cause, Code, Confidence, Credentials, End, Ended, Event, Fix,
         Holder, HoldingProcess, IfName, Lsm, Options, OutcomeOf, Process, SocketBefore,
-        SocketState, Stages, Time, Via, sample::attempt,
+        SocketState, Stages, System, Time, Version, Via, sample::attempt,
     },
     filter::sample::attempts,
     output::json,
@@ -80,12 +80,20 @@ fn whole() -> BoxedStrategy<Attempt> {
         |(attempt, (exe, cmdline), (flags, privileged), others, (stages, before, cause))| {
             let (time, via, options, number) = others;
             let [repeat, seccomp, reset] = flags;
+            let systems = [
+                System::Linux,
+                System::MacOs(Version {
+                    major: 10,
+                    minor: 14,
+                }),
+            ];
             let process = Process {
                 exe: exe.map(Into::into),
                 cmdline: cmdline.map(Into::into),
             };
             Attempt {
                 time: Time(time),
+                system: systems[usize::from(repeat)],
                 via,
                 tid: number.unwrap_or(7),
                 process: Some(Arc::new(process)),

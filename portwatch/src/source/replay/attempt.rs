@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{
     cause::Cause,
-    record::{Container, Users, bytes, cgroup, comm, id, named, time},
+    record::{Container, Users, bytes, cgroup, comm, id, named, system, time},
 };
 use crate::event::{
     self, Before, Credentials, Family, IfName, Local, Lsm, Op, Options, Process, Proto, Requested,
-    SocketBefore, Stages, Time, Via,
+    SocketBefore, Stages, System, Time, Via,
 };
 
 #[derive(Deserialize)]
@@ -18,6 +18,9 @@ pub(super) struct Attempt {
     seq: u64,
     #[serde(deserialize_with = "time")]
     time: Time,
+    /// Linux where it is not said
+    #[serde(default, deserialize_with = "system")]
+    system: System,
     op: String,
     via: Option<String>,
     pid: u32,
@@ -28,7 +31,7 @@ pub(super) struct Attempt {
     cmdline: Option<Box<[String]>>,
     uid: u32,
     euid: Option<u32>,
-    gid: u32,
+    gid: Option<u32>,
     user: Option<String>,
     family: Option<String>,
     family_number: Option<u16>,
@@ -44,7 +47,7 @@ pub(super) struct Attempt {
     ret: Option<i32>,
     latency_ns: Option<u64>,
     netns: Option<u32>,
-    cgroup_id: u64,
+    cgroup_id: Option<u64>,
     cgroup: Option<String>,
     container: Option<Container>,
     unit: Option<String>,
@@ -75,6 +78,7 @@ impl Attempt {
         Ok(event::Attempt {
             id: id(self.seq),
             time: self.time,
+            system: self.system,
             op: op.ok_or_else(|| format!("the operation `{}` is not known", self.op))?,
             via: named(&Via::ALL, Via::name, self.via.as_deref()),
             tgid: self.pid,

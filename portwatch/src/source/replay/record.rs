@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::{attempt::Attempt, cause::Cause};
 use crate::event::{
     self, AttemptId, Cgroup, Comm, Degradation, Degraded, End, Ended, LossReason, MissingHook,
-    Place, Runtime, Summary, Time,
+    Place, Runtime, Summary, System, Time,
 };
 
 /// What one line says.
@@ -100,10 +100,19 @@ pub(super) fn rfc3339<E: de::Error>(text: &str) -> Result<Time, E> {
     Ok(Time(time))
 }
 
+pub(super) fn system<'de, D: Deserializer<'de>>(deserializer: D) -> Result<System, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    System::named(&name)
+        .ok_or_else(|| de::Error::custom(format!("the system `{name}` is not known")))
+}
+
 #[derive(Deserialize)]
 struct Start {
     #[serde(deserialize_with = "time")]
     time: Time,
+    /// Linux where it is not said
+    #[serde(default, deserialize_with = "system")]
+    system: System,
     backend: String,
     hooks: Vec<String>,
     missing: Vec<Missing>,
@@ -161,6 +170,7 @@ impl From<Start> for event::Start {
         let degradations = start.degradations.into_iter().map(Into::into);
         Self {
             time: start.time,
+            system: start.system,
             backend: start.backend.into(),
             hooks: start.hooks,
             missing: missing.collect(),
