@@ -116,7 +116,9 @@ impl Source {
 
     /// From now on what the filter does not let pass stays in the kernel.
     fn arm(&mut self) -> anyhow::Result<()> {
-        let mut armed = Array::try_from(load::take(&mut self.programs, settings::ARMED)?)?;
+        // It stays among the programs: those that are loaded later refer to it by its descriptor.
+        let map = self.programs.map_mut(settings::ARMED);
+        let mut armed = Array::try_from(map.context("the programs have no switch")?)?;
         armed
             .set(0, 1_u32, 0)
             .context("cannot switch the filter on")
