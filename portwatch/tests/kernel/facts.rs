@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Completion, Failed, Trial};
 use portwatch::{
-    event::{Attempt, AttemptId, Before, Comm, Op, Proto, Requested, Stages, Time},
+    event::{Attempt, AttemptId, Before, Comm, Op, Proto, Requested, Stages, System, Time},
     facts::Namespace,
 };
 

@@ -139,7 +139,7 @@ const TRIALS: &[(&str, Test)] = &[
     ),
     ("few_capabilities_suffice", privilege::few_suffice),
     ("starts_within_100_ms", cost::starts_within_100_ms),
-    ("memory_stays_below_12_mib", cost::memory_stays_below_12_mib),
+    ("memory_stays_small", cost::memory_stays_small),
     ("hooks_all_answer", hooks::all_answer),
     (
         "hooks_all_answer_without_loopback",
