@@ -67,7 +67,8 @@ fn is_visible(character: char) -> bool {
     // unassigned, separator or combining.
     let printable = character.escape_debug().len() == 1;
     printable
-        && character.width().is_some_and(|width| width > 0)
+        // Three columns has U+17D8 alone, and not every terminal knows.
+        && matches!(character.width(), Some(1 | 2))
         && !is_blank(character)
         && !is_rtl(character)
 }
@@ -177,6 +178,11 @@ mod tests {
             .prop_map(|text| text.as_bytes().to_vec()),
         ];
         proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    #[test]
+    fn a_character_of_three_columns_is_spelt_out() {
+        assert_eq!(escape("\u{17d8}"), r"\u{17d8}");
     }
 
     proptest! {
