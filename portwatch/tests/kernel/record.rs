@@ -36,7 +36,6 @@ pub(crate) struct Start {
     v: u64,
     kind: String,
     time: Time,
-    system: String,
     pub(crate) backend: String,
     pub(crate) hooks: Vec<String>,
     missing: Vec<Missing>,
