@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long a VM may take before it counts as stuck.
-pub(crate) const MINUTES: u64 = 40;
+pub(crate) const MINUTES: u64 = 65;
 
 /// What `cargo xtask vm` takes.
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ pub(crate) struct Options {
     /// Use the portwatch of the last build, or none, instead of building it
     #[arg(long)]
     no_build: bool,
-    /// Give up after so many minutes; by default a terminal has no limit, other runs 40 minutes
+    /// Give up after so many minutes; by default a terminal has no limit, other runs 65 minutes
     #[arg(long, value_name = "MINUTES")]
     timeout: Option<u64>,
     /// The command to run in the guest and its arguments, after `--`; a shell without one

@@ -67,10 +67,19 @@ struct Run {
 impl Run {
     /// With portwatch's JSON on standard error.
     fn of(source: Source, args: &[&str], variables: &[(&str, &str)]) -> Result<Self> {
-        let mut command = Command::new(source::binary()?);
-        command.args(["--json", "--quiet", "--source", source.name()]);
-        command.args(args).envs(variables.iter().copied());
-        let mut process = Process::spawn(&mut command)?;
+        Self::by(Command::new(source::binary()?), source, args, variables)
+    }
+
+    /// The same, by a command that runs portwatch.
+    fn by(
+        mut portwatch: Command,
+        source: Source,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        portwatch.args(["--json", "--quiet", "--source", source.name()]);
+        portwatch.args(args).envs(variables.iter().copied());
+        let mut process = Process::spawn(&mut portwatch)?;
         let mut stdout = String::new();
         process.stdout()?.read_to_string(&mut stdout)?;
         let ended = process.wait()?;
@@ -167,17 +176,17 @@ fn noted(notes: &Path) -> Result<BTreeSet<u32>> {
 
 /// Under sudo the command is its caller's, with nothing of root's; as root where that is asked for.
 pub(super) fn runs_as_who_called_sudo(source: Source) -> Result<()> {
-    need(&["python3"])?;
+    need(&["python3", "unshare"])?;
     let uid = USER.to_string();
+    let directory = tempfile::tempdir()?;
+    let services = directory.path().join("nsswitch.conf");
+    fs::write(&services, "passwd: files\ngroup: files\n")?;
     let sudo = [("SUDO_UID", uid.as_str()), ("SUDO_GID", uid.as_str())];
     let who = "import os; print(os.getresuid(), os.getresgid(), 'SUDO_UID' in os.environ);\
                print([line for line in open('/proc/self/status') if line[:4] in ('CapP', 'CapE')])";
     let said = |args: &[&str]| -> Result<String> {
-        let run = Run::of(
-            source,
-            &[args, &["--", "python3", "-c", who]].concat(),
-            &sudo,
-        )?;
+        let args = [args, &["--", "python3", "-c", who]].concat();
+        let run = Run::by(with_services(&services)?, source, &args, &sudo)?;
         run.ended.expect_code(0)?;
         Ok(run.stdout)
     };
@@ -194,6 +203,16 @@ pub(super) fn runs_as_who_called_sudo(source: Source) -> Result<()> {
         "{as_root}"
     );
     Ok(())
+}
+
+/// portwatch where users and groups are looked up as that file says: the tests' portwatch is a static
+/// program, and those cannot load the modules that glibc has for other places.
+fn with_services(services: &Path) -> Result<Command> {
+    const SCRIPT: &str = r#"mount --bind "$0" /etc/nsswitch.conf && exec "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", SCRIPT]).arg(services);
+    command.arg(source::binary()?);
+    Ok(command)
 }
 
 /// SIGTERM goes to the command, which decides what to make of it; Ctrl-C's it has by itself.
