@@ -131,8 +131,8 @@ pub fn read(args: &[OsString], around: &Surroundings<'_>) -> Result<Options, cla
     let of_watch = replay.unwrap_or(&typed);
     let wrong = |message: String| Cli::command().error(ErrorKind::ValueValidation, message);
     let mut warnings = Vec::new();
-    let layers = layers(of_watch, around, &mut warnings).map_err(wrong)?;
     let keys = keys();
+    let layers = layers(of_watch, &keys, around, &mut warnings).map_err(wrong)?;
     let given = chosen(layers, &keys, of_watch, replay.is_some());
     // Behind the program's name, and behind the subcommand's.
     let head = if replay.is_some() { 2 } else { 1 };
@@ -172,10 +172,11 @@ fn named<'a>(keys: &'a clap::Command, long: &str) -> Option<&'a Arg> {
 /// The environment, and the files: the stronger first.
 fn layers(
     typed: &ArgMatches,
+    keys: &clap::Command,
     around: &Surroundings<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Vec<Given>>, String> {
-    let mut layers = vec![environment(around)?];
+    let mut layers = vec![environment(keys, around)?];
     let stated = typed.get_one::<PathBuf>("config").cloned();
     let stated = stated.or_else(|| around.variable("PORTWATCH_CONFIG").map(PathBuf::from));
     if typed.get_flag("no_config") {
@@ -198,9 +199,9 @@ fn layers(
     Ok(layers)
 }
 
-fn environment(around: &Surroundings<'_>) -> Result<Vec<Given>, String> {
+fn environment(keys: &clap::Command, around: &Surroundings<'_>) -> Result<Vec<Given>, String> {
     let mut given = Vec::new();
-    for arg in keys().get_arguments().filter(|arg| !arg.is_hide_set()) {
+    for arg in keys.get_arguments().filter(|arg| !arg.is_hide_set()) {
         let long = arg.get_long().unwrap_or_default();
         let name = format!("PORTWATCH_{}", long.to_uppercase().replace('-', "_"));
         if let Some(value) = around.variable(&name) {

@@ -1,19 +1,18 @@
 //! From a source to the output: look up, filter, count, print, and end cleanly.
 
+mod ends;
+
 use std::{
     collections::VecDeque,
     io::Write as _,
     ops::ControlFlow,
-    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::ends::{Ends, ReaderGone};
 use crate::{
     clock::now,
     command::{Order, Running},
@@ -468,7 +467,7 @@ impl<'a> Stream<'a> {
             flow = turned(&mut self.top, &mut self.users) => return flow,
             () = received(&mut self.window) => self.printers.resize(),
             () = received(&mut self.hangup) => sinks.reopen(),
-            () = reached(self.printers.due()), if sinks.has_room() => {
+            () = ready::at(self.printers.due()), if sinks.has_room() => {
                 self.printers.draw(&mut self.lines)?;
                 sinks.put(&mut self.lines);
             }
@@ -485,108 +484,12 @@ async fn turned(top: &mut Option<Top>, users: &mut Users) -> anyhow::Result<Cont
     }
 }
 
-/// At no time where there is none.
-async fn reached(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn received(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => {
             signal.recv().await;
         }
         None => std::future::pending().await,
-    }
-}
-
-/// What ends the watch from outside.
-struct Ends {
-    interrupt: Signal,
-    terminate: Signal,
-    deadline: Option<tokio::time::Instant>,
-}
-
-impl Ends {
-    fn new(duration: Option<Duration>) -> anyhow::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).context("cannot take signals")?,
-            terminate: signal(SignalKind::terminate()).context("cannot take signals")?,
-            // A duration that reaches past the end of the clock is none.
-            deadline: duration
-                .and_then(|duration| tokio::time::Instant::now().checked_add(duration)),
-        })
-    }
-
-    async fn reached(&mut self) -> End {
-        let deadline = self.deadline;
-        let over = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            end = self.interrupted() => end,
-            () = over => End::Deadline,
-        }
-    }
-
-    async fn signal(&mut self) {
-        self.interrupted().await;
-    }
-
-    async fn interrupted(&mut self) -> End {
-        tokio::select! {
-            _ = self.interrupt.recv() => End::Interrupt,
-            _ = self.terminate.recv() => End::Terminate,
-        }
-    }
-}
-
-/// Which end it is.
-enum End {
-    Interrupt,
-    Terminate,
-    Deadline,
-}
-
-impl End {
-    /// Whether it is the command's rather than portwatch's: of Ctrl-C it has the terminal's signal,
-    /// and SIGTERM is passed on.
-    fn is_for(&self, command: Option<&Running>) -> bool {
-        let Some(command) = command.filter(|command| !command.has_ended()) else {
-            return false;
-        };
-        if matches!(self, Self::Terminate) {
-            command.terminate();
-        }
-        !matches!(self, Self::Deadline)
-    }
-}
-
-/// Tells when whoever reads standard output has gone, without having to write to it.
-struct ReaderGone(Option<AsyncFd<OwnedFd>>);
-
-impl ReaderGone {
-    /// Files and some devices cannot be waited for; they do not go away either.
-    fn new(config: &Config) -> Self {
-        let stdout = config
-            .writes_to_stdout()
-            .then(|| rustix::io::dup(rustix::stdio::stdout()).ok());
-        let watched = stdout.flatten();
-        Self(watched.and_then(|stdout| ready::register(stdout, Interest::ERROR).ok()))
-    }
-
-    async fn gone(&self) {
-        if let Some(stdout) = &self.0
-            && stdout.ready(Interest::ERROR).await.is_ok()
-        {
-            return;
-        }
-        std::future::pending::<()>().await;
     }
 }
 

@@ -29,6 +29,7 @@ use self::{
 use crate::{
     config::{self, Config},
     event::Event,
+    ready,
     users::Users,
 };
 
@@ -112,7 +113,7 @@ impl Top {
                 Some(Pressed::Resized) => self.changed = true,
                 None => return Ok(ControlFlow::Break(())),
             },
-            () = reached(due) => {}
+            () = ready::at(due) => {}
         }
         self.tick();
         // A key has its effect at once.
@@ -150,13 +151,6 @@ impl Top {
         self.drawn = Instant::now();
         self.changed = false;
         Ok(())
-    }
-}
-
-async fn reached(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -65,7 +65,10 @@ const LAYERS: [(&str, &[&str]); 28] = [
             "ready",
         ],
     ),
-    ("top", &["output", "config", "filter", "event", "users"]),
+    (
+        "top",
+        &["output", "config", "filter", "ready", "event", "users"],
+    ),
     (
         "sink",
         &[
