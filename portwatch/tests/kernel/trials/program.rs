@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
@@ -112,23 +113,35 @@ fn only(stream: &Stream, pid: u32, op: Op) -> Result<&Attempt> {
 }
 
 pub(super) fn need(programs: &[&str]) -> Result<()> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let missing = programs
-        .iter()
-        .find(|program| !std::env::split_paths(&path).any(|dir| dir.join(program).exists()));
-    match missing {
+    match programs.iter().find(|program| which(program).is_none()) {
         Some(program) => Err(Impossible(format!("{program} is not installed")).into()),
         None => Ok(()),
     }
 }
 
+/// Where a program is.
+pub(super) fn which(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut found = std::env::split_paths(&path).map(|directory| directory.join(program));
+    found.find(|path| path.is_file())
+}
+
 /// Servers do not say when they listen; the kernel does.
 pub(super) fn wait_until_listening(pid: u32) -> Result<()> {
+    wait_until("the server listens", || {
+        let sockets = fs::read_to_string(format!("/proc/{pid}/net/tcp"))?;
+        Ok(sockets.contains(LISTENING))
+    })
+}
+
+/// Waits for what nobody tells.
+pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(30);
     let begin = Instant::now();
-    while !fs::read_to_string(format!("/proc/{pid}/net/tcp"))?.contains(LISTENING) {
+    while !holds()? {
         ensure!(
-            begin.elapsed() < Duration::from_secs(30),
-            "process {pid} does not listen"
+            begin.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
         );
         std::thread::yield_now();
     }

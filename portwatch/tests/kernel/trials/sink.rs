@@ -5,7 +5,6 @@ use std::{
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -20,11 +19,10 @@ use super::{
         source::Source,
         stream::Stream,
     },
-    program::need,
+    program::{need, wait_until, which},
 };
 
 const JOURNALD: &str = "/usr/lib/systemd/systemd-journald";
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What an attempt must have kept on its way: the field's name in JSON.
 const KEPT: [&str; 10] = [
@@ -184,7 +182,7 @@ impl Journal {
         let journal = Self(Process::spawn(&mut unshare)?);
         let (own, socket) = ("run/is-its-own", "run/systemd/journal/socket");
         wait_until("journald takes entries", || {
-            journal.inside(own).exists() && is_open(&journal.inside(socket))
+            Ok(journal.inside(own).exists() && is_open(&journal.inside(socket)))
         })?;
         Ok(journal)
     }
@@ -236,7 +234,9 @@ impl Syslog {
             .arg(path.join("conf"));
         rsyslogd.arg("-M").arg(libraries.join("rsyslog"));
         let process = Process::spawn(&mut rsyslogd)?;
-        wait_until("rsyslogd takes messages", || is_open(&path.join("socket")))?;
+        wait_until("rsyslogd takes messages", || {
+            Ok(is_open(&path.join("socket")))
+        })?;
         Ok(Self { process, directory })
     }
 
@@ -251,9 +251,9 @@ impl Syslog {
                 .filter(|line| line.ends_with('\n'));
             let read: Result<Vec<Value>, _> = whole.map(serde_json::from_str).collect();
             messages = read.unwrap_or_default();
-            messages
+            Ok(messages
                 .last()
-                .is_some_and(|last| last["msgid"] == "summary")
+                .is_some_and(|last| last["msgid"] == "summary"))
         })?;
         self.process.signal(rustix::process::Signal::TERM)?;
         self.process.wait()?.expect_code(0)?;
@@ -298,26 +298,7 @@ fn libraries(program: &Path) -> Result<PathBuf> {
         .context("rsyslogd has no modules")
 }
 
-fn which(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let mut found = std::env::split_paths(&path).map(|directory| directory.join(program));
-    found.find(|path| path.is_file())
-}
-
 /// Whether somebody reads from a datagram socket.
 fn is_open(path: &Path) -> bool {
     UnixDatagram::unbound().is_ok_and(|socket| socket.connect(path).is_ok())
-}
-
-/// Daemons do not say when they are ready.
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
-    let begin = Instant::now();
-    while !holds() {
-        ensure!(
-            begin.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
-        std::thread::yield_now();
-    }
-    Ok(())
 }
