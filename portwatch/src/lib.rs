@@ -25,6 +25,8 @@ pub mod interface;
 pub mod manager;
 pub mod manual;
 #[cfg(target_os = "linux")]
+pub mod memory;
+#[cfg(target_os = "linux")]
 mod netlink;
 #[cfg(target_os = "linux")]
 pub mod netns;

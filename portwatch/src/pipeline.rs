@@ -21,6 +21,7 @@ use crate::{
     explain,
     filter::{Filter, Needs},
     manager::Manager,
+    memory,
     outcomes::{Outcomes, is_open},
     output::Printers,
     ready,
@@ -56,6 +57,9 @@ pub async fn watch(
     stream.top = config.on_screen.then(|| Top::open(config)).transpose()?;
     // Whatever it does comes after the stream's begin.
     let mut command = order.map(Order::start).transpose()?;
+    // After the command, which may have huge pages.
+    #[cfg(target_os = "linux")]
+    memory::settle();
     stream.write(&Event::Start(Box::new(Start {
         time: stream.begun,
         system: opened.system,

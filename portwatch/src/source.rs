@@ -187,8 +187,6 @@ pub fn open(request: &Request) -> Result<Opened, NoSource> {
     for kind in kinds {
         match ebpf::Source::open(&mut loader, kind, request) {
             Ok((source, attached)) => {
-                drop(loader);
-                ebpf::give_memory_back();
                 return Ok(Opened {
                     source: Source::Ebpf(Box::new(source)),
                     system: System::Linux,

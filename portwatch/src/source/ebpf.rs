@@ -21,10 +21,7 @@ use portwatch_common::settings::{self, loss};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use self::skipped::Skipped;
-pub use self::{
-    load::{Loader, give_memory_back},
-    programs::measure,
-};
+pub use self::{load::Loader, programs::measure};
 use super::{
     Kind, Request,
     decode::{self, ClockOffset},

@@ -53,6 +53,7 @@ const LAYERS: [(&str, &[&str]); 28] = [
             "surroundings",
             "clock",
             "manager",
+            "memory",
             "config",
             "cli",
             "filter",
@@ -145,8 +146,8 @@ const LAYERS: [(&str, &[&str]); 28] = [
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 8] = [
-    "addr", "command", "errno", "manager", "netlink", "nsfs", "ready", "users",
+const LOWEST: [&str; 9] = [
+    "addr", "command", "errno", "manager", "memory", "netlink", "nsfs", "ready", "users",
 ];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.

@@ -145,17 +145,6 @@ impl Loader {
     }
 }
 
-/// Gives back the memory that the type information took: the allocator would keep it for
-/// another such need, which does not come.
-#[expect(unsafe_code, reason = "the C library has no safe name for it")]
-pub fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it takes a number and touches only memory that nobody holds.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 fn wanted(kind: Kind, request: &Request) -> Vec<&'static Hook> {
     let seccomp = if kind == Kind::Fexit && request.seccomp {
         hooks::SECCOMP

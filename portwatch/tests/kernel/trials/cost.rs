@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Write as _},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,7 @@ use super::{
         workload::THOUSAND,
     },
     Impossible,
+    program::wait_until,
 };
 
 const LONGEST_START: Duration = Duration::from_millis(100);
@@ -58,6 +60,7 @@ pub(super) fn memory_stays_small(source: Source) -> Result<()> {
         done.truths.len()
     );
     portwatch.wait_for(done.pid, done.truths.len())?;
+    provoke_huge_pages()?;
     let kib = |name: &str| status_kib(portwatch.pid(), name);
     let (now, own, most) = (kib("VmRSS:")?, kib("RssAnon:")?, kib("VmHWM:")?);
     // While it starts it takes more: the kernel's BTF, the programs as they are loaded.
@@ -71,6 +74,26 @@ pub(super) fn memory_stays_small(source: Source) -> Result<()> {
         "resident: {now} KiB, {own} KiB of them its own; allowed: {MOST_KIB} and {MOST_OWN_KIB} KiB"
     );
     same_attempts(source, &done, &portwatch.stop()?)
+}
+
+/// Has the kernel look all memory over for what could be a huge page, in a machine of our own.
+fn provoke_huge_pages() -> Result<()> {
+    if !source::is_emulated() {
+        return Ok(());
+    }
+    let khugepaged = Path::new("/sys/kernel/mm/transparent_hugepage/khugepaged");
+    let scans = || -> Result<u64> {
+        let scans = fs::read_to_string(khugepaged.join("full_scans"))?;
+        Ok(scans.trim().parse()?)
+    };
+    for pause in ["scan_sleep_millisecs", "alloc_sleep_millisecs"] {
+        fs::write(khugepaged.join(pause), "1")?;
+    }
+    let before = scans()?;
+    // The first may have been under way.
+    wait_until("all memory is looked over twice", || {
+        Ok(scans()? >= before + 2)
+    })
 }
 
 fn status_kib(pid: u32, name: &str) -> Result<u64> {
