@@ -1,10 +1,19 @@
 //! The command line, exactly as it was typed. What it means is decided in [`crate::config`].
 
+mod choices;
+mod filters;
 mod mistake;
+mod why;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, ArgMatches, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, CommandFactory as _, Parser, Subcommand};
+
+pub use self::{
+    choices::{Colour, Explain, Format, Source},
+    filters::Filters,
+    why::{ExplainCause, Why},
+};
 
 use crate::{
     event::System,
@@ -167,101 +176,6 @@ pub enum Command {
         /// What to do, as JSON
         order: String,
     },
-}
-
-#[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub struct Why {
-    /// Port, or address and port: 80, 127.0.0.1:80, [::1]:80, localhost:80. A port alone is asked
-    /// about on 0.0.0.0 and [::], with --connect on 127.0.0.1 and [::1]
-    #[arg(value_name = "[ADDR:]PORT")]
-    pub target: String,
-
-    /// About UDP; TCP if not given
-    #[arg(long)]
-    pub udp: bool,
-
-    /// About a connect to that address, not a bind
-    #[arg(long)]
-    pub connect: bool,
-
-    /// Make the call too, as the one who is asked about, and compare
-    #[arg(long = "try")]
-    pub try_it: bool,
-
-    /// By the rules of this system: linux, macos-14, macos-10.13 …
-    #[arg(long, value_name = "SYSTEM", default_value = "linux")]
-    pub os: String,
-
-    /// Print one JSON object instead of text (docs/EVENTS.md)
-    #[arg(long)]
-    pub json: bool,
-
-    /// By this user, by name or number; by whoever asks if not given, and under sudo by whoever
-    /// called it
-    #[arg(short, long, value_name = "USER", help_heading = "By whom, and where")]
-    pub user: Option<String>,
-
-    /// By this process, in its network namespace
-    #[arg(
-        short,
-        long,
-        value_name = "PID",
-        conflicts_with = "user",
-        help_heading = "By whom, and where"
-    )]
-    pub pid: Option<u32>,
-
-    /// In this network namespace: a name as `ip netns` has it, a file, or pid:PID
-    #[arg(long, value_name = "NAMESPACE", help_heading = "By whom, and where")]
-    pub netns: Option<String>,
-
-    /// Only IPv4 addresses
-    #[arg(short = '4', conflicts_with = "ipv6", help_heading = "The socket")]
-    pub ipv4: bool,
-
-    /// Only IPv6 addresses
-    #[arg(short = '6', help_heading = "The socket")]
-    pub ipv6: bool,
-
-    /// With SO_REUSEADDR
-    #[arg(long, help_heading = "The socket")]
-    pub reuseaddr: bool,
-
-    /// With SO_REUSEPORT
-    #[arg(long, help_heading = "The socket")]
-    pub reuseport: bool,
-
-    /// Limited to IPv6 (IPV6_V6ONLY); as net.ipv6.bindv6only says if not given
-    #[arg(long, conflicts_with = "dual_stack", help_heading = "The socket")]
-    pub v6only: bool,
-
-    /// Not limited to IPv6
-    #[arg(long, help_heading = "The socket")]
-    pub dual_stack: bool,
-
-    /// With IP_FREEBIND
-    #[arg(long, help_heading = "The socket")]
-    pub freebind: bool,
-
-    /// Bound to this interface (SO_BINDTODEVICE)
-    #[arg(long, value_name = "INTERFACE", help_heading = "The socket")]
-    pub device: Option<String>,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct ExplainCause {
-    /// An error by name or number, or a cause: EACCES, 13, low_port_no_capability
-    #[arg(value_name = "ERROR|CAUSE")]
-    pub what: String,
-
-    /// By the rules of this system: linux, macos-14, macos-10.13 …
-    #[arg(long, value_name = "SYSTEM", default_value = "linux")]
-    pub os: String,
-
-    /// Print one JSON object instead of text (docs/EVENTS.md)
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -437,157 +351,6 @@ pub struct Watch {
     /// Whose calls it traces, if not this system's: "macOS 14"
     #[arg(long, value_name = "SYSTEM", value_parser = system, requires = "dtrace", hide = true)]
     pub dtrace_system: Option<System>,
-}
-
-/// Lists are `80,443,8000-8100,!22`: one of the values, or any value at all if every one has a `!`,
-/// and none of those with a `!`.
-#[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-#[command(next_help_heading = "Filters (all that are given must hold)")]
-pub struct Filters {
-    /// Only these processes: 4711,100-200. Every LIST may be given several times, has commas
-    /// between its values, and takes a ! before those that are not wanted
-    #[arg(short, long, value_name = "LIST")]
-    pub pid: Vec<String>,
-
-    /// Only these processes, and all that come of them
-    #[arg(long, value_name = "LIST")]
-    pub ppid_tree: Vec<String>,
-
-    /// Only these users (effective user), by name or number
-    #[arg(short, long, visible_alias = "uid", value_name = "LIST")]
-    pub user: Vec<String>,
-
-    /// Only threads of these command names, which may hold * and ?
-    #[arg(long, value_name = "LIST")]
-    pub comm: Vec<String>,
-
-    /// Only these ports: the one asked for, or of a bind to port 0 the one given: 80,8000-8100,!22
-    #[arg(short = 'P', long, value_name = "LIST")]
-    pub port: Vec<String>,
-
-    /// Only these ports of the socket itself: of a connect, its local port
-    #[arg(short = 'L', long, value_name = "LIST")]
-    pub lport: Vec<String>,
-
-    /// Only connects to these ports
-    #[arg(short = 'D', long, value_name = "LIST")]
-    pub dport: Vec<String>,
-
-    /// Only these addresses, as they were asked for: 10.0.0.0/8,::1
-    #[arg(long, value_name = "LIST")]
-    pub addr: Vec<String>,
-
-    /// Only IPv4 addresses; with -6, both
-    #[arg(short = '4', long)]
-    pub ipv4: bool,
-
-    /// Only IPv6 addresses
-    #[arg(short = '6', long)]
-    pub ipv6: bool,
-
-    /// Only sockets of these protocols: tcp,udp,sctp,raw, or a number
-    #[arg(long, value_name = "LIST")]
-    pub proto: Vec<String>,
-
-    /// Only these operations: bind,connect,listen
-    #[arg(long, value_name = "LIST")]
-    pub op: Vec<String>,
-
-    /// Only these errors, by name or number: EACCES,EPERM
-    #[arg(long, value_name = "LIST", allow_negative_numbers = true)]
-    pub errno: Vec<String>,
-
-    /// Only attempts that failed [short alias: -E]
-    #[arg(short = 'x', short_alias = 'E', long)]
-    pub failed: bool,
-
-    /// Only sockets in these network namespaces: inode, name, path or pid:N
-    #[arg(short = 'N', long, value_name = "LIST")]
-    pub netns: Vec<String>,
-
-    /// Only these cgroups and those below them: /system.slice
-    #[arg(long, value_name = "LIST")]
-    pub cgroup: Vec<String>,
-
-    /// Only these containers, by id, the beginning of one, or name
-    #[arg(long, value_name = "LIST")]
-    pub container: Vec<String>,
-
-    /// Only these systemd units, which may hold * and ?
-    #[arg(long, value_name = "LIST")]
-    pub unit: Vec<String>,
-
-    /// Not what asks for an address of this host's loopback
-    #[arg(long)]
-    pub no_loopback: bool,
-
-    /// Only what may become a server: listens, and binds to a port that was asked for
-    #[arg(long)]
-    pub listeners: bool,
-
-    /// Only what an expression holds for: 'port=80 and (user=1000 or errno=EACCES)'; its fields are
-    /// named like these options (docs/FILTERS.md)
-    #[arg(long, value_name = "EXPR")]
-    pub filter: Vec<String>,
-
-    /// What other tools show only when asked (-t time, -U user, -w wide) is always shown
-    #[arg(short = 't', short_aliases = ['U', 'w'], action = ArgAction::Count, hide = true)]
-    pub shown_anyway: u8,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Aligned columns for people
-    #[default]
-    Text,
-    /// Columns of one field each, whatever the terminal's width
-    Wide,
-    /// JSON Lines: one object a line (docs/EVENTS.md)
-    Json,
-    /// key=value pairs
-    Logfmt,
-    /// Comma-separated values with a header (RFC 4180)
-    Csv,
-    /// Elastic Common Schema 9.4, one document a line
-    Ecs,
-    /// Open Cybersecurity Schema Framework 1.8, one event a line
-    Ocsf,
-    /// OpenTelemetry log records, one OTLP JSON message a line
-    Otel,
-    /// Nothing: for --log-file, --journald and --syslog alone
-    None,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Explain {
-    /// The cause, what would have come next, and the first fix
-    #[default]
-    Short,
-    /// Also the evidence, who has the port, and every fix
-    Full,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Colour {
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Source {
-    #[default]
-    Auto,
-    /// Trampolines (fentry, fexit): sees most and costs least; needs BTF
-    Fexit,
-    /// kprobes and kretprobes; needs BTF
-    Kprobe,
-    /// System call tracepoints: what works where kprobes are refused
-    Tracepoint,
-    /// DTrace: what there is on macOS
-    Dtrace,
 }
 
 fn system(typed: &str) -> Result<System, String> {
