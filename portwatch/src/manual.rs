@@ -148,12 +148,32 @@ pub fn write(directory: &Path) -> io::Result<Vec<PathBuf>> {
 /// What a shell reads to complete the command.
 pub fn completions(shell: Shell) -> Vec<u8> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut text);
+    clap_complete::generate(shell, &mut shown(&Cli::command()), NAME, &mut text);
     text
+}
+
+/// The part of a command that help shows. clap_complete has no regard for what is hidden, and clap
+/// cannot take an argument away again.
+fn shown(command: &clap::Command) -> clap::Command {
+    let arguments = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let part = clap::Command::new(command.get_name().to_owned())
+        .args(arguments)
+        .subcommands(subcommands.map(shown));
+    let part = match command.get_about() {
+        Some(about) => part.about(about.clone()),
+        None => part,
+    };
+    match command.get_version() {
+        Some(version) => part.version(version.to_owned()),
+        None => part,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::Parser as _;
 
     use super::*;
@@ -172,6 +192,41 @@ mod tests {
             }
         }
         assert!(checked > 15, "{checked}");
+    }
+
+    /// What some commands hide and others show is left to the snapshot.
+    #[test]
+    fn what_help_hides_no_shell_offers() {
+        let cli = Cli::command();
+        let all = || std::iter::once(&cli).chain(cli.get_subcommands());
+        let options = |hidden| {
+            let arguments = all().flat_map(clap::Command::get_arguments);
+            let chosen = arguments.filter(move |arg| arg.is_hide_set() == hidden);
+            chosen
+                .filter_map(clap::Arg::get_long)
+                .collect::<BTreeSet<_>>()
+        };
+        let (hidden, visible) = (options(true), options(false));
+        let nowhere: Vec<_> = hidden.difference(&visible).collect();
+        assert!(nowhere.contains(&&"patient") && nowhere.contains(&&"dtrace"));
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = String::from_utf8(completions(shell)).unwrap();
+            let words: BTreeSet<_> = script
+                .split(|c: char| !(c.is_alphanumeric() || c == '-'))
+                .map(|word| word.trim_start_matches('-'))
+                .collect();
+            for option in nowhere.iter().filter(|option| ***option != "dtrace") {
+                assert!(!words.contains(**option), "{shell}: --{option}");
+            }
+            assert!(
+                !script.contains("--dtrace") && !script.contains("-l dtrace"),
+                "{shell}"
+            );
+            assert!(
+                !script.contains("why-trial") && words.contains("no-loopback"),
+                "{shell}"
+            );
+        }
     }
 
     #[test]
