@@ -11,6 +11,8 @@ pub mod clock;
 #[cfg(target_os = "linux")]
 pub mod command;
 pub mod config;
+#[cfg(target_os = "linux")]
+pub mod confine;
 pub mod doctor;
 pub mod errno;
 pub mod event;

@@ -78,18 +78,33 @@ pub(crate) fn release_portwatch() -> Result<PathBuf> {
 
 /// PID 1 of the VMs.
 pub(crate) fn init() -> Result<PathBuf> {
-    only(
-        build(&mut static_build(
-            "xtask",
-            &["--bin", "init", "--no-default-features"],
-        ))?,
-        "init",
-    )
+    guest("init")
+}
+
+/// What measures in the VMs.
+pub(crate) fn bench() -> Result<PathBuf> {
+    guest("bench")
+}
+
+/// One of this package's programs for the VMs.
+fn guest(name: &str) -> Result<PathBuf> {
+    let targets = ["--bin", name, "--no-default-features"];
+    only(build(&mut static_build("xtask", "vm", &targets))?, name)
 }
 
 /// portwatch for the VMs.
 pub(crate) fn static_portwatch() -> Result<PathBuf> {
-    let built = build(&mut static_build("portwatch", &["--bin", "portwatch"]))?;
+    portwatch_for_guest("vm")
+}
+
+/// portwatch for the VMs, as it is released.
+pub(crate) fn static_release_portwatch() -> Result<PathBuf> {
+    portwatch_for_guest("release")
+}
+
+fn portwatch_for_guest(profile: &str) -> Result<PathBuf> {
+    let targets = ["--bin", "portwatch"];
+    let built = build(&mut static_build("portwatch", profile, &targets))?;
     only(built, "portwatch")
 }
 
@@ -102,17 +117,17 @@ pub(crate) fn last_static_portwatch() -> Option<PathBuf> {
 /// The kernel tests and their portwatch: one build for this machine and for the VMs.
 pub(crate) fn kernel_test() -> Result<KernelTest> {
     let targets = ["--bin", "portwatch", "--test", "kernel"];
-    let built = build(&mut static_build("portwatch", &targets))?;
+    let built = build(&mut static_build("portwatch", "vm", &targets))?;
     Ok(KernelTest {
         test: only(built.clone(), "kernel")?,
         portwatch: only(built, "portwatch")?,
     })
 }
 
-fn static_build(package: &str, targets: &[&str]) -> Command {
+fn static_build(package: &str, profile: &str, targets: &[&str]) -> Command {
     let mut build = cargo();
     build
-        .args(["build", "--profile", "vm", "--target", TARGET])
+        .args(["build", "--profile", profile, "--target", TARGET])
         .arg("--target-dir")
         .arg(directory())
         .args(["--package", package])

@@ -1,4 +1,5 @@
-//! What `xtask` and the test VMs' PID 1 (bin/init.rs) have in common: the words they exchange.
+//! What `xtask` and its programs in the test VMs (bin/) have in common: the words they exchange.
 #![forbid(unsafe_code)]
 
+pub mod figures;
 pub mod wire;

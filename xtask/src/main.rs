@@ -6,6 +6,7 @@
 )]
 
 mod artifact;
+mod bench;
 mod command;
 mod lint;
 mod run;
@@ -37,6 +38,9 @@ enum Task {
     Test(test::Options),
     /// Check formatting, lints and the layers of portwatch's modules
     Lint,
+    /// Measure what tracing costs in the test kernels, beside other tracers, and rewrite the tables of
+    /// docs/PERFORMANCE.md
+    Bench(bench::Options),
     /// Rewrite the tables of docs/KERNELS.md that are measured or follow from the kernel tests
     Tables(tables::Options),
     /// Boot a test kernel with portwatch in it, and run a command there, or a shell
@@ -59,6 +63,7 @@ fn start(task: Task) -> Result<ExitCode> {
         Task::Run(options) => run::run(&options)?,
         Task::Test(options) => return test::run(&options),
         Task::Lint => lint::run_all()?,
+        Task::Bench(options) => bench::run(&options)?,
         Task::Tables(options) => tables::run(&options)?,
         Task::Vm(options) => return vm::run(options),
     }

@@ -10,7 +10,7 @@ use anyhow::{Result, bail, ensure};
 
 pub(crate) use apt::Apt;
 pub(crate) use bpf::{Core, core_toolchain};
-pub(crate) use programs::for_guest;
+pub(crate) use programs::{for_guest, tracers};
 pub(crate) use unpacked::path as path_with_servers;
 
 /// What a task is about to do, and so what must be there.
@@ -22,6 +22,8 @@ pub(crate) enum Need {
     Vm,
     /// Let the tests trace programs that others wrote.
     Peers,
+    /// Measure other tracers beside portwatch.
+    Bench,
 }
 
 /// One thing that must be on this machine.

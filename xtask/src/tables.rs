@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
-use xtask::wire::{Job, Kind};
+use xtask::wire::Job;
 
 use crate::{
     artifact::{self, KernelTest},
@@ -51,20 +51,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !options.knowledge {
         tables.insert("programs", programs(&built)?);
     }
-    let path = root().join(DOCUMENT);
-    let mut document =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {DOCUMENT}"))?;
+    rewrite(DOCUMENT, "tables", &tables)
+}
+
+/// Puts tables into a document, each between its markers, which name the task that writes it.
+pub(crate) fn rewrite(document: &str, task: &str, tables: &BTreeMap<&str, String>) -> Result<()> {
+    let path = root().join(document);
+    let mut text = fs::read_to_string(&path).with_context(|| format!("cannot read {document}"))?;
     for (name, table) in tables {
-        document = with_table(&document, name, &table)?;
+        text = with_table(&text, task, name, table).with_context(|| document.to_owned())?;
     }
-    fs::write(&path, document).with_context(|| format!("cannot write {DOCUMENT}"))
+    fs::write(&path, text).with_context(|| format!("cannot write {document}"))
 }
 
 /// The document with what stands between a table's markers replaced.
-fn with_table(document: &str, name: &str, table: &str) -> Result<String> {
-    let begin = format!("<!-- {name}: written by cargo xtask tables -->\n");
+fn with_table(document: &str, task: &str, name: &str, table: &str) -> Result<String> {
+    let begin = format!("<!-- {name}: written by cargo xtask {task} -->\n");
     let end = format!("<!-- end of {name} -->\n");
-    let missing = || format!("{DOCUMENT} has no place for the table `{name}`");
+    let missing = || format!("there is no place for the table `{name}`");
     let (before, rest) = document.split_once(&begin).with_context(missing)?;
     let (_, after) = rest.split_once(&end).with_context(missing)?;
     Ok(format!("{before}{begin}\n{}\n\n{end}{after}", table.trim()))
@@ -91,15 +95,7 @@ fn programs(built: &KernelTest) -> Result<String> {
             },
             limit: Some(Duration::from_secs(60 * vm::MINUTES)),
         };
-        let mut text = Vec::new();
-        let status = boot.run(&mut |kind, bytes| match kind {
-            Kind::Output => {
-                text.extend_from_slice(bytes);
-                Ok(())
-            }
-            _ => vm::pass_on(kind, bytes),
-        })?;
-        ensure!(status == 0, "portwatch doctor ended with status {status}");
+        let text = boot.output()?;
         let report: Report = serde_json::from_slice(&text).context("portwatch doctor's JSON")?;
         reports.push((series, report));
     }
@@ -154,14 +150,17 @@ mod tests {
     fn only_what_stands_between_the_markers_is_replaced() {
         let document = "# Title\n<!-- it: written by cargo xtask tables -->\nold\n\
                         <!-- end of it -->\nafter\n";
-        let once = with_table(document, "it", "| new |\n").unwrap();
+        let once = with_table(document, "tables", "it", "| new |\n").unwrap();
         assert_eq!(
             once,
             "# Title\n<!-- it: written by cargo xtask tables -->\n\n| new |\n\n\
              <!-- end of it -->\nafter\n"
         );
-        assert_eq!(with_table(&once, "it", "| new |\n").unwrap(), once);
-        assert!(with_table(document, "other", "").is_err());
+        assert_eq!(
+            with_table(&once, "tables", "it", "| new |\n").unwrap(),
+            once
+        );
+        assert!(with_table(document, "tables", "other", "").is_err());
     }
 
     #[test]

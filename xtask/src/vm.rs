@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use xtask::wire::{Job, Kind};
 
 pub(crate) use initramfs::Added;
@@ -88,6 +88,24 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
+    /// Boots, runs the command, and returns what it wrote; it must succeed.
+    pub(crate) fn output(&self) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        let status = self.run(&mut |kind, bytes| match kind {
+            Kind::Output => {
+                text.extend_from_slice(bytes);
+                Ok(())
+            }
+            _ => pass_on(kind, bytes),
+        })?;
+        ensure!(
+            status == 0,
+            "{} ended with status {status}",
+            self.job.argv.join(" ")
+        );
+        Ok(text)
+    }
+
     /// Boots, runs the command, and returns its exit status.
     pub(crate) fn run(&self, sink: &mut Sink<'_>) -> Result<u8> {
         let kernel = kernels::find(&self.series)?;

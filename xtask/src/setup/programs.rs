@@ -23,11 +23,19 @@ const GUEST: [(&str, &str); 4] = [
     ("apparmor_parser", "apparmor"),
 ];
 
+/// Tracers that portwatch is measured beside, and what runs in the VM to measure them.
+const TRACERS: [(&str, &str); 4] = [
+    ("bindsnoop", "libbpf-tools"),
+    ("tcpconnect", "libbpf-tools"),
+    ("bpftrace", "bpftrace"),
+    ("chrt", "util-linux"),
+];
+
 const VM: [(&str, &str); 2] = [("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio")];
 
 const STATIC_BUSYBOX: &str = "busybox-static";
 
-pub(super) fn steps() -> [Step; 4] {
+pub(super) fn steps() -> [Step; 5] {
     [
         Step {
             need: Need::Vm,
@@ -61,6 +69,14 @@ pub(super) fn steps() -> [Step; 4] {
             present: || all_there(&PEERS),
             get: |apt| install(apt, &PEERS),
         },
+        Step {
+            need: Need::Bench,
+            what: "bindsnoop, tcpconnect, bpftrace and chrt",
+            why: "portwatch is measured beside these tracers",
+            by_hand: "install libbpf-tools, bpftrace and util-linux with the system's package manager",
+            present: || all_there(&TRACERS),
+            get: |apt| install(apt, &TRACERS),
+        },
     ]
 }
 
@@ -72,6 +88,15 @@ pub(crate) fn for_guest() -> Vec<Added> {
     installed
         .chain(unpacked)
         .filter_map(|(program, found)| Some(added(program, found?)))
+        .collect()
+}
+
+/// The tracers, for the VM.
+pub(crate) fn tracers() -> Vec<Added> {
+    let found = |program| Some(Added::new(which(program)?, format!("/usr/bin/{program}")));
+    TRACERS
+        .iter()
+        .filter_map(|&(program, _)| found(program))
         .collect()
 }
 

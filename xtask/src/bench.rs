@@ -1,0 +1,178 @@
+//! `cargo xtask bench`: what tracing costs in the test kernels, in instructions, and beside other
+//! tracers; the tables of docs/PERFORMANCE.md.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use anyhow::{Context as _, Result};
+use xtask::{
+    figures::{Call, Case, Figure},
+    wire::Job,
+};
+
+use crate::{
+    artifact,
+    setup::{self, Need, ensure_for, kernels::SERIES},
+    tables,
+    vm::{self, Accelerator, Added, Boot, Hardware},
+};
+
+const DOCUMENT: &str = "docs/PERFORMANCE.md";
+const PORTWATCH: &str = "/usr/bin/portwatch";
+const BENCH: &str = "/usr/bin/bench";
+/// bpftrace brings LLVM.
+const MEMORY: &str = "3G";
+const UNTRACED: &str = "untraced";
+/// The whole of what the others do for a line.
+const BPFTRACE: &str =
+    r#"kretprobe:__sys_bind, kretprobe:__sys_connect { printf("%d %s %d\n", pid, comm, retval); }"#;
+
+/// What `cargo xtask bench` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only these cases, by a part of their names; the tables are printed and not written then
+    #[arg(value_name = "CASE")]
+    cases: Vec<String>,
+    /// Only this kernel; its table is printed and not written then
+    #[arg(long, value_name = "SERIES")]
+    kernel: Option<String>,
+}
+
+/// `cargo xtask bench`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    ensure_for(&[Need::Bpf, Need::Vm, Need::Bench])?;
+    let cases = cases(&options.cases);
+    let wanted = |series: &&str| options.kernel.as_ref().is_none_or(|only| only == *series);
+    let mut written = BTreeMap::new();
+    for series in SERIES.into_iter().filter(wanted) {
+        eprintln!("bench: Linux {series}");
+        written.insert(series, table(&cases, &measure(series, &cases)?));
+    }
+    if options.cases.is_empty() && options.kernel.is_none() {
+        return tables::rewrite(DOCUMENT, "bench", &written);
+    }
+    for (series, table) in written {
+        eprintln!("\nLinux {series}\n\n{table}");
+    }
+    Ok(())
+}
+
+/// Every case, or those that were asked for and what they are held against.
+fn cases(parts: &[String]) -> Vec<Case> {
+    let portwatch = |name: &str, arguments: &[&str], tells| Case {
+        name: format!("portwatch {name}").trim_end().to_owned(),
+        argv: [PORTWATCH]
+            .iter()
+            .chain(arguments)
+            .map(|&word| word.to_owned())
+            .collect(),
+        calls: Call::ALL.into(),
+        tells,
+    };
+    let other = |name: &str, argv: &[&str], calls: &[Call], tells| Case {
+        name: name.to_owned(),
+        argv: argv.iter().map(|&word| word.to_owned()).collect(),
+        calls: calls.into(),
+        tells,
+    };
+    let binds = [Call::Bind, Call::FailedBind];
+    let all = [
+        other(UNTRACED, &[], &Call::ALL, false),
+        portwatch("-o text", &["-o", "text"], true),
+        portwatch("-o json", &["-o", "json"], true),
+        portwatch("-o json --buffer", &["-o", "json", "--buffer"], true),
+        portwatch(
+            "-o json --no-explain",
+            &["-o", "json", "--no-explain"],
+            true,
+        ),
+        portwatch("--log-file", &["--log-file", "/tmp/log"], false),
+        portwatch("-P 80", &["-P", "80"], false),
+        portwatch("-P 80 --no-explain", &["-P", "80", "--no-explain"], false),
+        portwatch("-x", &["-x"], false),
+        portwatch(
+            "--source kprobe -o json",
+            &["--source", "kprobe", "-o", "json"],
+            true,
+        ),
+        portwatch(
+            "--source tracepoint -o json",
+            &["--source", "tracepoint", "-o", "json"],
+            true,
+        ),
+        other("bindsnoop", &["bindsnoop"], &binds, false),
+        other("tcpconnect", &["tcpconnect"], &[Call::Connect], false),
+        other("bpftrace", &["bpftrace", "-e", BPFTRACE], &Call::ALL, false),
+    ];
+    let asked = |case: &Case| {
+        let named = |part: &String| case.name.contains(part.as_str());
+        parts.is_empty() || case.name == UNTRACED || parts.iter().any(named)
+    };
+    all.into_iter().filter(asked).collect()
+}
+
+fn measure(series: &str, cases: &[Case]) -> Result<Vec<Figure>> {
+    let mut added = setup::tracers();
+    added.push(Added::new(artifact::static_release_portwatch()?, PORTWATCH));
+    added.push(Added::new(artifact::bench()?, BENCH));
+    let boot = Boot {
+        series: series.to_owned(),
+        hardware: Hardware {
+            memory: MEMORY.to_owned(),
+            ..Hardware::new(Accelerator::Icount)
+        },
+        init: artifact::init()?,
+        added,
+        job: Job {
+            argv: vec![BENCH.to_owned(), serde_json::to_string(cases)?],
+            env: Vec::new(),
+            terminal: None,
+            input: false,
+        },
+        limit: Some(Duration::from_secs(60 * vm::MINUTES)),
+    };
+    let text = String::from_utf8(boot.output()?)?;
+    text.lines()
+        .map(|line| serde_json::from_str(line).context("a figure"))
+        .collect()
+}
+
+/// A row for each case: what a call takes more than untraced, and what of that is the tracer's own.
+fn table(cases: &[Case], figures: &[Figure]) -> String {
+    let find = |case: &str, call| {
+        let same = |figure: &&Figure| figure.case == case && figure.call == call;
+        figures.iter().find(same)
+    };
+    let mut text = String::from("| |");
+    for call in Call::ALL {
+        let _ = write!(text, " {} | its own |", call.name());
+    }
+    text.push_str("\n|---|");
+    text.push_str(&"--:|--:|".repeat(Call::ALL.len()));
+    text.push('\n');
+    for case in cases {
+        let _ = write!(text, "| `{}` |", case.name);
+        for call in Call::ALL {
+            let cells = find(&case.name, call).map_or_else(
+                || [String::from("–"), String::from("–")],
+                |figure| cells(figure, find(UNTRACED, call)),
+            );
+            let _ = write!(text, " {} | {} |", cells[0], cells[1]);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn cells(figure: &Figure, untraced: Option<&Figure>) -> [String; 2] {
+    let each = |figure: &Figure| figure.instructions / figure.calls;
+    match untraced {
+        Some(untraced) if figure.case != UNTRACED => {
+            let more = each(figure).cast_signed() - each(untraced).cast_signed();
+            [
+                format!("{more:+}"),
+                (figure.tracer / figure.calls).to_string(),
+            ]
+        }
+        _ => [each(figure).to_string(), String::from("–")],
+    }
+}

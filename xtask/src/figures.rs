@@ -1,0 +1,54 @@
+//! What the benchmark's two halves have in common: the cases that the host orders (bench.rs), and
+//! the figures that come back from the guest (bin/bench.rs).
+
+use serde::{Deserialize, Serialize};
+
+/// A tracer to run, or none, while calls are made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Case {
+    pub name: String,
+    /// The tracer and its arguments; empty: nothing traces
+    pub argv: Vec<String>,
+    pub calls: Vec<Call>,
+    /// Whether it writes a line for each call
+    pub tells: bool,
+}
+
+/// What is measured, with the sockets that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// socket, bind to a free port, close
+    Bind,
+    /// socket, bind to a port that somebody listens on, close
+    FailedBind,
+    /// socket, connect to a listener on this host, accept, close both
+    Connect,
+}
+
+impl Call {
+    pub const ALL: [Self; 3] = [Self::Bind, Self::FailedBind, Self::Connect];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::FailedBind => "failed bind",
+            Self::Connect => "connect",
+        }
+    }
+}
+
+/// What one case took.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figure {
+    pub case: String,
+    pub call: Call,
+    /// Calls that were made
+    pub calls: u64,
+    /// Lines that the tracer wrote meanwhile
+    pub lines: u64,
+    /// Instructions in all, of everybody but who only passed the time or read the tracer's output
+    pub instructions: u64,
+    /// What of them the tracer's own threads took
+    pub tracer: u64,
+}
