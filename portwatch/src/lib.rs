@@ -11,8 +11,6 @@ pub mod clock;
 #[cfg(target_os = "linux")]
 pub mod command;
 pub mod config;
-#[cfg(target_os = "linux")]
-pub mod confine;
 pub mod doctor;
 pub mod errno;
 pub mod event;

@@ -15,9 +15,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::ends::{Ends, ReaderGone};
 use crate::{
     clock::now,
-    command::{Order, Prepared, Running},
+    command::{Order, Running},
     config::Config,
-    confine,
     event::{Attempt, Degraded, Event, Lost, Outcome, OutcomeOf, Start, Summary, Time},
     explain,
     filter::{Filter, Needs},
@@ -45,17 +44,19 @@ pub async fn watch(
     let mut source = opened.source;
     let mut ends = Ends::new(config.duration)?;
     let reader = ReaderGone::new(config);
-    let command = order.map(Order::prepare).transpose()?;
-    confine::enter(confine::Needs {
-        log_file: config.logs_to_file(),
-        command: command.is_some(),
-        sockets: opened.backend == Backend::Ebpf(Kind::Tracepoint),
-    });
     let sink = Sinks::open(config)?;
-    let mut stream = Stream::new(config, known(opened.backend, &opened.hooks), users);
+    let resets_seen = opened.hooks.iter().any(|hook| hook == RESETS);
+    let known = match opened.backend {
+        Backend::Ebpf(Kind::Tracepoint) => Known::Call,
+        Backend::Ebpf(Kind::Fexit | Kind::Kprobe) => Known::Most {
+            resets: resets_seen,
+        },
+        Backend::Dtrace => Known::All,
+    };
+    let mut stream = Stream::new(config, known, users);
     stream.top = config.on_screen.then(|| Top::open(config)).transpose()?;
     // Whatever it does comes after the stream's begin.
-    let mut command = command.map(Prepared::start).transpose()?;
+    let mut command = order.map(Order::start).transpose()?;
     // After the command, which may have huge pages.
     #[cfg(target_os = "linux")]
     memory::settle();
@@ -96,17 +97,6 @@ pub async fn watch(
         Some(command) => outlive(command, &mut ends, config.quiet).await,
         None => 0,
     })
-}
-
-/// What a cause may rest on.
-fn known(backend: Backend, hooks: &[String]) -> Known {
-    match backend {
-        Backend::Ebpf(Kind::Tracepoint) => Known::Call,
-        Backend::Ebpf(Kind::Fexit | Kind::Kprobe) => Known::Most {
-            resets: hooks.iter().any(|hook| hook == RESETS),
-        },
-        Backend::Dtrace => Known::All,
-    }
 }
 
 /// Passes events on until something says that it is enough.

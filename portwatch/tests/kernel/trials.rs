@@ -138,7 +138,6 @@ const TRIALS: &[(&str, Test)] = &[
         privilege::without_any,
     ),
     ("few_capabilities_suffice", privilege::few_suffice),
-    ("confined_it_watches", privilege::confined),
     ("starts_within_100_ms", cost::starts_within_100_ms),
     ("memory_stays_small", cost::memory_stays_small),
     ("hooks_all_answer", hooks::all_answer),

@@ -45,7 +45,6 @@ const LAYERS: [(&str, &[&str]); 28] = [
         "pipeline",
         &[
             "command",
-            "confine",
             "top",
             "sink",
             "output",
@@ -147,8 +146,8 @@ const LAYERS: [(&str, &[&str]); 28] = [
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 10] = [
-    "addr", "command", "confine", "errno", "manager", "memory", "netlink", "nsfs", "ready", "users",
+const LOWEST: [&str; 9] = [
+    "addr", "command", "errno", "manager", "memory", "netlink", "nsfs", "ready", "users",
 ];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.

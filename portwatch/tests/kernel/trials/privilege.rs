@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::super::{
     compare::same_attempts,
     driver::{Pace, Workload},
-    portwatch::{self, Started},
+    portwatch::Started,
     process::Process,
     source::{self, Source},
     workload::{CONFINED, FLAG},
@@ -43,39 +43,6 @@ pub(super) fn few_suffice(source: Source) -> Result<()> {
         .check_backend(source)?
         .read();
     // It may not look into root's processes: what is looked up afterwards stays unknown.
-    let done = Workload::prepare("five_binds", Pace::Burst)?.run(&mut portwatch)?;
-    same_attempts(source, &done, &portwatch.stop()?)
-}
-
-/// Once it watches it has given up what it does not need, in every thread, and still looks up who
-/// called and who holds a port.
-pub(super) fn confined(source: Source) -> Result<()> {
-    let mut portwatch = portwatch::start(source, &[])?;
-    let sockets = match source {
-        Source::Tracepoint => CapabilitySet::NET_ADMIN,
-        Source::Fexit | Source::Kprobe => CapabilitySet::empty(),
-    };
-    let kept = sockets
-        | CapabilitySet::BPF
-        | CapabilitySet::PERFMON
-        | CapabilitySet::SYS_ADMIN
-        | CapabilitySet::SYS_PTRACE
-        | CapabilitySet::DAC_READ_SEARCH;
-    for thread in fs::read_dir(format!("/proc/{}/task", portwatch.pid()))? {
-        let status = fs::read_to_string(thread?.path().join("status"))?;
-        let field = |name: &str| -> Result<&str> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            Ok(line.with_context(|| format!("no {name}"))?.trim())
-        };
-        for name in ["CapPrm:", "CapEff:", "CapBnd:"] {
-            let set = CapabilitySet::from_bits_retain(u64::from_str_radix(field(name)?, 16)?);
-            ensure!(kept.contains(set), "{name} {set:?}");
-        }
-        ensure!(
-            field("NoNewPrivs:")? == "1" && field("Seccomp:")? == "2",
-            "{status}"
-        );
-    }
     let done = Workload::prepare("five_binds", Pace::Burst)?.run(&mut portwatch)?;
     same_attempts(source, &done, &portwatch.stop()?)
 }
