@@ -35,7 +35,8 @@ impl fmt::Display for Error {
         // One column for each, whatever a line feed or an escape would do to the terminal.
         let shown = |text: &str| text.replace(char::is_control, " ");
         let (before, place) = (shown(&typed[..at.start]), shown(&typed[at.clone()]));
-        writeln!(f, "{problem}")?;
+        // It quotes what was typed.
+        writeln!(f, "{}", shown(problem))?;
         writeln!(f, "  {}", shown(typed))?;
         let marks = "^".repeat(place.width().max(1));
         write!(f, "  {:width$}{marks}", "", width = before.width())

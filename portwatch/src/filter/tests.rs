@@ -508,6 +508,22 @@ proptest! {
     }
 }
 
+/// What was typed is quoted in the problem too.
+#[test]
+fn no_control_character_reaches_the_terminal() {
+    for text in [
+        "user=\"a\nb\"",
+        "port=\"\u{1b}\"",
+        "errno=\"\u{7}E\"",
+        "proto=\"\n\"",
+    ] {
+        let said = Expr::parse(text, &Somewhere).unwrap_err().to_string();
+        assert_eq!(said.split('\n').count(), 3, "{said:?}");
+        let lines = said.replace('\n', "");
+        assert!(!lines.contains(char::is_control), "{said:?}");
+    }
+}
+
 /// Deeper or longer than anybody types: said, and never the end of the stack.
 #[test]
 fn endless_expressions_are_refused_or_read() {
