@@ -86,6 +86,9 @@ pub struct Block {
     pub keeps_binds: u32,
     /// Not 0: callers in a cgroup that userspace has ruled out are dropped
     pub cgroups: u32,
+    /// Not 0: so are callers whose cgroup, or mount namespace, is not in the user's own map
+    pub cgroup_set: u32,
+    pub mntns_set: u32,
     pub pid: List<Span>,
     pub user: List<Span>,
     pub comm: List<Bits>,
@@ -142,6 +145,10 @@ pub trait Caller {
     fn comm(&self) -> [u32; 4];
     /// Userspace has ruled out the cgroup
     fn is_ruled_out(&self) -> bool;
+    /// The user's own map has the cgroup
+    fn is_in_cgroup_set(&self) -> bool;
+    /// The user's own map has the mount namespace
+    fn is_in_mntns_set(&self) -> bool;
 }
 
 /// What is called, on what, and what came of it. Each value is asked for only where a test needs it.
@@ -298,6 +305,8 @@ impl Block {
             given: 0,
             keeps_binds: 0,
             cgroups: 0,
+            cgroup_set: 0,
+            mntns_set: 0,
             pid: spans,
             user: spans,
             comm: List::none(bits),
@@ -368,6 +377,8 @@ impl Block {
             && self.user.allows(|| caller.user())
             && self.allows_comm(caller)
             && !(set(&self.cgroups) != 0 && caller.is_ruled_out())
+            && (set(&self.cgroup_set) == 0 || caller.is_in_cgroup_set())
+            && (set(&self.mntns_set) == 0 || caller.is_in_mntns_set())
     }
 
     #[inline(always)]

@@ -16,6 +16,10 @@ pub const PASSED: &str = "PASSED";
 pub const ARMED: &str = "ARMED";
 /// Name of the hash map of cgroups, by id, whose attempts no filter lets pass.
 pub const RULED_OUT: &str = "RULED_OUT";
+/// Name of the hash map of wanted cgroups, by id: the user's own, in its place.
+pub const CGROUP_SET: &str = "CGROUP_SET";
+/// Name of the hash map of wanted mount namespaces, by inode: the user's own, in its place.
+pub const MNTNS_SET: &str = "MNTNS_SET";
 /// Name of the per-CPU array of loss counters, indexed by [`loss`].
 pub const LOSSES: &str = "LOSSES";
 
@@ -86,6 +90,10 @@ pub struct Offsets {
     pub task_start_boottime: Offset,
     /// `struct task_struct.flags`, u32
     pub task_flags: Offset,
+    /// `struct task_struct.nsproxy`, `struct nsproxy.mnt_ns`, `struct mnt_namespace.ns.inum`, u32
+    pub task_nsproxy: Offset,
+    pub nsproxy_mnt_ns: Offset,
+    pub mnt_ns_inum: Offset,
     /// `struct task_struct.cred`
     pub task_cred: Offset,
     /// `struct cred.euid`
@@ -158,6 +166,9 @@ impl Offsets {
         task_group_leader: Settings::ABSENT,
         task_start_boottime: Settings::ABSENT,
         task_flags: Settings::ABSENT,
+        task_nsproxy: Settings::ABSENT,
+        nsproxy_mnt_ns: Settings::ABSENT,
+        mnt_ns_inum: Settings::ABSENT,
         task_cred: Settings::ABSENT,
         cred_euid: Settings::ABSENT,
         thread_status: Settings::ABSENT,
@@ -190,6 +201,15 @@ impl Offsets {
         transparent: 0,
         bind_address_no_port: 0,
     };
+}
+
+impl Offsets {
+    /// Whether they lead from a task to its mount namespace.
+    pub const fn tell_mntns(&self) -> bool {
+        self.task_nsproxy != Settings::ABSENT
+            && self.nsproxy_mnt_ns != Settings::ABSENT
+            && self.mnt_ns_inum != Settings::ABSENT
+    }
 }
 
 impl Settings {

@@ -15,7 +15,7 @@ use portwatch_common::{
 
 use crate::{
     attempt::ProtocolCall,
-    maps::{ARMED, RULED_OUT, settings},
+    maps::{ARMED, CGROUP_SET, MNTNS_SET, RULED_OUT, settings},
     memory::Typed,
     sockaddr, socket,
     task::{self, CurrentTask},
@@ -105,10 +105,26 @@ impl<M: CurrentTask> Caller for Current<M> {
 
     #[inline(always)]
     fn is_ruled_out(&self) -> bool {
-        // SAFETY: the helper takes no arguments.
-        let cgroup = unsafe { bpf_get_current_cgroup_id() };
-        RULED_OUT.get_ptr(cgroup).is_some()
+        RULED_OUT.get_ptr(cgroup()).is_some()
     }
+
+    #[inline(always)]
+    fn is_in_cgroup_set(&self) -> bool {
+        CGROUP_SET.get_ptr(cgroup()).is_some()
+    }
+
+    /// One that cannot be read is in no map.
+    #[inline(always)]
+    fn is_in_mntns_set(&self) -> bool {
+        task::mntns::<M>().is_some_and(|inode| MNTNS_SET.get_ptr(u64::from(inode)).is_some())
+    }
+}
+
+/// The current task's.
+#[inline(always)]
+fn cgroup() -> u64 {
+    // SAFETY: the helper takes no arguments.
+    unsafe { bpf_get_current_cgroup_id() }
 }
 
 /// A protocol's function that has returned, and no cgroup BPF program has changed its address.

@@ -42,6 +42,13 @@ pub(crate) static ARMED: Array<u32> = Array::with_max_entries(1, 0);
 pub(crate) static RULED_OUT: LruHashMap<u64, u8> =
     LruHashMap::with_max_entries(RULED_OUT_ENTRIES, 0);
 
+/// The user's own maps take the place of these two, which are empty and stay so.
+#[map]
+pub(crate) static CGROUP_SET: HashMap<u64, u64> = HashMap::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static MNTNS_SET: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT, 0);
 

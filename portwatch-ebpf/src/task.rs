@@ -85,6 +85,14 @@ pub(crate) fn identity<M: CurrentTask>() -> Option<(u32, u32)> {
     Some((euid, ppid))
 }
 
+/// Inode of the mount namespace.
+#[inline(always)]
+pub(crate) fn mntns<M: CurrentTask>() -> Option<u32> {
+    let namespaces: u64 = M::read(M::current(), present(setting!(offsets.task_nsproxy))?)?;
+    let mounts: u64 = M::read(namespaces, present(setting!(offsets.nsproxy_mnt_ns))?)?;
+    M::read(mounts, present(setting!(offsets.mnt_ns_inum))?)
+}
+
 /// Effective capabilities, and the user namespace in which they count.
 #[inline(always)]
 pub(crate) fn credentials<M: CurrentTask>(attempt: &mut Attempt) -> Option<()> {

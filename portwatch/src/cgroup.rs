@@ -9,11 +9,11 @@
 //! every process in the root of v2. There, unit and container are those of v1. A process can be
 //! moved there without a trace in the attempt, so they are looked up again after a second.
 
-mod container;
-mod membership;
+pub mod container;
+pub mod membership;
 mod mount;
 mod tree;
-mod unit;
+pub mod unit;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 

@@ -3,6 +3,7 @@
 mod choices;
 mod filters;
 mod mistake;
+pub mod moot;
 mod why;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -121,13 +122,7 @@ pub enum Command {
         programs: bool,
     },
     /// Show a recording again: JSON lines that portwatch wrote, through the same filters and formats
-    #[command(
-        mut_arg("kernel", |arg| arg.hide(true)),
-        mut_arg("seccomp", |arg| arg.hide(true)),
-        mut_arg("cmdline", |arg| arg.hide(true)),
-        mut_arg("duration", |arg| arg.hide(true)),
-        mut_arg("source", |arg| arg.hide(true))
-    )]
+    #[command(mut_args(|arg| moot::hidden(arg, moot::IN_REPLAY)))]
     Replay {
         /// Files, gzip and zstd included; - is standard input
         #[arg(required = true, value_name = "FILE")]
@@ -140,21 +135,13 @@ pub enum Command {
         places: Files,
     },
     /// Show what happens now on the terminal: who is busy, what fails, and why
-    #[command(
-        mut_arg("output", |arg| arg.hide(true)),
-        mut_arg("json", |arg| arg.hide(true)),
-        mut_arg("fields", |arg| arg.hide(true)),
-        mut_arg("format", |arg| arg.hide(true)),
-        mut_arg("summary", |arg| arg.hide(true)),
-        mut_arg("group_by", |arg| arg.hide(true)),
-        mut_arg("explain", |arg| arg.hide(true)),
-        mut_arg("no_header", |arg| arg.hide(true)),
-        mut_arg("quiet", |arg| arg.hide(true)),
-        mut_arg("buffer", |arg| arg.hide(true))
-    )]
+    #[command(mut_args(|arg| moot::hidden(arg, moot::IN_TOP)))]
     Top {
         #[command(flatten)]
         watch: Box<Watch>,
+
+        #[command(flatten)]
+        places: Files,
     },
     /// Say whether a bind or connect would succeed, and if not, why not; nothing is traced
     Why(Why),

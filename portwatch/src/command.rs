@@ -10,6 +10,8 @@ use std::{
     ffi::OsString,
     io,
     process::{Child, Command},
+    sync::mpsc,
+    thread::{self, JoinHandle},
 };
 
 use anyhow::Context as _;
@@ -30,7 +32,7 @@ const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 /// A command, before it runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Order {
     /// The program, and its arguments
     pub words: Vec<OsString>,
@@ -70,19 +72,33 @@ pub struct Running {
     died: tokio::signal::unix::Signal,
 }
 
+/// A command that is about to start, from a thread that was not confined with the rest.
+#[derive(Debug)]
+pub struct Prepared {
+    go: mpsc::Sender<()>,
+    /// Gives nothing where it was not told to go
+    starter: JoinHandle<Option<Result<Child, CannotRun>>>,
+    wait_all: bool,
+    died: tokio::signal::unix::Signal,
+}
+
 impl Order {
-    /// Starts the command. Must run inside a tokio runtime.
-    pub fn start(&self) -> anyhow::Result<Running> {
+    /// Gets ready to start the command, with all that this thread may do now. Must run inside a tokio
+    /// runtime.
+    pub fn prepare(&self) -> anyhow::Result<Prepared> {
         ensure_host_pids()?;
         rustix::process::set_child_subreaper(Some(getpid()))
             .context("cannot become the reaper of the command's processes")?;
         let died =
             tokio::signal::unix::signal(SignalKind::child()).context("cannot take signals")?;
-        let child = self.spawn()?;
-        Ok(Running {
-            pid: Pid::from_child(&child),
-            ended: None,
-            has_descendants: true,
+        let (go, told) = mpsc::channel();
+        let order = self.clone();
+        let starter = thread::Builder::new()
+            .name("starter".to_owned())
+            .spawn(move || told.recv().ok().map(|()| order.spawn()))?;
+        Ok(Prepared {
+            go,
+            starter,
             wait_all: self.wait_all,
             died,
         })
@@ -98,6 +114,23 @@ impl Order {
             None => command.spawn(),
         };
         child.map_err(|error| CannotRun { program, error })
+    }
+}
+
+impl Prepared {
+    /// Starts the command.
+    pub fn start(self) -> anyhow::Result<Running> {
+        // A thread that has ended is found out by joining it.
+        let _ = self.go.send(());
+        let child = self.starter.join().ok().flatten();
+        let child = child.context("the thread that was to start the command panicked")??;
+        Ok(Running {
+            pid: Pid::from_child(&child),
+            ended: None,
+            has_descendants: true,
+            wait_all: self.wait_all,
+            died: self.died,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the command line means: validated, with the defaults that depend on the surroundings.
 
+mod dtrace;
 mod filters;
 mod names;
 
@@ -7,10 +8,10 @@ use std::{ffi::OsString, path::PathBuf};
 
 use self::names::Host;
 use crate::{
-    cli::{self, Watch},
+    cli::{self, Watch, moot},
     event::System,
     fields::{List, Template, WIDE, named},
-    filter::{self, Expr, Filter},
+    filter::{self, Expr, Filter, Pinned},
     users::Users,
 };
 
@@ -19,6 +20,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Config {
     pub filter: Filter,
+    pub pinned: Pinned,
     /// The filters as they were typed, for the start line
     pub filters_typed: Vec<String>,
     pub kernel_threads: bool,
@@ -210,10 +212,16 @@ pub enum ConfigError {
         option: &'static str,
         error: filter::Error,
     },
-    #[error("{0} has no meaning in a replay")]
+    #[error("--{0} has no meaning in a replay")]
     NotInReplay(&'static str),
-    #[error("{0} has no meaning in portwatch top")]
+    #[error("--{0} has no meaning in portwatch top")]
     NotInTop(&'static str),
+    #[error("{0} has no meaning with the source dtrace: {1}")]
+    NotWithDtrace(&'static str, &'static str),
+    #[error("{0} has no meaning in a recording of {1}: {2}")]
+    NotInRecording(&'static str, System, &'static str),
+    #[error("the source {0} is for Linux: here there is dtrace")]
+    SourceOfLinux(String),
     #[error("--fields goes with --output text, wide, logfmt or csv; the others have fixed fields")]
     FixedFields,
     #[error("--summary and --group-by go with --output text, json or csv")]
@@ -223,10 +231,21 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// For a watch.
     pub fn new(watch: &Watch, users: &Users) -> Result<Self, ConfigError> {
-        let filter = filters::compile(&watch.filters, &Host::new(users))?;
+        let host = Host::watching(users, watch.source, watch.dtrace_system);
+        let config = Self::of_any(watch, &host)?;
+        if config.source.is_dtrace() {
+            dtrace::check(watch, &config.filter)?;
+        }
+        Ok(config)
+    }
+
+    fn of_any(watch: &Watch, host: &Host<'_>) -> Result<Self, ConfigError> {
+        let filter = filters::compile(&watch.filters, host)?;
         Ok(Self {
             filter,
+            pinned: filters::pinned(&watch.filters),
             filters_typed: filters::typed(&watch.filters),
             kernel_threads: watch.kernel,
             seccomp: watch.seccomp,
@@ -250,45 +269,30 @@ impl Config {
     }
 }
 
-/// A filter by itself; or what is wrong with the expression, with the place.
-pub fn expression(text: &str, users: &Users) -> Result<Filter, String> {
-    let expr = Expr::parse(text, &Host::new(users)).map_err(|error| error.to_string())?;
-    let mut filter = Filter::default();
-    filter.and(expr);
-    Ok(filter)
-}
-
 impl Config {
+    /// A further filter of the watch; or what is wrong with the expression, with the place.
+    pub fn expression(&self, text: &str, users: &Users) -> Result<Filter, String> {
+        let host = Host::watching(users, self.source, self.dtrace_system);
+        let expr = Expr::parse(text, &host).map_err(|error| error.to_string())?;
+        let mut filter = Filter::default();
+        filter.and(expr);
+        if self.source.is_dtrace() {
+            dtrace::check_filter(&filter).map_err(|error| error.to_string())?;
+        }
+        Ok(filter)
+    }
+
     /// For a replay, in which nothing is watched.
     pub fn of_replay(watch: &Watch, users: &Users) -> Result<Self, ConfigError> {
-        let live = [
-            (watch.kernel, "--kernel"),
-            (watch.seccomp, "--seccomp"),
-            (watch.cmdline, "--cmdline"),
-            (watch.duration.is_some(), "--duration"),
-            (watch.source != cli::Source::Auto, "--source"),
-            (watch.log_file.is_some(), "--log-file"),
-            (watch.journald.is_some(), "--journald"),
-            (watch.syslog.is_some(), "--syslog"),
-        ];
-        match live.into_iter().find(|(given, _)| *given) {
-            Some((_, option)) => Err(ConfigError::NotInReplay(option)),
-            None => Self::new(watch, users),
+        match moot::given(moot::IN_REPLAY, watch) {
+            Some(option) => Err(ConfigError::NotInReplay(option)),
+            None => Self::of_any(watch, &Host::new(users)),
         }
     }
 
     /// For a live view, which is in the place of standard output.
     pub fn of_top(watch: &Watch, users: &Users) -> Result<Self, ConfigError> {
-        let lines = [
-            (watch.output != cli::Format::default(), "--output"),
-            (watch.json, "--json"),
-            (watch.fields.is_some(), "--fields"),
-            (watch.format.is_some(), "--format"),
-            (watch.summary, "--summary"),
-            (watch.group_by.is_some(), "--group-by"),
-            (watch.no_header, "--no-header"),
-        ];
-        if let Some((_, option)) = lines.into_iter().find(|(given, _)| *given) {
+        if let Some(option) = moot::given(moot::IN_TOP, watch) {
             return Err(ConfigError::NotInTop(option));
         }
         let mut config = Self::new(watch, users)?;
@@ -309,6 +313,10 @@ impl Config {
         users: &Users,
     ) -> Result<Self, ConfigError> {
         let mut config = Self::new(watch, users)?;
+        if config.source.is_dtrace() {
+            let why = "only Linux lets all that comes of a command be followed";
+            return Err(ConfigError::NotWithDtrace("-- COMMAND", why));
+        }
         config.brief = Some(filters::nothing_seen(&watch.filters));
         filters::follow(std::process::id(), &mut config.filter);
         let words = command.iter().map(|word| word.to_string_lossy());
@@ -396,6 +404,8 @@ mod tests {
             "--kernel",
             "--seccomp",
             "--cmdline",
+            "--cgroupmap=/sys/fs/bpf/x",
+            "--mntnsmap=/sys/fs/bpf/x",
             "--duration=1",
             "--source=fexit",
         ] {

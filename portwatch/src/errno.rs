@@ -17,6 +17,7 @@ impl Errno {
     pub const ENODEV: Self = Self(19);
     pub const EINVAL: Self = Self(22);
     pub const EPIPE: Self = Self(32);
+    pub const ENAMETOOLONG: Self = Self(36);
     pub const ENOSYS: Self = Self(38);
     pub const ENONET: Self = Self(64);
     pub const EPROTO: Self = Self(71);
@@ -51,6 +52,12 @@ impl Errno {
         Self::named().find(|errno| errno.name() == Some(name))
     }
 
+    /// The same, of those that macOS has and Linux has not as well: `ENOTSUP`.
+    pub fn from_darwin_name(name: &str) -> Option<Self> {
+        let own = || DARWIN.iter().find(|&&(_, own)| own == name);
+        Self::from_name(name).or_else(|| own().map(|&(number, _)| Self(DARWIN_ONLY | number)))
+    }
+
     /// The error in a kernel function's return value; `None` where it is no error.
     ///
     /// Errors are -1 to -4095 (include/linux/err.h, `MAX_ERRNO`).
@@ -67,7 +74,7 @@ impl Errno {
     pub fn from_darwin_ret(ret: i32) -> Option<Self> {
         let Self(number) = Self::from_ret(ret)?;
         let same = number <= 34 && number != 11;
-        let known = darwin_name(number).and_then(Self::from_name);
+        let known = darwin_name(number).and_then(Self::from_darwin_name);
         let own = Self(DARWIN_ONLY | number);
         Some(if same {
             Self(number)

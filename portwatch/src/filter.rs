@@ -9,6 +9,7 @@ mod expr;
 mod field;
 mod glob;
 mod parse;
+mod pinned;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use self::{
     field::{Field, Role, Span, Value},
     glob::Glob,
     parse::Error,
+    pinned::Pinned,
 };
 use crate::event::Attempt;
 
@@ -54,6 +56,10 @@ pub trait Names {
     fn netns(&self, name: &str) -> Result<u32, String>;
     /// The id of a container that goes by a name.
     fn container(&self, name: &str) -> Option<String>;
+    /// Whether errors and families have macOS's numbers.
+    fn numbers_are_darwins(&self) -> bool {
+        false
+    }
 }
 
 impl Filter {
@@ -70,14 +76,25 @@ impl Filter {
         self.terms.iter().all(|term| term.holds(attempt))
     }
 
+    /// Whether any of its tests is of that field.
+    pub fn asks_for(&self, field: Field) -> bool {
+        self.terms
+            .iter()
+            .any(|term| term.has(&|test| test.field == field))
+    }
+
+    /// Whether any of its tests has that among the values that it takes.
+    pub fn names(&self, value: &Value) -> bool {
+        self.terms
+            .iter()
+            .any(|term| term.has(&|test| test.wanted.contains(value)))
+    }
+
     pub fn needs(&self) -> Needs {
-        let asks = |fields: &[Field]| {
-            let field = |field| fields.contains(&field);
-            self.terms.iter().any(|term| term.asks(field))
-        };
+        let of_cgroup = [Field::Cgroup, Field::Container, Field::Unit];
         Needs {
-            cgroup: asks(&[Field::Cgroup, Field::Container, Field::Unit]),
-            ancestors: asks(&[Field::PpidTree]),
+            cgroup: of_cgroup.into_iter().any(|field| self.asks_for(field)),
+            ancestors: self.asks_for(Field::PpidTree),
         }
     }
 

@@ -1,16 +1,24 @@
 //! portwatch: every bind() and connect() attempt on this machine, live.
 //!
 //! docs/ARCHITECTURE.md shows how the modules lie on one another; each imports only downwards.
+//!
+//! What Linux alone has is left out on macOS as whole modules, or has a small stand-in there
+//! (`elsewhere.rs`): see docs/MACOS.md.
 #![deny(unsafe_code)]
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+compile_error!("portwatch is for Linux and macOS");
 
 pub mod ancestry;
 #[cfg(target_os = "linux")]
 pub mod cgroup;
 pub mod cli;
 pub mod clock;
-#[cfg(target_os = "linux")]
+#[cfg_attr(not(target_os = "linux"), path = "command/elsewhere.rs")]
 pub mod command;
 pub mod config;
+#[cfg_attr(not(target_os = "linux"), path = "confine/elsewhere.rs")]
+pub mod confine;
 pub mod doctor;
 pub mod errno;
 pub mod event;
@@ -21,13 +29,12 @@ pub mod fields;
 pub mod filter;
 #[cfg(target_os = "linux")]
 pub mod interface;
-#[cfg(target_os = "linux")]
 pub mod manager;
 pub mod manual;
-#[cfg(target_os = "linux")]
+#[cfg_attr(not(target_os = "linux"), path = "memory/elsewhere.rs")]
 pub mod memory;
 #[cfg(target_os = "linux")]
-mod netlink;
+pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod netns;
 #[cfg(target_os = "linux")]
@@ -46,8 +53,6 @@ pub mod sockets;
 pub mod source;
 pub mod support;
 pub mod surroundings;
-#[cfg(target_os = "linux")]
 pub mod top;
 pub mod users;
-#[cfg(target_os = "linux")]
 pub mod why;

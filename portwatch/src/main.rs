@@ -15,8 +15,8 @@ use portwatch::{
     doctor, manual,
     options::{self, Options, Surroundings},
     output, pipeline, replay,
-    source::{self, Choice, Kind, NoSource, Opened, Request, dtrace},
-    support::{self, MissingPrivileges},
+    source::{self, Opened, dtrace},
+    support,
     top::NoTerminal,
     users::Users,
     why::{self, Causes, Conclusion, NoCauses, Question},
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Some(Command::Man { directory }) => manual(directory.as_deref()).map(|()| 0),
         Some(Command::WhyTrial { order }) => perform(&order).map(|()| 0),
         Some(Command::Replay { files, watch, .. }) => replay(&files, &watch).map(|()| 0),
-        Some(Command::Top { watch }) => top(&watch).map(|()| 0),
+        Some(Command::Top { watch, .. }) => top(&watch).map(|()| 0),
         None => watch(&cli.watch, &cli.run),
     };
     match result {
@@ -73,17 +73,18 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     if error.is::<NoCauses>() {
         wrong(&mut subcommand("explain")).exit();
     }
+    let refused: Option<&dtrace::Refused> = error.downcast_ref();
     let code = if let Some(cannot) = error.downcast_ref::<CannotRun>() {
         cannot.exit_code()
-    } else if error.is::<MissingPrivileges>() {
-        NO_PRIVILEGES
-    } else if error.is::<NoSource>() {
-        NO_SOURCE
+    } else if let Some(refused) = refused {
+        of_dtrace(refused)
     } else {
-        error.downcast_ref().map_or(FAILURE, of_dtrace)
+        ebpf::exit_code(error).unwrap_or(FAILURE)
     };
+    let remedy = refused.and_then(dtrace::Refused::remedy);
+    let remedy = remedy.map_or_else(String::new, |remedy| format!("\n  remedy: {remedy}"));
     // Nobody may be there to read it.
-    drop(writeln!(io::stderr(), "portwatch: {error:#}"));
+    drop(writeln!(io::stderr(), "portwatch: {error:#}{remedy}"));
     ExitCode::from(code)
 }
 
@@ -225,12 +226,7 @@ fn order(run: &cli::Run) -> Result<Option<Order>, NoLogin> {
 
 /// The source that was asked for, or the one that is this system's.
 async fn open(config: &Config) -> anyhow::Result<Opened> {
-    let dtrace = match config.source {
-        cli::Source::Dtrace => true,
-        cli::Source::Auto => cfg!(target_os = "macos"),
-        cli::Source::Fexit | cli::Source::Kprobe | cli::Source::Tracepoint => false,
-    };
-    if dtrace {
+    if config.source.is_dtrace() {
         let program = dtrace::Program {
             path: config
                 .dtrace
@@ -240,39 +236,13 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
         };
         return Ok(dtrace::open(&program).await?);
     }
-    support::privileges()?;
-    let request = Request {
-        choice: choice(config.source),
-        kernel_threads: config.kernel_threads,
-        seccomp: config.seccomp,
-        filter: config.filter.clone(),
-        keeps_binds: config.explain.is_some(),
-        diagnostics: (config.verbosity >= 2).then_some(log::Level::Debug),
-    };
-    source::open(&request).map_err(explain_refusal)
+    ebpf::open(config)
 }
 
 fn replay(files: &[PathBuf], typed: &cli::Watch) -> anyhow::Result<()> {
     let config = Config::of_replay(typed, &Users::new())?;
     start_log(config.verbosity);
     replay::replay(&config, files, io::stdout())
-}
-
-/// A refusal that more privileges would have averted is said as such.
-fn explain_refusal(error: NoSource) -> anyhow::Error {
-    match support::refused() {
-        Some(missing) if error.is_refusal() => missing.into(),
-        _ => error.into(),
-    }
-}
-
-const fn choice(typed: cli::Source) -> Choice {
-    match typed {
-        cli::Source::Auto | cli::Source::Dtrace => Choice::Auto,
-        cli::Source::Fexit => Choice::Only(Kind::Fexit),
-        cli::Source::Kprobe => Choice::Only(Kind::Kprobe),
-        cli::Source::Tracepoint => Choice::Only(Kind::Tracepoint),
-    }
 }
 
 fn start_log(verbosity: u8) {
@@ -288,4 +258,73 @@ fn start_log(verbosity: u8) {
         .filter_module("portwatch_ebpf", level)
         .format_timestamp(None)
         .init();
+}
+
+/// The sources of Linux.
+#[cfg(target_os = "linux")]
+mod ebpf {
+    use portwatch::{
+        cli,
+        config::Config,
+        source::{self, Choice, Kind, NoSource, Opened, Request},
+        support::{self, MissingPrivileges},
+    };
+
+    use super::{NO_PRIVILEGES, NO_SOURCE};
+
+    pub(super) fn open(config: &Config) -> anyhow::Result<Opened> {
+        support::privileges()?;
+        let request = Request {
+            choice: choice(config.source),
+            kernel_threads: config.kernel_threads,
+            seccomp: config.seccomp,
+            filter: config.filter.clone(),
+            pinned: config.pinned.clone(),
+            keeps_binds: config.explain.is_some(),
+            diagnostics: (config.verbosity >= 2).then_some(log::Level::Debug),
+        };
+        source::ebpf::check(&request.pinned)?;
+        source::open(&request).map_err(explain_refusal)
+    }
+
+    /// A refusal that more privileges would have averted is said as such.
+    fn explain_refusal(error: NoSource) -> anyhow::Error {
+        match support::refused() {
+            Some(missing) if error.is_refusal() => missing.into(),
+            _ => error.into(),
+        }
+    }
+
+    const fn choice(typed: cli::Source) -> Choice {
+        match typed {
+            cli::Source::Auto | cli::Source::Dtrace => Choice::Auto,
+            cli::Source::Fexit => Choice::Only(Kind::Fexit),
+            cli::Source::Kprobe => Choice::Only(Kind::Kprobe),
+            cli::Source::Tracepoint => Choice::Only(Kind::Tracepoint),
+        }
+    }
+
+    pub(super) fn exit_code(error: &anyhow::Error) -> Option<u8> {
+        if error.is::<MissingPrivileges>() {
+            return Some(NO_PRIVILEGES);
+        }
+        error.is::<NoSource>().then_some(NO_SOURCE)
+    }
+}
+
+/// There are none of them.
+#[cfg(not(target_os = "linux"))]
+mod ebpf {
+    use portwatch::{
+        config::{Config, ConfigError},
+        source::Opened,
+    };
+
+    pub(super) fn open(config: &Config) -> anyhow::Result<Opened> {
+        Err(ConfigError::SourceOfLinux(config.source.name()).into())
+    }
+
+    pub(super) const fn exit_code(_: &anyhow::Error) -> Option<u8> {
+        None
+    }
 }

@@ -196,11 +196,11 @@ pub(crate) struct Bounds {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Message<'a> {
-    kind: u16,
+pub struct Message<'a> {
+    pub kind: u16,
     flags: u16,
     sequence: u32,
-    body: &'a [u8],
+    pub body: &'a [u8],
 }
 
 impl Message<'_> {
@@ -213,7 +213,8 @@ impl Message<'_> {
     }
 }
 
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+/// The messages of an answer, as far as they are whole.
+pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let (header, _) = Header::read_from_prefix(bytes).ok()?;
         let len = usize::try_from(header.len).ok()?;
@@ -234,7 +235,7 @@ const fn aligned(len: usize) -> usize {
 }
 
 /// The attributes of a message, by their numbers.
-pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     /// `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`
     const FLAGS: u16 = 0xC000;
     std::iter::from_fn(move || {

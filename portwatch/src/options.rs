@@ -21,7 +21,10 @@ use clap::{
 
 use self::value::Value;
 use crate::{
-    cli::{Cli, Watch},
+    cli::{
+        Cli, Watch,
+        moot::{self, Moot},
+    },
     config::{Config, ConfigError},
     users::Users,
 };
@@ -30,20 +33,6 @@ use crate::{
 const SYSTEM: &str = "/etc/portwatch.toml";
 /// Below the directory for one's own.
 const OWN: &str = "portwatch/config.toml";
-/// The subcommand that takes the same options, and those of them that have no meaning in it.
-const REPLAY: &str = "replay";
-const LIVE: [&str; 9] = [
-    "kernel",
-    "seccomp",
-    "cmdline",
-    "duration",
-    "source",
-    "log-file",
-    "log-format",
-    "journald",
-    "syslog",
-];
-
 /// Where options come from beside the command line.
 pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
@@ -117,43 +106,64 @@ impl Surroundings<'_> {
     }
 }
 
-/// Reads the command line, and the rest where it asks for a watch or a replay.
+/// A command line that asks for what takes the options of a watch.
+struct Taker<'a> {
+    typed: &'a ArgMatches,
+    /// Words before its options: the program's name, and the subcommand's
+    head: usize,
+    /// Options that mean nothing in it
+    moot: &'static [Moot],
+}
+
+impl<'a> Taker<'a> {
+    fn of(typed: &'a ArgMatches) -> Option<Self> {
+        let (typed, head, moot) = match typed.subcommand() {
+            None => (typed, 1, &[][..]),
+            Some(("replay", typed)) => (typed, 2, moot::IN_REPLAY),
+            Some(("top", typed)) => (typed, 2, moot::IN_TOP),
+            Some(_) => return None,
+        };
+        Some(Self { typed, head, moot })
+    }
+}
+
+/// Reads the command line, and the rest where it asks for what takes it.
 pub fn read(args: &[OsString], around: &Surroundings<'_>) -> Result<Options, clap::Error> {
     let typed = Cli::matches(args)?;
-    let replay = typed.subcommand_matches(REPLAY);
-    if typed.subcommand().is_some() && replay.is_none() {
+    let Some(taker) = Taker::of(&typed) else {
         return Ok(Options {
             cli: Cli::from_arg_matches(&typed)?,
             printed: None,
             warnings: Vec::new(),
         });
-    }
-    let of_watch = replay.unwrap_or(&typed);
+    };
     let wrong = |message: String| Cli::command().error(ErrorKind::ValueValidation, message);
     let mut warnings = Vec::new();
     let keys = keys();
-    let layers = layers(of_watch, &keys, around, &mut warnings).map_err(wrong)?;
-    let given = chosen(layers, &keys, of_watch, replay.is_some());
-    // Behind the program's name, and behind the subcommand's.
-    let head = if replay.is_some() { 2 } else { 1 };
+    let layers = layers(taker.typed, &keys, around, &mut warnings).map_err(wrong)?;
+    let given = chosen(layers, &keys, &taker);
     let before = given.iter().flat_map(|given| &given.arguments);
     let all: Vec<_> = args
         .iter()
-        .take(head)
+        .take(taker.head)
         .chain(before)
-        .chain(args.iter().skip(head))
+        .chain(args.iter().skip(taker.head))
         .cloned()
         .collect();
     let matches = Cli::matches(&all)?;
-    let printed = of_watch.get_flag("print_config").then(|| {
-        let of_watch = matches.subcommand_matches(REPLAY).unwrap_or(&matches);
-        print::toml(&keys, of_watch, &given)
-    });
+    let is_asked_for = taker.typed.get_flag("print_config");
+    let printed = Taker::of(&matches).filter(|_| is_asked_for);
+    let printed = printed.map(|taker| print::toml(&keys, taker.typed, &given));
     Ok(Options {
         cli: Cli::from_arg_matches(&matches)?,
         printed,
         warnings,
     })
+}
+
+/// What is wrong with the text of a file of options, with its place.
+pub fn check_text(file: &Path, text: &str) -> Result<(), String> {
+    file::parse(file, text).map(drop)
 }
 
 /// The options that can be given elsewhere: all that people see of a watch.
@@ -246,14 +256,11 @@ fn check(arguments: &[OsString]) -> Result<(), String> {
 }
 
 /// What holds of the layers: the first that gives an option, unless that contradicts a stronger one.
-fn chosen(
-    layers: Vec<Vec<Given>>,
-    keys: &clap::Command,
-    typed: &ArgMatches,
-    replay: bool,
-) -> Vec<Given> {
-    let is_typed =
-        |arg: &&Arg| typed.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+fn chosen(layers: Vec<Vec<Given>>, keys: &clap::Command, taker: &Taker<'_>) -> Vec<Given> {
+    let is_typed = |arg: &&Arg| {
+        let source = taker.typed.value_source(arg.get_id().as_str());
+        source == Some(ValueSource::CommandLine)
+    };
     let typed = keys.get_arguments().filter(is_typed);
     let mut known: Vec<String> = typed.filter_map(Arg::get_long).map(str::to_owned).collect();
     // A format needs its file.
@@ -261,9 +268,10 @@ fn chosen(
     let mut chosen = Vec::new();
     for layer in layers {
         let fits = |given: &Given| {
-            let moot = replay && LIVE.contains(&given.long.as_str());
+            let mut moot = taker.moot.iter();
             let mut stronger = known.iter();
-            !moot && stronger.all(|long| !contradicts(keys, long, &given.long))
+            !moot.any(|(long, _)| *long == given.long)
+                && stronger.all(|long| !contradicts(keys, long, &given.long))
         };
         let (fitting, _): (Vec<_>, Vec<_>) = layer.into_iter().partition(fits);
         known.extend(fitting.iter().map(|given| given.long.clone()));

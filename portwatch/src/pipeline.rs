@@ -15,9 +15,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::ends::{Ends, ReaderGone};
 use crate::{
     clock::now,
-    command::{Order, Running},
+    command::{Order, Prepared, Running},
     config::Config,
-    event::{Attempt, Degraded, Event, Lost, Outcome, OutcomeOf, Start, Summary, Time},
+    confine,
+    event::{Attempt, Degraded, Event, Lost, Outcome, OutcomeOf, Start, Summary},
     explain,
     filter::{Filter, Needs},
     manager::Manager,
@@ -44,24 +45,22 @@ pub async fn watch(
     let mut source = opened.source;
     let mut ends = Ends::new(config.duration)?;
     let reader = ReaderGone::new(config);
+    let command = order.map(Order::prepare).transpose()?;
+    confine::enter(confine::Needs {
+        log_file: config.logs_to_file(),
+        command: command.is_some(),
+    });
     let sink = Sinks::open(config)?;
-    let resets_seen = opened.hooks.iter().any(|hook| hook == RESETS);
-    let known = match opened.backend {
-        Backend::Ebpf(Kind::Tracepoint) => Known::Call,
-        Backend::Ebpf(Kind::Fexit | Kind::Kprobe) => Known::Most {
-            resets: resets_seen,
-        },
-        Backend::Dtrace => Known::All,
-    };
-    let mut stream = Stream::new(config, known, users);
+    let (time, begun_ns) = (now(), source.clock_ns());
+    let known = known(opened.backend, &opened.hooks);
+    let mut stream = Stream::new(config, known, users, begun_ns);
     stream.top = config.on_screen.then(|| Top::open(config)).transpose()?;
     // Whatever it does comes after the stream's begin.
-    let mut command = order.map(Order::start).transpose()?;
+    let mut command = command.map(Prepared::start).transpose()?;
     // After the command, which may have huge pages.
-    #[cfg(target_os = "linux")]
     memory::settle();
     stream.write(&Event::Start(Box::new(Start {
-        time: stream.begun,
+        time,
         system: opened.system,
         backend: opened.backend.name().into(),
         hooks: opened.hooks,
@@ -87,7 +86,7 @@ pub async fn watch(
         running,
     )
     .await?;
-    stream.end = Some(now());
+    stream.end_ns = Some(source.clock_ns());
     // It gives the terminal back.
     stream.top = None;
     manager.stopping();
@@ -97,6 +96,17 @@ pub async fn watch(
         Some(command) => outlive(command, &mut ends, config.quiet).await,
         None => 0,
     })
+}
+
+/// What a cause may rest on.
+fn known(backend: Backend, hooks: &[String]) -> Known {
+    match backend {
+        Backend::Ebpf(Kind::Tracepoint) => Known::Call,
+        Backend::Ebpf(Kind::Fexit | Kind::Kprobe) => Known::Most {
+            resets: hooks.iter().any(|hook| hook == RESETS),
+        },
+        Backend::Dtrace => Known::All,
+    }
 }
 
 /// Passes events on until something says that it is enough.
@@ -234,9 +244,10 @@ struct Stream<'a> {
     of_cgroup: Filter,
     /// What the filter asks for
     needs: Needs,
-    begun: Time,
-    /// Attempts that began later are none of this watch's: set when it is over
-    end: Option<Time>,
+    /// By the source's clock, in nanoseconds: attempts that began before it are none of this watch's
+    begun_ns: u64,
+    /// Likewise those that began later: set when it is over
+    end_ns: Option<u64>,
     /// Number of the last attempt that was written
     seq: u64,
     summary: Summary,
@@ -273,7 +284,7 @@ fn needs(config: &Config) -> Needs {
 }
 
 impl<'a> Stream<'a> {
-    fn new(config: &'a Config, known: Known, users: Users) -> Self {
+    fn new(config: &'a Config, known: Known, users: Users, begun_ns: u64) -> Self {
         Self {
             config,
             printers: Printers::new(config),
@@ -282,8 +293,8 @@ impl<'a> Stream<'a> {
             surroundings: Surroundings::new(config, known),
             of_cgroup: config.filter.of_cgroup(),
             needs: needs(config),
-            begun: now(),
-            end: None,
+            begun_ns,
+            end_ns: None,
             seq: 0,
             summary: Summary::default(),
             outcomes: Outcomes::default(),
@@ -330,7 +341,7 @@ impl<'a> Stream<'a> {
         match record {
             Record::Attempt(attempt) => self.take_attempt(attempt, source),
             Record::Aside(mut attempt) => {
-                if attempt.time >= self.begun && self.look_up(&mut attempt, source) {
+                if attempt.id.start_ns >= self.begun_ns && self.look_up(&mut attempt, source) {
                     self.surroundings.remember(&attempt);
                 }
                 Ok(())
@@ -344,11 +355,11 @@ impl<'a> Stream<'a> {
     }
 
     fn take_attempt(&mut self, mut attempt: Attempt, source: &mut Source) -> anyhow::Result<()> {
-        if self.end.is_some_and(|end| attempt.time > end) {
+        if self.end_ns.is_some_and(|end| attempt.id.start_ns > end) {
             self.over = true;
             return Ok(());
         }
-        if attempt.time < self.begun || !self.look_up(&mut attempt, source) {
+        if attempt.id.start_ns < self.begun_ns || !self.look_up(&mut attempt, source) {
             return Ok(());
         }
         if self.config.explain.is_some() {
@@ -437,13 +448,13 @@ impl<'a> Stream<'a> {
                 place: loss.place,
             }))?;
         }
-        match source.degradation() {
-            Some(degradation) => self.write(&Event::Degraded(Degraded {
+        while let Some(degradation) = source.degradation() {
+            self.write(&Event::Degraded(Degraded {
                 time: now(),
                 degradation,
-            })),
-            None => Ok(()),
+            }))?;
         }
+        Ok(())
     }
 
     fn write_summary(&mut self, run_time: Duration) -> anyhow::Result<()> {
@@ -468,7 +479,7 @@ impl<'a> Stream<'a> {
     /// or log files were moved away, or counts that somebody watches are to be drawn anew.
     async fn adjusted(&mut self, sinks: &Sinks) -> anyhow::Result<ControlFlow<()>> {
         tokio::select! {
-            flow = turned(&mut self.top, &mut self.users) => return flow,
+            flow = turned(&mut self.top, self.config, &mut self.users) => return flow,
             () = received(&mut self.window) => self.printers.resize(),
             () = received(&mut self.hangup) => sinks.reopen(),
             () = ready::at(self.printers.due()), if sinks.has_room() => {
@@ -481,9 +492,16 @@ impl<'a> Stream<'a> {
 }
 
 /// What somebody does who looks at a live view.
-async fn turned(top: &mut Option<Top>, users: &mut Users) -> anyhow::Result<ControlFlow<()>> {
+async fn turned(
+    top: &mut Option<Top>,
+    config: &Config,
+    users: &mut Users,
+) -> anyhow::Result<ControlFlow<()>> {
     match top {
-        Some(top) => top.turn(users).await.context("cannot use the terminal"),
+        Some(top) => top
+            .turn(config, users)
+            .await
+            .context("cannot use the terminal"),
         None => std::future::pending().await,
     }
 }
@@ -522,7 +540,7 @@ mod tests {
             .build()
             .unwrap();
         let _entered = runtime.enter();
-        let mut stream = Stream::new(&config, Known::Most { resets: false }, Users::new());
+        let mut stream = Stream::new(&config, Known::Most { resets: false }, Users::new(), 0);
         let mut attempt = told();
         (stream.is_wanted(&mut attempt), attempt)
     }

@@ -7,8 +7,8 @@
 //! look is some calls' time ago. What remains: a process that runs another program under the
 //! same name within the moment between the call and the look is shown with the new one.
 
-mod stat;
-mod status;
+pub mod stat;
+pub mod status;
 
 use std::{
     collections::HashMap, ffi::OsStr, fmt::Write as _, fs::File, io::Read as _,

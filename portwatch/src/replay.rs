@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use self::progress::Progress;
 use crate::{
     ancestry,
-    config::Config,
+    config::{Config, ConfigError},
     event::{Attempt, Event, OutcomeOf, Summary},
     explain::{self, Facts},
     filter::Needs,
@@ -46,6 +46,9 @@ pub fn replay(config: &Config, files: &[PathBuf], out: impl Write) -> anyhow::Re
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
         result => result.context("cannot write to standard output")?,
     }
+    if let Some(refused) = replay.refused {
+        return Err(refused.into());
+    }
     match replay.problems {
         0 => Ok(()),
         1 => bail!("one thing could not be read"),
@@ -66,6 +69,8 @@ struct Replay<'a, W> {
     written: u64,
     /// What could not be read
     problems: u64,
+    /// A recording that cannot be asked for what was asked for
+    refused: Option<ConfigError>,
     progress: Progress,
     recording: State,
 }
@@ -92,6 +97,7 @@ impl<'a, W: Write> Replay<'a, W> {
             needs: config.filter.needs(),
             written: 0,
             problems: 0,
+            refused: None,
             progress: Progress::new(config.quiet),
             recording: State::default(),
         }
@@ -107,7 +113,7 @@ impl<'a, W: Write> Replay<'a, W> {
                 return Ok(());
             }
         };
-        while !self.is_full() {
+        while !self.is_full() && self.refused.is_none() {
             if recording.may_wait() || self.lines[0].len() >= CHUNK {
                 if self.printers.due().is_some_and(|due| due <= Instant::now()) {
                     self.printers.draw(&mut self.lines)?;
@@ -147,6 +153,10 @@ impl<'a, W: Write> Replay<'a, W> {
         match item {
             Item::Start(mut start) => {
                 self.recording = State::default();
+                self.refused = ConfigError::of_recording(start.system, &self.config.filter);
+                if self.refused.is_some() {
+                    return Ok(());
+                }
                 start.filters.extend_from_slice(&self.config.filters_typed);
                 self.print(&Event::Start(start))
             }

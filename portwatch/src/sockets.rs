@@ -5,7 +5,7 @@
 //! or be another socket, so what does not fit the attempt is not taken.
 
 pub mod bound;
-mod diag;
+pub mod diag;
 pub mod holder;
 mod owner;
 

@@ -10,21 +10,26 @@ mod capability;
 mod check;
 #[cfg(target_os = "linux")]
 mod command;
-#[cfg(not(target_os = "linux"))]
-mod elsewhere;
 #[cfg(target_os = "linux")]
 mod facts;
+#[cfg(any(test, target_os = "macos"))]
+mod macos;
 #[cfg(target_os = "linux")]
 mod privilege;
 #[cfg(target_os = "linux")]
 mod tracefs;
 
-#[cfg(not(target_os = "linux"))]
-pub use elsewhere::{MissingPrivileges, privileges, probe, refused};
 #[cfg(target_os = "linux")]
 pub use linux::{privileges, probe, refused};
+#[cfg(target_os = "macos")]
+pub use macos::probe;
 #[cfg(target_os = "linux")]
 pub use privilege::MissingPrivileges;
+
+#[cfg(target_os = "linux")]
+use self::linux::SOURCES;
+#[cfg(target_os = "macos")]
+use self::macos::SOURCES;
 
 /// What a host allows: one check for each thing that portwatch rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,53 +75,10 @@ pub struct SourceSupport {
 /// What one source rests on.
 struct Requirements {
     name: &'static str,
-    /// Checks none of which may be missing; `system` besides, which is missing outside Linux
+    /// Checks none of which may be missing
     checks: &'static [&'static str],
     sees: &'static str,
 }
-
-/// Best first, the order in which `--source auto` tries them.
-const SOURCES: [Requirements; 3] = [
-    Requirements {
-        name: "fexit",
-        checks: &[
-            "capabilities",
-            "namespaces",
-            "bpf",
-            "ring_buffer",
-            "btf",
-            "fentry",
-        ],
-        sees: "every attempt with its socket, its stages and its outcome, at the least cost",
-    },
-    Requirements {
-        name: "kprobe",
-        checks: &[
-            "capabilities",
-            "namespaces",
-            "bpf",
-            "ring_buffer",
-            "btf",
-            "kprobes",
-            "tracefs",
-            "perf_event_paranoid",
-        ],
-        sees: "every attempt with its socket, its stages and its outcome, at a greater cost",
-    },
-    Requirements {
-        name: "tracepoint",
-        checks: &[
-            "capabilities",
-            "namespaces",
-            "bpf",
-            "ring_buffer",
-            "tracepoints",
-            "tracefs",
-            "perf_event_paranoid",
-        ],
-        sees: "system calls and their results; not the socket, io_uring or 32-bit programs",
-    },
-];
 
 /// Which sources could run here, the best first: the first usable one is what `--source auto` is
 /// expected to end up with. It still tries them all.
@@ -128,9 +90,8 @@ impl Requirements {
     fn on(&self, support: &Support) -> SourceSupport {
         let Self { name, checks, sees } = *self;
         let check = |id: &&str| support.checks.iter().find(|check| check.id == *id);
-        let blockers: Vec<_> = ["system"]
+        let blockers: Vec<_> = checks
             .iter()
-            .chain(checks)
             .filter_map(check)
             .filter(|check| check.status == Status::Missing)
             .map(|check| format!("{}: {}", check.title, check.detail))
@@ -151,10 +112,53 @@ impl Requirements {
 #[cfg(target_os = "linux")]
 mod linux {
     use super::{
-        MissingPrivileges, Support, check,
+        MissingPrivileges, Requirements, Support, check,
         command::Command,
         facts::{Facts, Grants},
     };
+
+    /// Best first, the order in which `--source auto` tries them.
+    pub(super) const SOURCES: [Requirements; 3] = [
+        Requirements {
+            name: "fexit",
+            checks: &[
+                "capabilities",
+                "namespaces",
+                "bpf",
+                "ring_buffer",
+                "btf",
+                "fentry",
+            ],
+            sees: "every attempt with its socket, its stages and its outcome, at the least cost",
+        },
+        Requirements {
+            name: "kprobe",
+            checks: &[
+                "capabilities",
+                "namespaces",
+                "bpf",
+                "ring_buffer",
+                "btf",
+                "kprobes",
+                "tracefs",
+                "perf_event_paranoid",
+            ],
+            sees: "every attempt with its socket, its stages and its outcome, at a greater cost",
+        },
+        Requirements {
+            name: "tracepoint",
+            checks: &[
+                "capabilities",
+                "namespaces",
+                "bpf",
+                "ring_buffer",
+                "tracepoints",
+                "tracefs",
+                "perf_event_paranoid",
+            ],
+            sees: "system calls and their results; not the socket, io_uring or 32-bit programs",
+        },
+    ];
 
     /// Looks at everything. Takes some milliseconds and, with the capabilities for it, loads and
     /// drops a few two-instruction programs.
@@ -203,7 +207,6 @@ mod tests {
             remedy: None,
         };
         let mut ids: Vec<_> = SOURCES.iter().flat_map(|source| source.checks).collect();
-        ids.push(&"system");
         ids.sort();
         ids.dedup();
         Support {
@@ -243,11 +246,5 @@ mod tests {
         let sources = sources(&support(&["btf", "kprobes"]));
         assert_eq!(sources[1].why, "btf: not here; kprobes: not here");
         assert_eq!(sources[0].why, "btf: not here");
-    }
-
-    #[test]
-    fn another_system_has_none_of_the_sources() {
-        assert!(usable(&["system"]).is_empty());
-        assert_eq!(sources(&support(&["system"]))[1].why, "system: not here");
     }
 }

@@ -26,12 +26,7 @@ use self::{
     state::{Key, State},
     view::View,
 };
-use crate::{
-    config::{self, Config},
-    event::Event,
-    ready,
-    users::Users,
-};
+use crate::{config::Config, event::Event, ready, users::Users};
 
 /// Between two drawings.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -99,12 +94,16 @@ impl Top {
 
     /// Waits until there is something to do, and does it; ends where the user ends
     /// the view.
-    pub async fn turn(&mut self, users: &mut Users) -> io::Result<ControlFlow<()>> {
+    pub async fn turn(
+        &mut self,
+        config: &Config,
+        users: &mut Users,
+    ) -> io::Result<ControlFlow<()>> {
         let due = self.due();
         tokio::select! {
             pressed = self.keys.recv() => match pressed {
                 Some(Pressed::Key(key)) => {
-                    let compile = |text: &str| config::expression(text, users);
+                    let compile = |text: &str| config.expression(text, users);
                     if !self.state.press(key, &compile) {
                         return Ok(ControlFlow::Break(()));
                     }

@@ -5,13 +5,17 @@
 //! [`crate::explain::predict`], and if asked for, the call is made and compared (`trial`).
 
 mod catalogue;
+#[cfg_attr(not(target_os = "linux"), path = "why/gather/elsewhere.rs")]
 mod gather;
+#[cfg(any(test, not(target_os = "linux")))]
+mod here;
 mod json;
 mod subject;
 mod system;
 mod target;
 mod text;
 mod trial;
+#[cfg(target_os = "linux")]
 mod user_namespace;
 
 use std::{io, path::PathBuf};
@@ -29,7 +33,9 @@ use crate::{
     cli,
     errno::Errno,
     event::{IfName, Op, Proto, System},
-    explain::predict::{Expected, Prediction, Situation, Station, Verdict, predict},
+    explain::predict::{
+        Expected, Network, Prediction, Reach, Situation, Station, Verdict, predict,
+    },
     users::Users,
 };
 
@@ -80,6 +86,8 @@ pub enum Wrong {
     Device(String),
     #[error("only this host's own kernel can be tried: leave out --try or --os")]
     TryElsewhere,
+    #[error("{0} is for Linux, and this is none")]
+    OnLinux(&'static str),
     #[error("of macOS only binds are known: leave out --connect")]
     ConnectElsewhere,
 }
@@ -134,6 +142,9 @@ impl Question {
         };
         let Target { port, addresses } = Target::parse(&typed.target, op, only)?;
         let system = system::parse(&typed.os)?;
+        if let Some(option) = foreign(typed).filter(|_| !cfg!(target_os = "linux")) {
+            return Err(Wrong::OnLinux(option));
+        }
         if system != System::Linux && typed.try_it {
             return Err(Wrong::TryElsewhere);
         }
@@ -162,9 +173,30 @@ impl Question {
     }
 }
 
+/// Of a system that is not this one, or that has none of it.
+const UNKNOWN: Network = Network {
+    netns: None,
+    user_ns: None,
+    reach: Reach::Unknown,
+    unprivileged_port_start: None,
+    ipv6: true,
+};
+
 /// `IPPROTO_*` (include/uapi/linux/in.h)
 const TCP: u16 = 6;
 const UDP: u16 = 17;
+
+/// The first option that asks for what only a Linux host can tell.
+fn foreign(typed: &cli::Why) -> Option<&'static str> {
+    let options = [
+        (typed.pid.is_some(), "--pid"),
+        (typed.netns.is_some(), "--netns"),
+        (typed.device.is_some(), "--device"),
+        (typed.try_it, "--try"),
+    ];
+    let given = options.into_iter().find(|(given, _)| *given);
+    given.map(|(_, option)| option)
+}
 
 fn device(name: &str) -> Result<IfName, Wrong> {
     IfName::new(name.as_bytes()).ok_or_else(|| Wrong::Device(name.to_owned()))
@@ -241,10 +273,16 @@ pub fn order(question: &Question, person: &Person, situation: &Situation) -> Ord
         device: question
             .device
             .map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()),
-        netns: gather::place(question, person).map(|place| place.path()),
+        netns: place(question, person).map(|place| place.path()),
         user_ns_of: person.in_another_user_namespace(),
         identity: (!person.is_caller).then(|| person.identity()),
     }
+}
+
+/// The network namespace that is asked about; `None`: portwatch's own.
+fn place(question: &Question, person: &Person) -> Option<Where> {
+    let theirs = || person.process.map(Where::OfProcess);
+    question.netns.clone().or_else(theirs)
 }
 
 /// What also decides about a process, and stays its own.

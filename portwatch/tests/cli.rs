@@ -4,6 +4,7 @@
 // Which this always is: clippy then takes the helpers for tests too.
 #[cfg(test)]
 mod cli {
+    mod buffer;
     mod causes;
     mod counts;
     mod doctor;
@@ -12,10 +13,13 @@ mod cli {
     mod help;
     mod manual;
     mod options;
+    mod player;
     mod privileges;
+    mod recording;
     mod replay;
     mod run;
     mod sample;
+    mod terminal;
     mod usage;
     mod why;
 }

@@ -21,6 +21,7 @@ mod kernel {
     pub(crate) mod knowledge;
     pub(crate) mod lsm_bpf;
     pub(crate) mod matrix;
+    pub(crate) mod pinned;
     pub(crate) mod portwatch;
     pub(crate) mod process;
     pub(crate) mod record;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::command::{cargo, root, shown};
 
 /// Where the guest's programs run: Debian's cloud kernels of this architecture.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The static programs have a build directory of their own: with other flags than the host's,
 /// sharing one would rebuild everything at each turn.
@@ -63,7 +63,7 @@ fn executable(line: &str) -> Option<(String, PathBuf)> {
     Some((message.target?.name, message.executable?))
 }
 
-fn only(built: Vec<(String, PathBuf)>, name: &str) -> Result<PathBuf> {
+pub(crate) fn only(built: Vec<(String, PathBuf)>, name: &str) -> Result<PathBuf> {
     built
         .into_iter()
         .find_map(|(target, path)| (target == name).then_some(path))
@@ -97,7 +97,7 @@ pub(crate) fn static_portwatch() -> Result<PathBuf> {
     portwatch_for_guest("vm")
 }
 
-/// portwatch for the VMs, as it is released.
+/// portwatch as it is released, in need of no library; for the VMs too.
 pub(crate) fn static_release_portwatch() -> Result<PathBuf> {
     portwatch_for_guest("release")
 }

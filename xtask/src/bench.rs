@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Only these cases, by a part of their names; the tables are printed and not written then
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
-    /// Only this kernel; its table is printed and not written then
+    /// Only this kernel
     #[arg(long, value_name = "SERIES")]
     kernel: Option<String>,
 }
@@ -42,44 +42,42 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure_for(&[Need::Bpf, Need::Vm, Need::Bench])?;
     let cases = cases(&options.cases);
     let wanted = |series: &&str| options.kernel.as_ref().is_none_or(|only| only == *series);
-    let mut written = BTreeMap::new();
     for series in SERIES.into_iter().filter(wanted) {
         eprintln!("bench: Linux {series}");
-        written.insert(series, table(&cases, &measure(series, &cases)?));
-    }
-    if options.cases.is_empty() && options.kernel.is_none() {
-        return tables::rewrite(DOCUMENT, "bench", &written);
-    }
-    for (series, table) in written {
-        eprintln!("\nLinux {series}\n\n{table}");
+        let table = table(&cases, &measure(series, &cases)?);
+        if options.cases.is_empty() {
+            tables::rewrite(DOCUMENT, "bench", &BTreeMap::from([(series, table)]))?;
+        } else {
+            eprintln!("\n{table}");
+        }
     }
     Ok(())
 }
 
 /// Every case, or those that were asked for and what they are held against.
 fn cases(parts: &[String]) -> Vec<Case> {
-    let portwatch = |name: &str, arguments: &[&str], tells| Case {
-        name: format!("portwatch {name}").trim_end().to_owned(),
-        argv: [PORTWATCH]
-            .iter()
-            .chain(arguments)
-            .map(|&word| word.to_owned())
-            .collect(),
-        calls: Call::ALL.into(),
-        tells,
-    };
-    let other = |name: &str, argv: &[&str], calls: &[Call], tells| Case {
+    let other = |name: &str, argv: &[&str], calls: &[Call]| Case {
         name: name.to_owned(),
         argv: argv.iter().map(|&word| word.to_owned()).collect(),
         calls: calls.into(),
-        tells,
+        tells: false,
+        foreign: true,
+    };
+    let portwatch = |name: &str, arguments: &[&str], tells| {
+        let argv = [&[PORTWATCH], arguments].concat();
+        Case {
+            tells,
+            foreign: false,
+            ..other(&format!("portwatch {name}"), &argv, &Call::ALL)
+        }
     };
     let binds = [Call::Bind, Call::FailedBind];
     let all = [
-        other(UNTRACED, &[], &Call::ALL, false),
+        other(UNTRACED, &[], &Call::ALL),
         portwatch("-o text", &["-o", "text"], true),
         portwatch("-o json", &["-o", "json"], true),
-        portwatch("-o json --buffer", &["-o", "json", "--buffer"], true),
+        // The last lines wait for more to come.
+        portwatch("-o json --buffer", &["-o", "json", "--buffer"], false),
         portwatch(
             "-o json --no-explain",
             &["-o", "json", "--no-explain"],
@@ -99,9 +97,9 @@ fn cases(parts: &[String]) -> Vec<Case> {
             &["--source", "tracepoint", "-o", "json"],
             true,
         ),
-        other("bindsnoop", &["bindsnoop"], &binds, false),
-        other("tcpconnect", &["tcpconnect"], &[Call::Connect], false),
-        other("bpftrace", &["bpftrace", "-e", BPFTRACE], &Call::ALL, false),
+        other("bindsnoop", &["bindsnoop"], &binds),
+        other("tcpconnect", &["tcpconnect"], &[Call::Connect]),
+        other("bpftrace", &["bpftrace", "-e", BPFTRACE], &Call::ALL),
     ];
     let asked = |case: &Case| {
         let named = |part: &String| case.name.contains(part.as_str());

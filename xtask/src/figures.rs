@@ -12,10 +12,12 @@ pub struct Case {
     pub calls: Vec<Call>,
     /// Whether it writes a line for each call
     pub tells: bool,
+    /// Somebody else's: it may not run on this kernel, and has no figures then
+    pub foreign: bool,
 }
 
 /// What is measured, with the sockets that it takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
     /// socket, bind to a free port, close
@@ -45,8 +47,6 @@ pub struct Figure {
     pub call: Call,
     /// Calls that were made
     pub calls: u64,
-    /// Lines that the tracer wrote meanwhile
-    pub lines: u64,
     /// Instructions in all, of everybody but who only passed the time or read the tracer's output
     pub instructions: u64,
     /// What of them the tracer's own threads took

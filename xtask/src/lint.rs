@@ -1,6 +1,7 @@
 //! `cargo xtask lint`: formatting, clippy for both targets, and the layers.
 
 mod layers;
+mod unit;
 
 use std::process::Command;
 
@@ -13,9 +14,10 @@ use crate::{
 
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 4] = [
+const CHECKS: [Check; 5] = [
     ("formatting", formatting),
     ("layers", layers::check),
+    ("the systemd unit", unit::check),
     ("clippy", clippy),
     ("clippy for the BPF target", bpf_clippy),
 ];
@@ -38,7 +40,9 @@ pub(crate) fn run_all() -> Result<()> {
 }
 
 fn formatting() -> Result<()> {
-    run(cargo().args(["fmt", "--all", "--", "--check"]))
+    run(cargo().args(["fmt", "--all", "--", "--check"]))?;
+    let fuzz = ["--manifest-path", "fuzz/Cargo.toml"];
+    run(cargo().arg("fmt").args(fuzz).args(["--", "--check"]))
 }
 
 /// The eBPF package is left out: it has a panic handler of its own, and no host to run on. The

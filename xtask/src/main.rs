@@ -8,6 +8,10 @@
 mod artifact;
 mod bench;
 mod command;
+mod darwin;
+mod deny;
+mod dist;
+mod fuzz;
 mod lint;
 mod run;
 mod setup;
@@ -38,11 +42,17 @@ enum Task {
     Test(test::Options),
     /// Check formatting, lints and the layers of portwatch's modules
     Lint,
+    /// Check what is depended on: licences, versions, where it comes from, known faults
+    Deny(deny::Options),
     /// Measure what tracing costs in the test kernels, beside other tracers, and rewrite the tables of
     /// docs/PERFORMANCE.md
     Bench(bench::Options),
+    /// Build portwatch as it is handed out: one file that needs nothing else
+    Dist(dist::Options),
     /// Rewrite the tables of docs/KERNELS.md that are measured or follow from the kernel tests
     Tables(tables::Options),
+    /// Feed whatever reads what others wrote with made-up bytes, for some time
+    Fuzz(fuzz::Options),
     /// Boot a test kernel with portwatch in it, and run a command there, or a shell
     Vm(vm::Options),
 }
@@ -63,8 +73,11 @@ fn start(task: Task) -> Result<ExitCode> {
         Task::Run(options) => run::run(&options)?,
         Task::Test(options) => return test::run(&options),
         Task::Lint => lint::run_all()?,
+        Task::Deny(options) => deny::run(&options)?,
         Task::Bench(options) => bench::run(&options)?,
+        Task::Dist(options) => dist::run(&options)?,
         Task::Tables(options) => tables::run(&options)?,
+        Task::Fuzz(options) => fuzz::run(&options)?,
         Task::Vm(options) => return vm::run(options),
     }
     Ok(ExitCode::SUCCESS)

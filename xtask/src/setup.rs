@@ -2,14 +2,19 @@
 
 mod apt;
 mod bpf;
+mod darwin;
+mod deny;
 pub(crate) mod kernels;
 mod programs;
 mod unpacked;
 
 use anyhow::{Result, bail, ensure};
 
+use crate::command::{cargo, run as run_command};
+
 pub(crate) use apt::Apt;
 pub(crate) use bpf::{Core, core_toolchain};
+pub(crate) use darwin::{std_toolchain, zigbuild};
 pub(crate) use programs::{for_guest, tracers};
 pub(crate) use unpacked::path as path_with_servers;
 
@@ -24,6 +29,14 @@ pub(crate) enum Need {
     Peers,
     /// Measure other tracers beside portwatch.
     Bench,
+    /// Compile libFuzzer.
+    Fuzz,
+    /// Check what is depended on.
+    Deny,
+    /// Compile for macOS.
+    Darwin,
+    /// Link for macOS.
+    DarwinLinker,
 }
 
 /// One thing that must be on this machine.
@@ -59,8 +72,9 @@ pub(crate) fn ensure_for(needs: &[Need]) -> Result<()> {
 
 /// `cargo xtask setup` itself.
 pub(crate) fn run() -> Result<()> {
-    let needs = [Need::Bpf, Need::Vm, Need::Peers];
-    let complete = steps().all(|step| (step.present)());
+    let needs = [Need::Bpf, Need::Vm, Need::Peers, Need::Darwin];
+    let mut wanted = steps().filter(|step| needs.contains(&step.need));
+    let complete = wanted.all(|step| (step.present)());
     ensure_for(&needs)?;
     eprintln!(
         "{}",
@@ -79,6 +93,17 @@ fn steps() -> impl Iterator<Item = Step> {
         .chain(programs::steps())
         .chain(std::iter::once(unpacked::step()))
         .chain(kernels::steps())
+        .chain(darwin::steps())
+        .chain(std::iter::once(deny::step()))
+}
+
+/// Compiles a program of exactly that version, with the versions that it was released with.
+fn cargo_install(program: &str, version: &str) -> Result<()> {
+    run_command(
+        cargo()
+            .args(["install", program, "--version", version, "--locked"])
+            .stdout(std::io::stderr()),
+    )
 }
 
 /// Gets one thing; whether it is there now.

@@ -18,7 +18,7 @@ use xtask::wire::{Job, Kind};
 use crate::{
     artifact::{self, KernelTest},
     command::{as_root_with, cargo, shown, which},
-    lint,
+    darwin, lint,
     setup::{Need, ensure_for, for_guest, kernels::SERIES, path_with_servers},
     vm::{self, Accelerator, Added, Boot, Hardware},
 };
@@ -33,8 +33,8 @@ const VM_SOURCES: &str = "fexit,kprobe,tracepoint";
 /// What `cargo xtask test` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Run only one part: the unit tests, the kernel tests here, or those in the VMs; everything,
-    /// linting included, by default
+    /// Run only one part: the unit tests, the check for macOS, the kernel tests here, or those in
+    /// the VMs; everything, linting included, by default
     #[arg(long, value_enum)]
     only: Option<Part>,
     /// Boot only the kernel of this series, such as 6.12
@@ -50,6 +50,7 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     Unit,
+    Macos,
     Host,
     Vm,
 }
@@ -60,11 +61,14 @@ impl Options {
     }
 
     fn needs(&self) -> Vec<Need> {
-        let mut needs = vec![Need::Bpf, Need::Peers];
-        if self.wants(Part::Vm) {
-            needs.push(Need::Vm);
-        }
-        needs
+        let parts = [
+            (Part::Unit, &[Need::Bpf, Need::Peers][..]),
+            (Part::Macos, &[Need::Darwin]),
+            (Part::Host, &[Need::Bpf, Need::Peers]),
+            (Part::Vm, &[Need::Bpf, Need::Peers, Need::Vm]),
+        ];
+        let wanted = parts.into_iter().filter(|(part, _)| self.wants(*part));
+        wanted.flat_map(|(_, needs)| needs).copied().collect()
     }
 
     fn series(&self) -> Vec<&str> {
@@ -105,6 +109,11 @@ fn run_parts(options: &Options, summary: &mut Summary) {
     }
     if options.wants(Part::Unit) {
         summary.part("unit, CLI and snapshot tests", unit_tests);
+    }
+    if options.wants(Part::Macos) {
+        summary.part("check for macOS", || {
+            darwin::check().map(|()| Counts::default())
+        });
     }
     if !options.wants(Part::Host) && !options.wants(Part::Vm) {
         return;

@@ -7,7 +7,7 @@
 use crate::event::{Container, Runtime};
 
 /// The innermost container: of one that runs in another, the one that the process sees.
-pub(super) fn of(path: &str) -> Option<Container> {
+pub fn of(path: &str) -> Option<Container> {
     let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
     (0..names.len()).rev().find_map(|at| {
         let place = Place {

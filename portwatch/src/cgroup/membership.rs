@@ -2,25 +2,25 @@
 
 /// One line, `ID:CONTROLLERS:PATH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub struct Line<'a> {
     /// Empty for the v2 hierarchy; `name=systemd`, `cpu,cpuacct` …
     controllers: &'a [u8],
     /// May hold any byte but a line feed
-    pub(super) path: &'a [u8],
+    pub path: &'a [u8],
 }
 
 impl Line<'_> {
-    pub(super) fn is_version_2(&self) -> bool {
+    pub fn is_version_2(&self) -> bool {
         self.controllers.is_empty()
     }
 
     /// The v1 hierarchy in which systemd keeps its units.
-    pub(super) fn is_of_systemd(&self) -> bool {
+    pub fn is_of_systemd(&self) -> bool {
         self.controllers == b"name=systemd"
     }
 }
 
-pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
+pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     text.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut parts = line.splitn(3, |&byte| byte == b':');
         let _hierarchy = parts.next()?;

@@ -9,7 +9,7 @@ const LONGEST: usize = 255;
 
 /// The innermost unit: one of a user's own systemd where there is one, else one of the host's.
 /// What a unit or a container makes below its own cgroup is its own business, and no unit.
-pub(super) fn of(path: &str) -> Option<String> {
+pub fn of(path: &str) -> Option<String> {
     let mut names = path.split('/').filter(|name| !name.is_empty());
     let unit = below_slices(&mut names)?;
     let of_user = is_user_manager(unit)

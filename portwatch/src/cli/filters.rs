@@ -1,5 +1,7 @@
 //! The filters as options.
 
+use std::path::PathBuf;
+
 use clap::ArgAction;
 
 /// Lists are `80,443,8000-8100,!22`: one of the values, or any value at all if every one has a `!`,
@@ -80,6 +82,15 @@ pub struct Filters {
     /// Only these systemd units, which may hold * and ?
     #[arg(long, value_name = "LIST")]
     pub unit: Vec<String>,
+
+    /// Only callers whose cgroup's id is in this pinned BPF hash map, whoever keeps it:
+    /// /sys/fs/bpf/...
+    #[arg(long, value_name = "FILE")]
+    pub cgroupmap: Option<PathBuf>,
+
+    /// Only callers whose mount namespace's inode is in this one
+    #[arg(long, value_name = "FILE")]
+    pub mntnsmap: Option<PathBuf>,
 
     /// Not what asks for an address of this host's loopback
     #[arg(long)]

@@ -21,7 +21,7 @@ pub struct Why {
     pub try_it: bool,
 
     /// By the rules of this system: linux, macos-14, macos-10.13 …
-    #[arg(long, value_name = "SYSTEM", default_value = "linux")]
+    #[arg(long, value_name = "SYSTEM", default_value = std::env::consts::OS)]
     pub os: String,
 
     /// Print one JSON object instead of text (docs/EVENTS.md)
@@ -87,7 +87,7 @@ pub struct ExplainCause {
     pub what: String,
 
     /// By the rules of this system: linux, macos-14, macos-10.13 …
-    #[arg(long, value_name = "SYSTEM", default_value = "linux")]
+    #[arg(long, value_name = "SYSTEM", default_value = std::env::consts::OS)]
     pub os: String,
 
     /// Print one JSON object instead of text (docs/EVENTS.md)

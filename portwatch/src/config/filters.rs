@@ -4,7 +4,7 @@ use super::ConfigError;
 use crate::{
     cli::Filters,
     event::{Family, Outcome},
-    filter::{Expr, Field, Filter, Names, Role, Span, Test, Value},
+    filter::{Expr, Field, Filter, Names, Pinned, Role, Span, Test, Value},
 };
 
 pub(super) fn compile(filters: &Filters, names: &dyn Names) -> Result<Filter, ConfigError> {
@@ -76,6 +76,13 @@ fn switches(filters: &Filters) -> impl Iterator<Item = Expr> {
     .flatten()
 }
 
+pub(super) fn pinned(filters: &Filters) -> Pinned {
+    Pinned {
+        cgroups: filters.cgroupmap.clone(),
+        mntns: filters.mntnsmap.clone(),
+    }
+}
+
 /// Adds that it must come of a process, but not be of its own making.
 pub(super) fn follow(root: u32, filter: &mut Filter) {
     let own = Span {
@@ -107,9 +114,13 @@ pub(super) fn typed(filters: &Filters) -> Vec<String> {
     ];
     let switches = switches.into_iter().filter(|(given, _)| *given);
     let lists = lists(filters).map(|(field, lists)| (field.name(), lists));
+    let pinned = pinned(filters);
+    let maps = pinned.given();
+    let maps = maps.map(|(option, path)| format!("{option} {}", path.display()));
     lists
         .into_iter()
         .flat_map(|(name, lists)| lists.iter().map(move |list| format!("--{name} {list}")))
+        .chain(maps)
         .chain(switches.map(|(_, name)| name.to_owned()))
         .chain(filters.filter.iter().map(|expr| format!("--filter {expr}")))
         .collect()
@@ -218,7 +229,16 @@ mod tests {
     #[test]
     fn filters_are_kept_as_they_were_typed() {
         let args = [
-            "-x", "-P", "80,443", "-P", "!22", "-u", "alice", "--filter", "pid=1",
+            "-x",
+            "-P",
+            "80,443",
+            "-P",
+            "!22",
+            "-u",
+            "alice",
+            "--filter",
+            "pid=1",
+            "--cgroupmap=/sys/fs/bpf/x",
         ];
         assert_eq!(
             typed(&filters(&args)),
@@ -226,6 +246,7 @@ mod tests {
                 "--user alice",
                 "--port 80,443",
                 "--port !22",
+                "--cgroupmap /sys/fs/bpf/x",
                 "--failed",
                 "--filter pid=1"
             ]

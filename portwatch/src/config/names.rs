@@ -8,12 +8,13 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{filter::Names, users::Users};
+use crate::{cli, event::System, filter::Names, users::Users};
 
 /// This host.
 pub(super) struct Host<'a> {
     users: &'a Users,
     root: PathBuf,
+    watches_a_mac: bool,
 }
 
 impl<'a> Host<'a> {
@@ -21,11 +22,25 @@ impl<'a> Host<'a> {
         Self {
             users,
             root: "/".into(),
+            watches_a_mac: false,
+        }
+    }
+
+    /// For what is watched, and not replayed.
+    pub(super) fn watching(users: &'a Users, source: cli::Source, system: Option<System>) -> Self {
+        let is_linux = system.map_or(!cfg!(target_os = "macos"), |system| system == System::Linux);
+        Self {
+            watches_a_mac: source.is_dtrace() && !is_linux,
+            ..Self::new(users)
         }
     }
 }
 
 impl Names for Host<'_> {
+    fn numbers_are_darwins(&self) -> bool {
+        self.watches_a_mac
+    }
+
     fn user(&self, name: &str) -> Option<u32> {
         self.users.uid_of(name)
     }
@@ -42,7 +57,7 @@ impl Names for Host<'_> {
 
     /// Of docker, and of podman where it runs as root. Other runtimes keep their names elsewhere.
     fn container(&self, name: &str) -> Option<String> {
-        let Self { users: _, root } = self;
+        let root = &self.root;
         docker(&root.join("var/lib/docker/containers"), name).or_else(|| {
             let file = "var/lib/containers/storage/overlay-containers/containers.json";
             podman(&root.join(file), name)
@@ -138,6 +153,7 @@ mod tests {
         let host = Host {
             users: &users,
             root: root.path().into(),
+            watches_a_mac: false,
         };
         assert_eq!(host.container("web").as_deref(), Some("3f25"));
         assert_eq!(host.container("pod-db").as_deref(), Some("aa01"));

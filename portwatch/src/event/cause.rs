@@ -280,6 +280,7 @@ codes! {
     MacosLowPortAddress "macos_low_port_address"
     MacosWildcardExempt "macos_wildcard_exempt"
     MacosRestrictedPort "macos_restricted_port"
+    MacosPolicyDenied "macos_policy_denied"
     /// Nothing of the above fits: only what the kernel returned, and from where, is known
     Unexplained "unexplained"
 }

@@ -1,8 +1,9 @@
 //! Every cause in general: which errors it comes with, in which calls, and what helps.
 
+use super::macos;
 use crate::{
     errno::Errno,
-    event::{Code, Op},
+    event::{self, Code, Op, Version},
 };
 
 /// A cause in general.
@@ -37,9 +38,52 @@ impl System {
     }
 }
 
-/// The causes that this error can have.
-pub fn of(errno: Errno) -> impl Iterator<Item = Entry> {
-    all().filter(move |entry| entry.errnos.contains(&errno))
+/// The causes that this error can have there.
+pub fn of(errno: Errno, system: event::System) -> impl Iterator<Item = Entry> {
+    all().filter(move |entry| entry.is_on(system) && entry.errnos_on(system).contains(&errno))
+}
+
+/// Causes that end in other errors on macOS (bsd/kern/uipc_syscalls.c, uipc_socket.c,
+/// bsd/netinet/in_pcb.c, tcp_usrreq.c).
+const DARWIN: [(Code, &[Errno]); 5] = [
+    (Code::BadPointer, &[Errno::EFAULT, Errno::EDESTADDRREQ]),
+    (
+        Code::BadAddressLength,
+        &[Errno::EINVAL, Errno::ENAMETOOLONG],
+    ),
+    (Code::MulticastStream, &[Errno::EAFNOSUPPORT]),
+    (Code::SocketListening, &[Errno::EOPNOTSUPP]),
+    (Code::TupleInUse, &[Errno::EADDRINUSE]),
+];
+
+/// Causes that not every macOS has, and the first that does.
+const SINCE: [(Code, Version); 2] = [
+    (Code::MacosWildcardExempt, macos::WILDCARD_EXEMPT_SINCE),
+    (Code::MacosRestrictedPort, macos::RESTRICTED_SINCE),
+];
+
+impl Entry {
+    /// The errors that it comes with there.
+    pub fn errnos_on(&self, system: event::System) -> &'static [Errno] {
+        let mut other = DARWIN.iter().filter(|(code, _)| *code == self.code);
+        match (system, other.next()) {
+            (event::System::MacOs(_), Some((_, errnos))) => errnos,
+            _ => self.errnos,
+        }
+    }
+
+    /// Whether there is such a cause there.
+    pub fn is_on(&self, system: event::System) -> bool {
+        let begun = |version| {
+            let mut since = SINCE.iter().filter(|(code, _)| *code == self.code);
+            since.next().is_none_or(|(_, since)| version >= *since)
+        };
+        match (self.system, system) {
+            (System::Both, _) | (System::Linux, event::System::Linux) => true,
+            (System::MacOs, event::System::MacOs(version)) => begun(version),
+            _ => false,
+        }
+    }
 }
 
 /// Every cause, in the order of the codes.
@@ -140,8 +184,8 @@ entries! {
     AddressNotUsable [EADDRNOTAVAIL] BIND Linux
         "this kind of socket takes no such address: multicast for ping, a mapped one for raw",
         "bind to an address of this host";
-    MulticastStream [EINVAL] BIND Linux
-        "TCP cannot be bound to an IPv6 multicast address",
+    MulticastStream [EINVAL] BIND Both
+        "TCP cannot be bound to a multicast address (of IPv6 alone on Linux)",
         "use UDP, or an address of this host";
     MappedV6Only [EINVAL ENETUNREACH] BOTH Linux
         "an IPv4 address for a socket that has IPV6_V6ONLY",
@@ -163,7 +207,7 @@ entries! {
         "allow the capability in SELinux's policy or AppArmor's profile";
     PortInUse [EADDRINUSE] BIND Both
         "another socket has the port",
-        "stop whoever has it (ss -tlnp), or take another port";
+        "stop whoever has it (ss -tlnp; on macOS, lsof -nP -i), or take another port";
     PortInUseReuseaddrOneSide [EADDRINUSE] BIND Linux
         "only one of the two sockets has SO_REUSEADDR",
         "set it on both, before bind()";
@@ -245,7 +289,7 @@ entries! {
     IpsecBlocked [EPERM] CONNECT Linux
         "an IPsec policy blocks the destination",
         "ip xfrm policy";
-    TupleInUse [EADDRNOTAVAIL] CONNECT Linux
+    TupleInUse [EADDRNOTAVAIL] CONNECT Both
         "a connection with the same two ends exists already",
         "bind to no port";
     ConnectInProgress [EINPROGRESS] CONNECT Both
@@ -318,7 +362,7 @@ entries! {
         "IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect()",
         "nothing";
     MacosLowPortAddress [EACCES] BIND MacOs
-        "a port below 1024 at a single address is for root only",
+        "a port below 1024 is for root only; since 10.14 not at the wildcard address",
         "bind to the wildcard address (since 10.14), or let launchd open it";
     MacosWildcardExempt [] BIND MacOs
         "since 10.14 everybody may open low ports at the wildcard address",
@@ -326,6 +370,9 @@ entries! {
     MacosRestrictedPort [EADDRINUSE] BIND MacOs
         "TCP port 55555 is kept for programs with an entitlement of Apple's",
         "take another port";
+    MacosPolicyDenied [EPERM] BOTH MacOs
+        "the app's sandbox, another MAC policy or a socket filter refused it",
+        "give a sandboxed app com.apple.security.network.server or .client; look for filters: systemextensionsctl list";
     Unexplained [] PORTS Both
         "what the kernel returned, and from where; or the causes between which nothing decides",
         "run with --source fexit, which sees more, and look at the evidence";
@@ -376,7 +423,8 @@ mod tests {
 
     #[test]
     fn an_error_has_the_causes_that_list_it() {
-        let codes: Vec<_> = of(Errno::EPERM).map(|entry| entry.code).collect();
+        let linux = event::System::Linux;
+        let codes: Vec<_> = of(Errno::EPERM, linux).map(|entry| entry.code).collect();
         assert!(codes.contains(&Code::CgroupBpfDenied) && codes.contains(&Code::IpsecBlocked));
         assert!(!codes.contains(&Code::LowPortNoCapability));
     }

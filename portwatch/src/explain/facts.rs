@@ -29,6 +29,8 @@ pub struct Facts {
     pub ports: Option<Ports>,
     /// Of a bind: what has become of the address
     pub address: Option<Address>,
+    /// Of a bind: whether the host has the address, where no more is known of it
+    pub host_has_address: Option<bool>,
     /// Of a connect: where the way to the destination leads
     pub route: Option<Route>,
     /// Of a connect: the next hop did not answer ARP or neighbour discovery (`NUD_FAILED`)

@@ -3,21 +3,25 @@
 //! Low ports: bsd/netinet/in_pcb.c, `in_pcbbind`, and bsd/netinet6/in6_pcb.c, `in6_pcbbind`. Since
 //! 10.14 the wildcard address is exempt from the check; any other local address is not.
 
+use std::net::IpAddr;
+
 use super::{case::Case, draft::Draft, fix};
 use crate::{
     errno::Errno,
     event::{Code, Confidence, Op, Version},
 };
 
-/// `IPPORT_RESERVED`
-const RESERVED: u16 = 1024;
-const WILDCARD_EXEMPT_SINCE: Version = Version {
+/// `IPPORT_RESERVED`, `IPV6PORT_RESERVED`
+pub(super) const RESERVED: u16 = 1024;
+/// xnu-4903, in_pcb.c line 809
+pub(super) const WILDCARD_EXEMPT_SINCE: Version = Version {
     major: 10,
     minor: 14,
 };
-/// bsd/net/restricted_in_port.c
-const RESTRICTED_PORT: u16 = 55_555;
-const RESTRICTED_SINCE: Version = Version {
+/// Ports that only some programs may have (xnu-6153, bsd/net/restricted_in_port.c): on macOS one,
+/// of TCP, for lights-out management.
+pub(super) const RESTRICTED_PORT: u16 = 55_555;
+pub(super) const RESTRICTED_SINCE: Version = Version {
     major: 10,
     minor: 15,
 };
@@ -32,15 +36,24 @@ pub(super) fn failure(case: &Case<'_>, version: Version, errno: Errno) -> Option
         Op::Bind | Op::Listen => bind(case, version, errno),
         Op::Connect => connect(case, version, errno),
     };
-    own.or_else(|| either(errno))
+    own.or_else(|| either(case, errno))
 }
 
 fn bind(case: &Case<'_>, version: Version, errno: Errno) -> Option<Draft> {
     match errno {
         Errno::EACCES => low_port(case, version),
-        Errno::EPERM if case.port() == Some(0) && !case.is_root() => Some(low_range()),
+        Errno::EPERM if case.port() == Some(0) && is_user(case) => Some(no_port_granted()),
         Errno::EADDRINUSE => Some(in_use(case, version)),
         Errno::EADDRNOTAVAIL => Some(not_local(case)),
+        Errno::EAFNOSUPPORT if case.ip().is_some_and(is_for_many) => Some(plain(
+            case,
+            Code::MulticastStream,
+            "is an address of many hosts, which TCP cannot be bound to",
+        )),
+        Errno::EINVAL if case.asked().is_some() => Some(Draft::one_of(
+            errno,
+            &["the socket is bound already", LENGTH],
+        )),
         _ => None,
     }
 }
@@ -65,6 +78,14 @@ fn connect(case: &Case<'_>, version: Version, errno: Errno) -> Option<Draft> {
             Code::AlreadyConnected,
             "was asked for on a socket that is connected already",
         ),
+        Errno::EOPNOTSUPP => (
+            Code::SocketListening,
+            "was asked for on a socket that listens, or that the system took out of use",
+        ),
+        Errno::EADDRINUSE => (
+            Code::TupleInUse,
+            "has a connection with the same two ends already",
+        ),
         _ => return None,
     };
     Some(plain(case, code, what))
@@ -79,18 +100,13 @@ pub(super) fn in_progress(case: &Case<'_>) -> Draft {
     )
 }
 
+/// Another length than the family's is refused (`in_pcbbind`, `in_pcbladdr`).
+const LENGTH: &str = "the length passed with it is not exactly 16 (IPv4) or 28 (IPv6)";
+
 /// What both calls can end in (bsd/kern/uipc_syscalls.c).
-fn either(errno: Errno) -> Option<Draft> {
+fn either(case: &Case<'_>, errno: Errno) -> Option<Draft> {
     let (code, text) = match errno {
-        Errno::EPERM => {
-            return Some(Draft::one_of(
-                errno,
-                &[
-                    "the app's sandbox lacks com.apple.security.network.server or .client",
-                    "another MAC policy, or a socket filter, refused it",
-                ],
-            ));
-        }
+        Errno::EPERM => return Some(policy(case)),
         Errno::EBADF => (Code::BadDescriptor, "the descriptor is not open"),
         Errno::ENOTSOCK => (
             Code::NotASocket,
@@ -101,6 +117,11 @@ fn either(errno: Errno) -> Option<Draft> {
             "the address lies outside the program's memory",
         ),
         Errno::EDESTADDRREQ => (Code::BadPointer, "no address was passed (NULL)"),
+        Errno::EINVAL if case.asked().is_none() => (Code::BadAddressLength, LENGTH),
+        Errno::ENAMETOOLONG => (
+            Code::BadAddressLength,
+            "the length passed with the address is above 255",
+        ),
         Errno::EAFNOSUPPORT => (
             Code::WrongFamily,
             "the address is of a family that the socket does not take",
@@ -110,13 +131,39 @@ fn either(errno: Errno) -> Option<Draft> {
     Some(Draft::new(code, Confidence::Derived, text))
 }
 
-/// `IP_PORTRANGE_LOW`, which bindresvport() sets: the one place where the privilege's own error is
-/// returned, and where the wildcard address is not exempt.
-fn low_range() -> Draft {
-    let text = "a port below 1024 was asked for without a number (IP_PORTRANGE_LOW, bindresvport): that is for root only, at the wildcard address too";
-    Draft::new(Code::MacosLowPortAddress, Confidence::Derived, text).fix(fix::advice(
-        "ask for the port by its number at the wildcard address, or for one of the system's choice",
+/// `mac_socket_check_bind`, `mac_socket_check_connect`, and filters beside them.
+fn policy(case: &Case<'_>) -> Draft {
+    let (entitlement, socket) = match case.attempt.op {
+        Op::Connect => ("client", ", or the socket's own SO_RESTRICT_DENY_OUT"),
+        Op::Bind | Op::Listen => ("server", ""),
+    };
+    let entitlement = format!("com.apple.security.network.{entitlement}");
+    let text = format!(
+        "a policy refused it: the app's sandbox, which lacks {entitlement}, another MAC policy, a socket filter{socket}"
+    );
+    Draft::new(Code::MacosPolicyDenied, Confidence::Derived, text).fix(fix::advice(format!(
+        "if it is a sandboxed app of your own, give it {entitlement}"
+    )))
+}
+
+/// `IP_PORTRANGE_LOW`, which bindresvport() sets, is the one place where the privilege's own error
+/// is returned, and where the wildcard address is not exempt. DTrace does not show the option.
+fn no_port_granted() -> Draft {
+    let causes = [
+        "a port below 1024 was asked for without a number (IP_PORTRANGE_LOW, bindresvport), which is for root only, at the wildcard address too",
+        "the app's sandbox lacks com.apple.security.network.server",
+        "another MAC policy, or a socket filter, refused it",
+    ];
+    Draft::one_of(Errno::EPERM, &causes).fix(fix::advice(
+        "ask for a low port by its number at the wildcard address, or for one of the system's choice",
     ))
+}
+
+fn is_for_many(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    }
 }
 
 fn is_wildcard(case: &Case<'_>) -> bool {
@@ -223,8 +270,8 @@ fn host_unreachable(case: &Case<'_>, version: Version) -> Draft {
     );
     let asked_for = version >= LOCAL_NETWORK_PRIVACY_SINCE && is_user(case);
     let local = case.ip().is_some_and(|ip| match ip.to_canonical() {
-        std::net::IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
-        std::net::IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
     });
     if asked_for && local {
         draft.fix(fix::advice(

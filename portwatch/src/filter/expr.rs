@@ -57,12 +57,12 @@ impl Expr {
         }
     }
 
-    /// Whether any of its tests asks for such a field.
-    pub(super) fn asks(&self, field: impl Fn(Field) -> bool + Copy) -> bool {
+    /// Whether any of its tests is such a one.
+    pub(super) fn has(&self, such: &dyn Fn(&Test) -> bool) -> bool {
         match self {
-            Self::Is(test) => field(test.field),
-            Self::Not(expr) => expr.asks(field),
-            Self::All(exprs) | Self::Any(exprs) => exprs.iter().any(|expr| expr.asks(field)),
+            Self::Is(test) => such(test),
+            Self::Not(expr) => expr.has(such),
+            Self::All(exprs) | Self::Any(exprs) => exprs.iter().any(|expr| expr.has(such)),
         }
     }
 

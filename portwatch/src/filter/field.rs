@@ -122,7 +122,7 @@ impl Value {
             Field::Lport => Span::parse(text, 1).map(Self::Lport),
             Field::Dport => Span::parse(text, 1).map(Self::Dport),
             Field::Addr => net(text).map(Self::Addr),
-            Field::Family => family(text).map(Self::Family),
+            Field::Family => family(text, names).map(Self::Family),
             Field::Proto => proto(text).map(Self::Proto),
             Field::Op => Op::ALL
                 .into_iter()
@@ -132,7 +132,7 @@ impl Value {
                 .into_iter()
                 .find(|outcome| outcome.name() == text)
                 .map(Self::Outcome),
-            Field::Errno => errno(text).map(Self::Errno),
+            Field::Errno => errno(text, names).map(Self::Errno),
             Field::Netns => match number(text) {
                 Some(inode) => Some(Self::Netns(inode)),
                 None => return names.netns(text).map(Self::Netns),
@@ -285,15 +285,16 @@ fn net(text: &str) -> Option<IpNet> {
     net.map(|net| net.trunc())
 }
 
-fn family(text: &str) -> Option<Family> {
+fn family(text: &str, host: &dyn Names) -> Option<Family> {
+    // bsd/sys/socket.h; include/linux/socket.h
+    let inet6 = if host.numbers_are_darwins() { 30 } else { 10 };
     let named = [Family::Ipv4, Family::Ipv6, Family::Unspec];
     let named = named.into_iter().find(|family| family.name() == text);
     named.or_else(|| {
-        // include/linux/socket.h
         Some(match number(text)? {
             0 => Family::Unspec,
             2 => Family::Ipv4,
-            10 => Family::Ipv6,
+            number if number == inet6 => Family::Ipv6,
             number => Family::Other(number),
         })
     })
@@ -304,10 +305,14 @@ fn proto(text: &str) -> Option<Proto> {
 }
 
 /// `EACCES`, `13`, or as the kernel returns it: `-13`.
-fn errno(text: &str) -> Option<Errno> {
+fn errno(text: &str, host: &dyn Names) -> Option<Errno> {
+    let name = text.to_ascii_uppercase();
     let digits = text.strip_prefix('-').unwrap_or(text);
-    Errno::from_name(&text.to_ascii_uppercase())
-        .or_else(|| Errno::from_ret(-number::<i32>(digits)?))
+    if host.numbers_are_darwins() {
+        return Errno::from_darwin_name(&name)
+            .or_else(|| Errno::from_darwin_ret(-number::<i32>(digits)?));
+    }
+    Errno::from_name(&name).or_else(|| Errno::from_ret(-number::<i32>(digits)?))
 }
 
 /// As the tree has it; where it is usually mounted does not matter.

@@ -34,6 +34,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Given>, String> {
     parse(file, &text)
 }
 
+/// What a file's text gives.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Vec<Given>, String> {
     let at = |offset| origin(file, text, offset);
     let table = DeTable::parse(text).map_err(|error| {

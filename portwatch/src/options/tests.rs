@@ -107,6 +107,39 @@ fn a_replay_takes_what_has_a_meaning_in_it() {
 }
 
 #[test]
+fn top_takes_what_has_a_meaning_in_it() {
+    let world = World::new(
+        "failed = true\nsource = 'kprobe'\noutput = 'csv'\nlog-file = '/x'\nlog-format = 'csv'",
+        "quiet = true\nno-header = true\ngroup-by = 'comm'",
+    )
+    .with("PORTWATCH_PORT", "80");
+    match world.read(&["top", "-P", "443"]).unwrap().cli.command {
+        Some(crate::cli::Command::Top { watch, .. }) => {
+            assert!(watch.filters.failed && watch.log_file.is_some());
+            assert_eq!(watch.source, crate::cli::Source::Kprobe);
+            assert_eq!(watch.filters.port, ["443"]);
+            assert_eq!(moot::given(moot::IN_TOP, &watch), None);
+        }
+        other => panic!("{other:?}"),
+    }
+    let printed = world.read(&["top", "--print-config"]).unwrap().printed;
+    assert!(
+        printed
+            .unwrap()
+            .contains("port = [\"80\"]  # PORTWATCH_PORT\n")
+    );
+}
+
+/// A name that no option has would be passed over in silence.
+#[test]
+fn what_has_no_meaning_somewhere_is_an_option() {
+    let keys = keys();
+    for (long, _) in moot::IN_REPLAY.iter().chain(moot::IN_TOP) {
+        assert!(named(&keys, long).is_some(), "{long}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_said_with_its_place() {
     for (text, error) in [
         (

@@ -16,7 +16,6 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 pub use self::cause::{Detail, wrap};
-pub(crate) use self::clock::Clock;
 pub use self::message::{degraded_message, loss_message, start_message, summary_message};
 use self::{
     cause::Page,
@@ -24,6 +23,7 @@ use self::{
     message::loss_parts,
     row::Row,
 };
+pub(crate) use self::{clock::Clock, row::write_proto};
 use crate::{
     event::{Attempt, Cause, Event, Lost, OutcomeOf},
     users::Users,

@@ -13,11 +13,11 @@ const LEN: u64 = 2048;
 const COMM: usize = 15;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stat {
+pub struct Stat {
     /// As the task chose it, up to 15 bytes
-    pub(super) comm: Vec<u8>,
+    pub comm: Vec<u8>,
     /// Since boot, in ticks
-    pub(super) start: u64,
+    pub start: u64,
 }
 
 impl Stat {
@@ -27,7 +27,7 @@ impl Stat {
 
     /// The name stands in parentheses and may hold any byte, spaces, parentheses and line feeds
     /// included. After its last parenthesis there are only a letter and numbers.
-    fn parse(text: &[u8]) -> Option<Self> {
+    pub fn parse(text: &[u8]) -> Option<Self> {
         let open = text.iter().position(|&byte| byte == b'(')?;
         let close = text.iter().rposition(|&byte| byte == b')')?;
         let comm = text.get(open + 1..close)?;

@@ -18,30 +18,32 @@ pub fn describe(attempt: &mut Attempt) {
     // Another real user: the number belongs to another thread by now, or the thread changed sides.
     if status.uid == attempt.uid {
         attempt.euid = Some(status.euid);
-        attempt.ppid = Some(status.ppid);
+        attempt.ppid = status.ppid;
     }
 }
 
 /// The parent of a process that still exists.
 pub fn parent(process: u32) -> Option<u32> {
     let status = read(&format!("/proc/{process}/status"), LEN)?;
-    Some(Status::parse(&status)?.ppid)
+    Status::parse(&status)?.ppid
 }
 
 /// The lines of /proc/PID/status that are of use (Documentation/filesystems/proc.rst).
 #[derive(Debug, PartialEq, Eq)]
-struct Status {
-    ppid: u32,
-    uid: u32,
-    euid: u32,
+pub struct Status {
+    /// 0 in the file stands for none: of the first processes, and of one that has just been buried
+    /// (fs/proc/array.c, `task_state`)
+    pub ppid: Option<u32>,
+    pub uid: u32,
+    pub euid: u32,
 }
 
 impl Status {
     /// `Name:` comes first and holds what the process likes, but the kernel escapes its line feeds.
-    fn parse(status: &[u8]) -> Option<Self> {
+    pub fn parse(status: &[u8]) -> Option<Self> {
         let mut uids = numbers(status, b"Uid:")?;
         Some(Self {
-            ppid: numbers(status, b"PPid:")?.next()?,
+            ppid: Some(numbers(status, b"PPid:")?.next()?).filter(|&parent| parent != 0),
             uid: uids.next()?,
             euid: uids.next()?,
         })
@@ -67,11 +69,17 @@ mod tests {
         assert_eq!(
             Status::parse(status),
             Some(Status {
-                ppid: 3,
+                ppid: Some(3),
                 uid: 1000,
                 euid: 0
             })
         );
+    }
+
+    #[test]
+    fn who_is_buried_has_no_parent() {
+        let status = b"PPid:\t0\nUid:\t1000\t0\t0\t0\n";
+        assert_eq!(Status::parse(status).map(|status| status.ppid), Some(None));
     }
 
     #[test]

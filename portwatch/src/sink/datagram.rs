@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
+
 use super::Output;
 use crate::output::frame;
 
@@ -59,7 +61,7 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::NotFound | ErrorKind::ConnectionRefused
-    ) || error.raw_os_error() == Some(libc::EMSGSIZE)
+    ) || Errno::from_io_error(error) == Some(Errno::MSGSIZE)
 }
 
 impl Write for Datagrams {

@@ -12,17 +12,17 @@ use crate::{
 
 /// A socket on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) state: SocketState,
-    pub(super) ip: IpAddr,
-    pub(super) port: u16,
+pub struct Entry {
+    pub state: SocketState,
+    pub ip: IpAddr,
+    pub port: u16,
     /// The far end, where it is connected
-    pub(super) peer: Option<(IpAddr, u16)>,
-    pub(super) ifindex: Option<u32>,
-    pub(super) uid: u32,
+    pub peer: Option<(IpAddr, u16)>,
+    pub ifindex: Option<u32>,
+    pub uid: u32,
     /// 0 where the socket is no file (any more)
-    pub(super) inode: u32,
-    pub(super) v6only: Option<bool>,
+    pub inode: u32,
+    pub v6only: Option<bool>,
 }
 
 /// The protocol in whose table a socket's port is; `None` of protocols without ports.
@@ -143,7 +143,8 @@ struct Reply {
     inode: u32,
 }
 
-fn parse(body: &[u8]) -> Option<Entry> {
+/// One socket of an answer.
+pub fn parse(body: &[u8]) -> Option<Entry> {
     let (reply, rest) = Reply::read_from_prefix(body).ok()?;
     let address = |bytes| address(reply.family, bytes);
     let peer = u16::from_be_bytes(reply.id.destination_port);

@@ -34,8 +34,11 @@ const KIND_ENUM64: u32 = 19;
 const TYPE_HEADER: usize = 12;
 /// Bytes of one member: name offset, type, offset.
 const MEMBER: usize = 12;
-/// How deep anonymous members and type chains may nest; the kernel's nest less than ten deep.
-const MAX_DEPTH: u32 = 32;
+/// How long chains of typedefs and qualifiers may be; the kernel's have less than ten.
+const MAX_CHAIN: u32 = 32;
+/// Structs that are looked through for one member, anonymous ones included; the kernel's largest
+/// have some dozens. It bounds the depth too, and what types that contain themselves would cost.
+const MAX_STRUCTS: u32 = 256;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BtfError {
@@ -238,7 +241,8 @@ impl<'a> Btf<'a> {
             bits: 0,
         };
         for name in names {
-            let (member, member_type) = self.member(id, name, MAX_DEPTH)?;
+            let mut structs = MAX_STRUCTS;
+            let (member, member_type) = self.member(id, name, &mut structs)?;
             field = Field {
                 bit_offset: field.bit_offset.checked_add(member.bit_offset)?,
                 bits: member.bits,
@@ -249,8 +253,8 @@ impl<'a> Btf<'a> {
     }
 
     /// A member of a struct or union by name, and its type.
-    fn member(&self, id: u32, name: &str, depth: u32) -> Option<(Field, u32)> {
-        let depth = depth.checked_sub(1)?;
+    fn member(&self, id: u32, name: &str, structs: &mut u32) -> Option<(Field, u32)> {
+        *structs = structs.checked_sub(1)?;
         let parent = self.by_id(self.resolve(id)?)?;
         if !matches!(parent.kind(), KIND_STRUCT | KIND_UNION) {
             return None;
@@ -262,7 +266,7 @@ impl<'a> Btf<'a> {
                 return Some((field, member_type));
             }
             if self.is_named(name_offset, "")
-                && let Some((inner, inner_type)) = self.member(member_type, name, depth)
+                && let Some((inner, inner_type)) = self.member(member_type, name, structs)
             {
                 let bit_offset = field.bit_offset.checked_add(inner.bit_offset)?;
                 return Some((
@@ -293,7 +297,7 @@ impl<'a> Btf<'a> {
 
     /// Follows typedefs and qualifiers to the type behind them.
     fn resolve(&self, mut id: u32) -> Option<u32> {
-        for _ in 0..MAX_DEPTH {
+        for _ in 0..MAX_CHAIN {
             let found = self.by_id(id)?;
             match found.kind() {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
@@ -506,6 +510,16 @@ mod tests {
                 bits: 0
             })
         );
+        assert_eq!(btf.field("s.x"), None);
+    }
+
+    /// Each level would double the work.
+    #[test]
+    fn types_that_contain_themselves_twice_end_too() {
+        let mut blob = Blob::default();
+        blob.composite(KIND_STRUCT, false, "s", &[("", 1, 0), ("", 1, 0)]);
+        let data = blob.bytes();
+        let btf = Btf::parse(&data, &["s"], &[]).unwrap();
         assert_eq!(btf.field("s.x"), None);
     }
 

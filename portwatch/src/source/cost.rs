@@ -37,3 +37,9 @@ pub fn measure() -> Vec<Program> {
     all.flat_map(|kind| super::ebpf::measure(&mut loader, kind))
         .collect()
 }
+
+/// There are none elsewhere.
+#[cfg(not(target_os = "linux"))]
+pub const fn measure() -> Vec<Program> {
+    Vec::new()
+}

@@ -3,8 +3,8 @@
 //! Nothing here is macOS's but the place of the program: with another one in its place all of it
 //! runs on Linux too, where the tests are.
 
-mod decode;
-mod line;
+pub mod decode;
+pub mod line;
 mod pipe;
 mod refused;
 mod said;
@@ -21,10 +21,14 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::refused::Refused;
-use self::{line::Line, pipe::Pipe, said::Said};
+use self::{
+    line::{Fault, Line},
+    pipe::Pipe,
+    said::Said,
+};
 use super::{
     Backend, BlindSpot, OUTCOMES, Opened, Source as Live, blind_spot,
     record::{LossCount, Record},
@@ -77,8 +81,22 @@ pub struct Source {
     stopping: bool,
     /// How it ended
     status: Option<ExitStatus>,
-    degradation: Option<Degradation>,
+    /// What it was not allowed to read
+    forbidden: Forbidden,
+    /// Not told yet
+    degradations: VecDeque<Degradation>,
+    /// When it last printed something
+    heard: Instant,
     was_quiet: bool,
+}
+
+/// What faults have said.
+#[derive(Clone, Copy, Debug, Default)]
+struct Forbidden {
+    /// Every address
+    addresses: bool,
+    /// Those in processes that are protected
+    processes: bool,
 }
 
 /// What was printed against what was seen.
@@ -124,7 +142,7 @@ pub async fn open(program: &Program) -> Result<Opened, Refused> {
 }
 
 /// On macOS `sw_vers` tells the version; the kernel's own is another.
-fn this_system() -> Result<System, Refused> {
+pub fn this_system() -> Result<System, Refused> {
     if !cfg!(target_os = "macos") {
         return Ok(System::Linux);
     }
@@ -169,7 +187,9 @@ impl Source {
             tally: Tally::default(),
             stopping: false,
             status: None,
-            degradation: None,
+            forbidden: Forbidden::default(),
+            degradations: VecDeque::new(),
+            heard: Instant::now(),
             was_quiet: false,
         })
     }
@@ -226,19 +246,25 @@ impl Source {
                 ready = self.stderr.readable() => ready,
             }
         };
-        if let Ok(ready) = timeout(QUIET, something).await {
-            return ready;
-        }
-        self.note_quiet();
-        Ok(())
+        // To get ready it may take longer. Since it was heard, not since this was called: whoever
+        // waits here may have been called away, and more often than that.
+        let ready = if self.ready && !self.was_quiet {
+            timeout_at(self.heard + QUIET, something).await.ok()
+        } else {
+            Some(something.await)
+        };
+        let Some(ready) = ready else {
+            self.note_quiet();
+            return Ok(());
+        };
+        self.heard = Instant::now();
+        ready
     }
 
     /// Said once.
     fn note_quiet(&mut self) {
-        if std::mem::replace(&mut self.was_quiet, true) {
-            return;
-        }
-        self.degradation = Some(Degradation {
+        self.was_quiet = true;
+        self.degradations.push_back(Degradation {
             what: "attempts may not be seen".to_owned(),
             why: format!("dtrace has printed nothing for {} s", QUIET.as_secs()),
             remedy: Some("start portwatch again".to_owned()),
@@ -255,6 +281,8 @@ impl Source {
             early,
             tally,
             system,
+            forbidden,
+            degradations,
             ..
         } = self;
         records.append(early);
@@ -273,7 +301,8 @@ impl Source {
                     records.extend(decode::attempt(&call, *system).map(Record::Attempt));
                 }
                 Ok(Line::Count(count)) => tally.counted = tally.counted.saturating_add(count),
-                Ok(Line::Heartbeat | Line::Fault | Line::Other) => {}
+                Ok(Line::Fault(fault)) => degradations.extend(forbidden.note(fault)),
+                Ok(Line::Heartbeat | Line::Other) => {}
                 Err(error) => log::error!("{error}"),
             }
             records.len() < most
@@ -294,10 +323,10 @@ impl Source {
         self.status = ended;
         if !self.stopping && self.ready {
             let error = Refused::ended(&self.said, ended);
-            self.degradation = Some(Degradation {
+            self.degradations.push_back(Degradation {
                 what: "nothing is seen any more".to_owned(),
                 why: error.to_string(),
-                remedy: Some("start portwatch again".to_owned()),
+                remedy: Some(error.remedy().unwrap_or("start portwatch again").to_owned()),
             });
         }
     }
@@ -307,9 +336,11 @@ impl Source {
         self.stdout.has_ended()
     }
 
-    /// Why it ended by itself; fine if it was told to.
+    /// Why it ended by itself, or what it came to see no more; fine if it was told to end.
     pub fn verdict(&self) -> Result<(), Refused> {
-        if self.has_ended() && !self.stopping {
+        if self.forbidden.addresses {
+            Err(Refused::NoAddresses)
+        } else if self.has_ended() && !self.stopping {
             Err(Refused::ended(&self.said, self.status))
         } else {
             Ok(())
@@ -346,7 +377,7 @@ impl Source {
             }
         };
         if timeout(END, until_end).await.is_err() {
-            self.degradation = Some(Degradation {
+            self.degradations.push_back(Degradation {
                 what: "what was lost at the end is not known".to_owned(),
                 why: format!("dtrace did not end within {} s", END.as_secs()),
                 remedy: None,
@@ -354,17 +385,20 @@ impl Source {
         }
     }
 
+    /// Nothing comes of it: the script has no filter, and macOS no cgroups.
+    pub const fn rule_out(&self, _: u64) {}
+
     /// Calls that it printed.
     pub const fn records_read(&self) -> u64 {
         self.tally.printed
     }
 
-    pub const fn has_losses(&self) -> bool {
-        self.said.has_losses() || self.degradation.is_some()
+    pub fn has_losses(&self) -> bool {
+        self.said.has_losses() || !self.degradations.is_empty()
     }
 
     pub fn degradation(&mut self) -> Option<Degradation> {
-        self.degradation.take()
+        self.degradations.pop_front()
     }
 
     /// What it told of since the last call and, at its end, what it printed too little.
@@ -388,6 +422,32 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         end(&mut self.child);
+    }
+}
+
+impl Forbidden {
+    /// What is to be told of it; once of each kind.
+    fn note(&mut self, fault: Fault) -> Option<Degradation> {
+        let (noted, what, why, remedy) = match fault {
+            Fault::Other => return None,
+            Fault::Kernel => (
+                &mut self.addresses,
+                "addresses are not told any more",
+                Refused::NoAddresses.to_string(),
+                Refused::NoAddresses.remedy(),
+            ),
+            Fault::Process => (
+                &mut self.processes,
+                "the addresses that some programs ask for are not told",
+                "they are protected: by System Integrity Protection, or by their own wish (PT_DENY_ATTACH)".to_owned(),
+                None,
+            ),
+        };
+        (!std::mem::replace(noted, true)).then(|| Degradation {
+            what: what.to_owned(),
+            why,
+            remedy: remedy.map(str::to_owned),
+        })
     }
 }
 

@@ -6,6 +6,7 @@ mod functions;
 mod hooks;
 mod link;
 mod load;
+mod pinned;
 pub mod probe;
 mod programs;
 mod skipped;
@@ -18,10 +19,11 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
 };
 use portwatch_common::settings::{self, loss};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use self::skipped::Skipped;
-pub use self::{load::Loader, programs::measure};
+pub use self::{load::Loader, pinned::check, programs::measure};
 use super::{
     Kind, Request,
     decode::{self, ClockOffset},
@@ -260,10 +262,34 @@ impl Source {
     }
 }
 
-/// How far the calendar is ahead of the clock that the programs read.
+/// The clock that the programs read (`bpf_ktime_get_ns`).
+pub fn clock_ns() -> u64 {
+    nanos(ClockId::Monotonic).unsigned_abs()
+}
+
+/// How far the calendar is ahead of that clock: of some looks at both, the one that took the least
+/// time, since whoever is preempted between them takes two moments for one.
 fn clock_offset() -> ClockOffset {
-    use rustix::time::{ClockId, Timespec, clock_gettime};
-    let nanos = |time: Timespec| time.tv_sec * 1_000_000_000 + time.tv_nsec;
-    let monotonic = nanos(clock_gettime(ClockId::Monotonic));
-    ClockOffset(nanos(clock_gettime(ClockId::Realtime)) - monotonic)
+    const LOOKS: usize = 8;
+    const AT_ONCE_NS: i64 = 10_000;
+    let mut least = i64::MAX;
+    let mut offset = ClockOffset(0);
+    for _ in 0..LOOKS {
+        let before = nanos(ClockId::Monotonic);
+        let calendar = nanos(ClockId::Realtime);
+        let took = nanos(ClockId::Monotonic) - before;
+        if took < least {
+            least = took;
+            offset = ClockOffset(calendar - before - took / 2);
+        }
+        if took < AT_ONCE_NS {
+            break;
+        }
+    }
+    offset
+}
+
+fn nanos(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
 }

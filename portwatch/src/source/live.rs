@@ -6,7 +6,7 @@ use super::dtrace;
 #[cfg(target_os = "linux")]
 use super::ebpf;
 use super::record::{LossCount, Record};
-use crate::event::Degradation;
+use crate::{clock, event::Degradation};
 
 pub enum Source {
     #[cfg(target_os = "linux")]
@@ -34,13 +34,22 @@ impl Source {
         }
     }
 
+    /// Now, in nanoseconds of the clock that dates attempts (`AttemptId`). With eBPF that is not the
+    /// calendar's, which may be set while portwatch runs.
+    pub fn clock_ns(&self) -> u64 {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ebpf(_) => ebpf::clock_ns(),
+            Self::Dtrace(_) => clock::now().0.unsigned_abs(),
+        }
+    }
+
     /// No attempt of callers in this cgroup is wanted.
     pub fn rule_out(&mut self, cgroup_id: u64) {
         match self {
             #[cfg(target_os = "linux")]
             Self::Ebpf(source) => source.rule_out(cgroup_id),
-            // Its script has no filter.
-            Self::Dtrace(_) => {}
+            Self::Dtrace(source) => source.rule_out(cgroup_id),
         }
     }
 

@@ -13,6 +13,8 @@ pub(super) const STRUCTS: &[&str] = &[
     "net",
     "user_namespace",
     "task_struct",
+    "nsproxy",
+    "mnt_namespace",
     "cred",
     "module",
 ];
@@ -96,7 +98,7 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
 }
 
 /// Those of a task and its credentials, without which an attempt has less to say of its caller.
-fn of_tasks(btf: &Btf<'_>) -> Offsets {
+pub(super) fn of_tasks(btf: &Btf<'_>) -> Offsets {
     let may = |path| byte(btf, path).unwrap_or(Settings::ABSENT);
     Offsets {
         task_real_parent: may("task_struct.real_parent"),
@@ -105,6 +107,9 @@ fn of_tasks(btf: &Btf<'_>) -> Offsets {
         task_start_boottime: byte(btf, "task_struct.start_boottime")
             .unwrap_or_else(|| may("task_struct.real_start_time")),
         task_flags: may("task_struct.flags"),
+        task_nsproxy: may("task_struct.nsproxy"),
+        nsproxy_mnt_ns: may("nsproxy.mnt_ns"),
+        mnt_ns_inum: may("mnt_namespace.ns.inum"),
         task_cred: may("task_struct.cred"),
         cred_euid: may("cred.euid"),
         thread_status: may("task_struct.thread_info.status"),

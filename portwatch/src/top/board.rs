@@ -239,6 +239,10 @@ impl Board {
         });
     }
 
+    pub(super) const fn failure_count(&self) -> usize {
+        self.failures.len()
+    }
+
     pub(super) fn failures(&self, sort: Sort) -> Vec<&Failure> {
         let mut all: Vec<_> = self.failures.iter().rev().collect();
         if sort != Sort::Latest {

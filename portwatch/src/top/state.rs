@@ -1,6 +1,6 @@
 //! What `portwatch top` is set to: keys in, what to show out. No I/O.
 
-use super::board::{Board, Failure, Sort};
+use super::board::{Board, Sort};
 use crate::{event::Event, filter::Filter};
 
 /// Longest filter that can be typed.
@@ -89,13 +89,8 @@ impl State {
 
     /// Row of the selected failure; none where there is no failure.
     pub(super) fn selected(&self) -> Option<usize> {
-        let last = self.board().failures(self.sort).len().checked_sub(1)?;
+        let last = self.board().failure_count().checked_sub(1)?;
         Some(self.selected.min(last))
-    }
-
-    pub(super) fn selected_failure(&self) -> Option<&Failure> {
-        let row = self.selected()?;
-        self.board().failures(self.sort).get(row).copied()
     }
 
     /// Follows a key; false where it ends the view.

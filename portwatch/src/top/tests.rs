@@ -1,3 +1,4 @@
+use clap::Parser as _;
 use proptest::prelude::*;
 use ratatui::{Terminal, backend::TestBackend};
 
@@ -7,14 +8,28 @@ use super::{
     view::View,
 };
 use crate::{
-    config,
+    cli::{Cli, Command},
+    config::Config,
     event::{Attempt, Event, Time},
+    filter::Filter,
     output::sample::{bind, connect, hostile, is_dangerous, lost, names, ok, users},
     users::Users,
 };
 
-fn compile(text: &str) -> Result<crate::filter::Filter, String> {
-    config::expression(text, &Users::new())
+fn compile(text: &str) -> Result<Filter, String> {
+    compile_with(&[], text)
+}
+
+/// As a watch with these options takes it.
+fn compile_with(options: &[&str], text: &str) -> Result<Filter, String> {
+    let args = ["portwatch", "top"].iter().chain(options);
+    let command = Cli::try_parse_from(args).unwrap().command;
+    let Some(Command::Top { watch, .. }) = command else {
+        panic!("{options:?}");
+    };
+    let users = Users::new();
+    let config = Config::of_top(&watch, &users).unwrap();
+    config.expression(text, &users)
 }
 
 fn press(state: &mut State, keys: &str) {
@@ -105,6 +120,47 @@ fn a_filter_that_is_none_says_where() {
     press(&mut state, "\u{8}\u{8}S\n");
     assert_eq!(state.line, None);
     assert_eq!(state.filtered, "port=80 and errno=EACCES");
+}
+
+const DTRACE: [&str; 5] = [
+    "--source",
+    "dtrace",
+    "--dtrace=x",
+    "--dtrace-system",
+    "macOS 14",
+];
+
+#[test]
+fn what_dtrace_never_tells_is_refused_by_name() {
+    for (text, named) in [
+        ("port=80 or unit=nginx", "unit"),
+        ("not netns=1", "netns"),
+        ("proto=tcp", "proto"),
+        ("ppid-tree=1", "ppid-tree"),
+        ("op=bind,listen", "op=listen"),
+    ] {
+        let error = compile_with(&DTRACE, text).unwrap_err();
+        let words = format!("{named} has no meaning with the source dtrace: ");
+        assert!(error.starts_with(&words), "{error}");
+        assert!(compile(text).is_ok(), "{text}");
+    }
+    assert!(compile_with(&DTRACE, "op=!listen and port=80").is_ok());
+}
+
+#[test]
+fn numbers_are_those_of_the_system_that_is_watched() {
+    let same = |numbers, names| {
+        assert_eq!(compile_with(&DTRACE, numbers), compile_with(&DTRACE, names));
+        assert_ne!(
+            compile(numbers),
+            compile_with(&DTRACE, numbers),
+            "{numbers}"
+        );
+    };
+    same("errno=48,-65", "errno=EADDRINUSE,EHOSTUNREACH");
+    same("family=30", "family=ipv6");
+    assert!(compile_with(&DTRACE, "errno=ENOTSUP").is_ok());
+    assert!(compile("errno=ENOTSUP").is_err());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{
     event::{Attempt, Comm, Proto, Requested},
     output::{
         sanitize::{escape_into, escape_prose_into},
-        text::{Detail, cause_lines},
+        text::{Detail, cause_lines, write_proto},
     },
     users::Users,
 };
@@ -53,10 +53,15 @@ impl View<'_> {
         .areas(frame.area());
         frame.render_widget(self.heading(), head);
         self.draw_rates(frame, rates);
-        self.draw_failures(frame, upper);
+        let failures = self.state.board().failures(self.state.sort);
+        let selected = self.state.selected();
+        self.draw_failures(frame, upper, &failures, selected);
         match self.state.pane {
             Pane::Lists => self.draw_counts(frame, lower),
-            Pane::Detail => self.draw_detail(frame, lower),
+            Pane::Detail => {
+                let failure = selected.and_then(|row| failures.get(row));
+                self.draw_detail(frame, lower, failure.copied());
+            }
             Pane::Help => draw_text(frame, lower, "keys", HELP),
         }
         self.draw_foot(frame, foot);
@@ -100,14 +105,16 @@ impl View<'_> {
         frame.render_widget(line, area);
     }
 
-    fn draw_failures(&mut self, frame: &mut Frame<'_>, area: Rect) {
-        let failures = self.state.board().failures(self.state.sort);
+    fn draw_failures(
+        &self,
+        frame: &mut Frame<'_>,
+        area: Rect,
+        failures: &[&Failure],
+        selected: Option<usize>,
+    ) {
         // Below the title and the header; a terminal may have no room for any.
         let visible = usize::from(area.height).saturating_sub(2).max(1);
-        let first = self
-            .state
-            .selected()
-            .map_or(0, |row| (row + 1).saturating_sub(visible));
+        let first = selected.map_or(0, |row| (row + 1).saturating_sub(visible));
         let rows: Vec<_> = failures
             .iter()
             .skip(first)
@@ -130,7 +137,7 @@ impl View<'_> {
             .header(header(["COUNT", "COMM", "OP", "PROTO", "ADDRESS", "WHY"]))
             .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
             .block(Block::new().borders(Borders::TOP).title(title));
-        let selected = self.state.selected().map(|row| row - first);
+        let selected = selected.map(|row| row - first);
         let mut seen = TableState::new().with_selected(selected);
         frame.render_stateful_widget(table, area, &mut seen);
     }
@@ -174,8 +181,8 @@ impl View<'_> {
         frame.render_widget(table, right);
     }
 
-    fn draw_detail(&mut self, frame: &mut Frame<'_>, area: Rect) {
-        let Some(failure) = self.state.selected_failure() else {
+    fn draw_detail(&mut self, frame: &mut Frame<'_>, area: Rect, failure: Option<&Failure>) {
+        let Some(failure) = failure else {
             return draw_text(frame, area, "details", " no failure is selected");
         };
         let attempt = &*failure.attempt;
@@ -276,14 +283,10 @@ fn asked(attempt: &Attempt) -> String {
 }
 
 fn proto(proto: Option<Proto>) -> String {
-    match proto {
-        None => "?".to_owned(),
-        Some(proto) => match (proto.name(), proto) {
-            (Some(name), _) => name.to_owned(),
-            (None, Proto::Ip(number)) => number.to_string(),
-            (None, Proto::Raw) => "raw".to_owned(),
-        },
-    }
+    let mut text = String::new();
+    // Writing to a text does not fail.
+    let _ = write_proto(&mut text, proto);
+    text
 }
 
 fn comm(comm: Comm) -> String {

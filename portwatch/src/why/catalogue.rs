@@ -47,9 +47,7 @@ impl Causes {
         let what = parse(&typed.what, system)?;
         let entries = match what {
             What::Cause(code) => vec![catalogue::entry(code)],
-            What::Error(errno) => catalogue::of(errno)
-                .filter(|entry| is_there(*entry, system))
-                .collect(),
+            What::Error(errno) => catalogue::of(errno, system).collect(),
         };
         match what {
             What::Error(errno) if entries.is_empty() => Err(NoCauses::Foreign(errno)),
@@ -72,7 +70,7 @@ impl Causes {
             ),
         };
         for entry in &self.entries {
-            add(&mut text, entry, width.map(usize::from));
+            add(&mut text, entry, self.system, width.map(usize::from));
         }
         text
     }
@@ -87,18 +85,14 @@ impl Causes {
                 What::Error(errno) => Some(errno.to_string()),
                 What::Cause(_) => None,
             },
-            causes: self.entries.iter().map(CauseJson::of).collect(),
+            causes: self
+                .entries
+                .iter()
+                .map(|entry| CauseJson::of(entry, self.system))
+                .collect(),
         };
         let json = serde_json::to_string(&document).expect("strings always serialise");
         json + "\n"
-    }
-}
-
-fn is_there(entry: Entry, system: System) -> bool {
-    match entry.system {
-        catalogue::System::Both => true,
-        catalogue::System::Linux => system == System::Linux,
-        catalogue::System::MacOs => system != System::Linux,
     }
 }
 
@@ -110,7 +104,12 @@ fn parse(typed: &str, system: System) -> Result<What, NoCauses> {
     {
         return Ok(What::Error(errno));
     }
-    if let Some(errno) = Errno::from_name(&typed.to_ascii_uppercase()) {
+    let name = typed.to_ascii_uppercase();
+    let named = match system {
+        System::Linux => Errno::from_name(&name),
+        System::MacOs(_) => Errno::from_darwin_name(&name),
+    };
+    if let Some(errno) = named {
         return Ok(What::Error(errno));
     }
     let code = Code::ALL.iter().find(|code| code.name() == typed);
@@ -143,18 +142,23 @@ fn nearest(typed: &str) -> Option<&'static str> {
     (distance < FAR).then_some(name)
 }
 
-fn add(text: &mut String, entry: &Entry, width: Option<usize>) {
+fn errnos(entry: &Entry, on: System) -> Vec<String> {
+    let errnos = entry.errnos_on(on).iter();
+    errnos.map(ToString::to_string).collect()
+}
+
+fn add(text: &mut String, entry: &Entry, on: System, width: Option<usize>) {
     const INDENT: usize = 4;
     let Entry {
         code,
-        errnos,
+        errnos: _,
         ops,
         system,
         what,
         fix,
     } = entry;
     let ops: Vec<_> = ops.iter().copied().map(Op::name).collect();
-    let errnos: Vec<_> = errnos.iter().map(ToString::to_string).collect();
+    let errnos = errnos(entry, on);
     let head = format!(
         "{}: {} of {} ({})\n",
         code.name(),
@@ -197,10 +201,10 @@ struct CauseJson {
 }
 
 impl CauseJson {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &Entry, on: System) -> Self {
         let Entry {
             code,
-            errnos,
+            errnos: _,
             ops,
             system,
             what,
@@ -208,7 +212,7 @@ impl CauseJson {
         } = entry;
         Self {
             code: code.name(),
-            errnos: errnos.iter().map(ToString::to_string).collect(),
+            errnos: errnos(entry, on),
             ops: ops.iter().copied().map(Op::name).collect(),
             systems: system.name(),
             what,
@@ -255,6 +259,43 @@ mod tests {
         assert_eq!(codes("48", "macos-14"), expected);
         assert_ne!(codes("98", "linux"), expected);
         assert!(found("98", "macos-14").is_err());
+    }
+
+    #[test]
+    fn what_a_version_of_macos_has_not_yet_is_no_cause_there() {
+        let has = |what, os, code| codes(what, os).contains(&code);
+        for (os, exempt, kept) in [
+            ("macos-10.13", false, false),
+            ("macos-10.14", true, false),
+            ("macos-10.15", true, true),
+            ("macos-14", true, true),
+            ("macos-15", true, true),
+        ] {
+            assert_eq!(has("EADDRINUSE", os, "macos_restricted_port"), kept, "{os}");
+            let system = system::parse(os).unwrap();
+            let all = catalogue::all().filter(|entry| entry.is_on(system));
+            let there = all.map(|entry| entry.code).collect::<Vec<_>>();
+            assert_eq!(there.contains(&Code::MacosWildcardExempt), exempt, "{os}");
+            assert!(has("EACCES", os, "macos_low_port_address"), "{os}");
+        }
+    }
+
+    #[test]
+    fn macos_has_other_errors_for_the_same_causes() {
+        let mac = |what| codes(what, "macos-15");
+        assert_eq!(mac("EDESTADDRREQ"), ["bad_pointer"]);
+        assert_eq!(mac("ENAMETOOLONG"), ["bad_address_length"]);
+        assert_eq!(mac("EPERM"), ["macos_policy_denied"]);
+        assert_eq!(mac("102"), ["socket_listening"]);
+        assert!(mac("EADDRINUSE").contains(&"tuple_in_use"));
+        assert!(!mac("EADDRNOTAVAIL").contains(&"tuple_in_use"));
+        assert!(codes("EADDRNOTAVAIL", "linux").contains(&"tuple_in_use"));
+        assert!(found("EDESTADDRREQ", "linux").is_err());
+        let text = found("39", "macos-15").unwrap().render_text(None);
+        assert!(
+            text.contains("bad_pointer: EFAULT, EDESTADDRREQ of"),
+            "{text}"
+        );
     }
 
     #[test]

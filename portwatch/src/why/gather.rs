@@ -9,12 +9,12 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with};
 
-use super::{NoAnswer, Person, Place, Question, Where, user_namespace::reach};
+use super::{NoAnswer, Person, Place, Question, UNKNOWN, Where, place, user_namespace::reach};
 use crate::{
     event::{IfName, Op, Options, Requested, System},
     explain::{
         self, Facts, Skipped,
-        predict::{Caller, Device, Network, Reach, Situation, destination},
+        predict::{Caller, Device, Network, Situation, destination},
     },
     facts::{Gatherer, Namespace, Way},
     netns, nsfs,
@@ -166,21 +166,6 @@ impl<'a> Scene<'a> {
         facts.holders = self.gatherer.holders(namespace, proto, to.port, until);
         facts
     }
-}
-
-/// Of a system that is not this one.
-const UNKNOWN: Network = Network {
-    netns: None,
-    user_ns: None,
-    reach: Reach::Unknown,
-    unprivileged_port_start: None,
-    ipv6: true,
-};
-
-/// The network namespace that is asked about; `None`: portwatch's own.
-pub(super) fn place(question: &Question, person: &Person) -> Option<Where> {
-    let theirs = || person.process.map(Where::OfProcess);
-    question.netns.clone().or_else(theirs)
 }
 
 fn standing(place: Option<Where>, netns: Option<u32>) -> Option<explain::Namespace> {

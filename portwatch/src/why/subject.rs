@@ -1,14 +1,19 @@
 //! On whose behalf it is asked, and what the kernel would know of them.
 
-use std::{fs, sync::Arc};
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+mod linux;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(not(target_os = "linux"))]
+use self::elsewhere::{Credentials, process};
+#[cfg(target_os = "linux")]
+use self::linux::{Credentials, process};
 use crate::{
-    cgroup::Cgroups,
-    event::{Comm, Process},
+    event::Comm,
     explain::predict::{Caller, Subject},
-    facts::Credentials,
     users::Users,
 };
 
@@ -60,7 +65,7 @@ impl Person {
     pub fn find(who: Who, users: &mut Users) -> Result<Self, NoPerson> {
         let own = Credentials::of_pid(std::process::id()).ok_or(NoPerson::Proc)?;
         match who {
-            Who::Process(tgid) => Self::process(tgid),
+            Who::Process(tgid) => process(tgid),
             Who::User(uid) => Ok(Self::user(uid, &own, users)),
             Who::Caller => Ok(match sudo_user(&own) {
                 Some(uid) => Self {
@@ -102,27 +107,6 @@ impl Person {
             process: None,
         }
     }
-
-    fn process(tgid: u32) -> Result<Self, NoPerson> {
-        let credentials = Credentials::of_pid(tgid).ok_or(NoPerson::Process(tgid))?;
-        let comm = fs::read(format!("/proc/{tgid}/comm")).unwrap_or_default();
-        let comm = Comm::cut(comm.strip_suffix(b"\n").unwrap_or(&comm));
-        let exe = fs::read_link(format!("/proc/{tgid}/exe")).ok();
-        Ok(Self {
-            name: format!("{} (pid {tgid})", String::from_utf8_lossy(comm.as_bytes())),
-            note: None,
-            caller: Caller {
-                comm,
-                tgid,
-                process: Some(Arc::new(Process { exe, cmdline: None })),
-                cgroup: Cgroups::new().of_process(tgid),
-            },
-            subject: subject(&credentials),
-            gid: credentials.gid.effective,
-            is_caller: false,
-            process: Some(tgid),
-        })
-    }
 }
 
 fn subject(credentials: &Credentials) -> Subject {
@@ -153,28 +137,13 @@ impl Person {
             cap_effective: self.subject.cap_effective.unwrap_or(0),
         }
     }
+}
 
+impl Person {
     /// The process, if its user namespace is not portwatch's own.
     pub(super) fn in_another_user_namespace(&self) -> Option<u32> {
         let own = Credentials::of_pid(std::process::id())?.user_ns;
         self.process.filter(|_| self.subject.user_ns != own)
-    }
-}
-
-impl Identity {
-    /// Of a process, in the numbering of the user namespace that the calling thread is in.
-    pub(super) fn of_process(tgid: u32) -> Option<Self> {
-        let Credentials {
-            uid,
-            gid,
-            cap_effective,
-            ..
-        } = Credentials::of_pid(tgid)?;
-        Some(Self {
-            uid: uid.effective,
-            gid: gid.effective,
-            cap_effective,
-        })
     }
 }
 

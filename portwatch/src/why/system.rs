@@ -1,6 +1,10 @@
-//! The system that is asked about: `linux`, `macos-14`, `macos-10.13`.
+//! The system that is asked about: `linux`, `macos-14`, `macos-10.13`, and on a Mac `macos` for
+//! its own.
 
-use crate::event::{System, Version};
+use crate::{
+    event::{System, Version},
+    source::dtrace::this_system,
+};
 
 /// No system that portwatch knows the rules of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +14,9 @@ pub struct NoSystem(String);
 pub(super) fn parse(typed: &str) -> Result<System, NoSystem> {
     if typed.eq_ignore_ascii_case("linux") {
         return Ok(System::Linux);
+    }
+    if cfg!(target_os = "macos") && typed == std::env::consts::OS {
+        return this_system().map_err(|_| NoSystem(typed.to_owned()));
     }
     let version = typed.to_ascii_lowercase();
     let version = version.strip_prefix("macos-").and_then(Version::parse);
@@ -35,7 +42,6 @@ mod tests {
         }
         for typed in [
             "",
-            "macos",
             "macos-",
             "macos-9",
             "macos-10.x",
@@ -44,5 +50,7 @@ mod tests {
         ] {
             assert!(parse(typed).is_err(), "{typed}");
         }
+        // Only a Mac has a version of its own.
+        assert_eq!(parse("macos").is_ok(), cfg!(target_os = "macos"));
     }
 }

@@ -45,6 +45,7 @@ const UNMADE: &[(Code, &str)] = &[
     (Code::MacosLowPortAddress, "macOS"),
     (Code::MacosWildcardExempt, "macOS"),
     (Code::MacosRestrictedPort, "macOS"),
+    (Code::MacosPolicyDenied, "macOS"),
 ];
 
 /// `UPDATE_DOCS=1 cargo test -p portwatch --test cli causes` writes them anew.

@@ -1,97 +1,25 @@
-//! `--source dtrace` with a program in dtrace's place that plays back what a dtrace prints: the
-//! whole way from its pipes to the output.
+//! `--source dtrace` with a player in dtrace's place: the whole way from its pipes to the output.
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    process::{Command, Stdio},
+    io::{BufRead as _, BufReader},
+    process::Stdio,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 use serde_json::Value;
-use tempfile::TempDir;
 
-use super::run::{Ended, ended, portwatch};
-
-/// What every player begins with. It takes the script as dtrace does, and has functions for lines:
-/// `call OP HOW SOCKADDR RET ERRNO` for a call that begins in an hour, when the watch has surely
-/// begun, and `own` for portwatch's own.
-const PRELUDE: &str = r#"#!/bin/sh
-script=$(cat)
-case "$script" in *dtrace:::BEGIN*) ;; *) echo "dtrace: no script" >&2; exit 1 ;; esac
-later=$(($(date +%s) + 3600))000000000
-zeros=0000000000000000000000000000000000000000
-begin() { printf 'B\t1\t1\t2\n'; }
-own() { printf 'E\t1\tbind\t1\t9\t%s\t1\t7\t501\t3\t16\t%s\t2\t1002000050000000%s\t0\t0\tportwatch\\0\n' "$PPID" "${1-2}" "${zeros}"; }
-call() { printf 'E\t1\t%s\t%s\t7000\t4711\t1\t99\t501\t5\t16\t%s\t2\t%s%s\t%s\t%s\thttpd\\0\n' "$1" "$later" "$2" "$3" "$zeros" "$4" "$5"; }
-total() { printf '\n\nC\t1\tbind\t2\t%s\n' "$1"; }
-until_told() { while :; do sleep 60 >/dev/null 2>&1 & wait $!; done; }
-LOCAL=100200507f000001
-ANY=1002005000000000
-"#;
-
-/// A program in dtrace's place.
-struct Player {
-    _directory: TempDir,
-    path: PathBuf,
-}
-
-impl Player {
-    fn new(body: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("dtrace");
-        fs::write(&path, format!("{PRELUDE}\n{body}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self {
-            _directory: directory,
-            path,
-        }
-    }
-
-    fn command(&self, system: &str, arguments: &[&str]) -> Command {
-        let mut command = portwatch();
-        command.args(["--source", "dtrace", "--dtrace"]);
-        command.arg(&self.path).args(["--dtrace-system", system]);
-        command.args(arguments);
-        command
-    }
-
-    fn run(&self, system: &str, arguments: &[&str]) -> Ended {
-        ended(&mut self.command(system, arguments)).unwrap()
-    }
-}
-
-fn events(stdout: &str) -> Vec<Value> {
-    let lines = stdout.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    events
-        .iter()
-        .filter(|event| event["kind"] == kind)
-        .collect()
-}
-
-/// A Mac on which an ordinary user asks for port 80 at 127.0.0.1 and at 0.0.0.0.
-fn origin() -> Player {
-    Player::new(
-        r"
-trap 'total 3; exit 0' INT
-begin; own
-call bind 2 $LOCAL -1 13
-call bind 2 $ANY 0 0
-until_told",
-    )
-}
+use super::{
+    player::Player,
+    run::{Ended, ended, events, of_kind, portwatch},
+};
 
 #[test]
 fn on_a_mac_port_80_is_free_at_the_wildcard_and_not_at_127_0_0_1() {
-    let ended = origin().run("macOS 14", &["--json", "-c", "2"]);
+    let ended = Player::origin().run("macOS 14", &["--json", "-c", "2"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let events = events(&ended.stdout);
     let start = of_kind(&events, "start")[0];
@@ -121,46 +49,6 @@ fn on_a_mac_port_80_is_free_at_the_wildcard_and_not_at_127_0_0_1() {
         assert_eq!(refused[unknown], Value::Null, "{unknown}");
     }
     assert_eq!(events.last().unwrap()["lost"], 0);
-}
-
-#[test]
-fn the_stream_of_a_mac_is_replayed_anywhere() {
-    let recorded = origin().run("macOS 14", &["--json", "-c", "2"]).stdout;
-    let replay = |arguments: &[&str]| {
-        let mut child = portwatch()
-            .args(["replay", "-"])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(recorded.as_bytes())
-            .unwrap();
-        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
-    };
-    assert_eq!(replay(&["--json"]), recorded);
-    let text = replay(&[
-        "-x",
-        "--color",
-        "never",
-        "--fields",
-        "comm,addr,port,errno,cause.code",
-    ]);
-    let row: Vec<_> = text.lines().last().unwrap().split_whitespace().collect();
-    assert_eq!(
-        row,
-        [
-            "httpd",
-            "127.0.0.1",
-            "80",
-            "EACCES",
-            "macos_low_port_address"
-        ]
-    );
 }
 
 #[test]
@@ -217,7 +105,10 @@ fn each_reason_not_to_run_has_its_own_words_and_code() {
         "echo 'dtrace: failed to initialize dtrace: DTrace requires additional privileges' >&2; exit 1",
     );
     assert_eq!(code, Some(3));
-    insta::assert_snapshot!(stderr, @"portwatch: DTrace is for root only: run portwatch with sudo");
+    insta::assert_snapshot!(stderr, @r"
+    portwatch: DTrace is for root only
+      remedy: run portwatch with sudo
+    ");
     let (code, stderr) = refused(
         "echo 'dtrace: failed to compile script /dev/stdin: line 57: probe description syscall::bind:entry does not match any probes. System Integrity Protection is on' >&2; exit 1",
     );
@@ -244,6 +135,99 @@ fn each_reason_not_to_run_has_its_own_words_and_code() {
         stderr.contains("exit status: 1") && stderr.contains("line 9: syntax error"),
         "{stderr}"
     );
+}
+
+/// The same of a watch that has begun: what is not seen any more is told in the stream, with what
+/// to do, and the exit code is that of the state.
+#[test]
+fn each_reason_is_told_apart_after_the_start_too() {
+    let words = [
+        (
+            "echo 'dtrace: failed to enable: DTrace requires additional privileges' >&2; exit 1",
+            (3, "nothing is seen any more", "root only", "sudo"),
+        ),
+        (
+            "echo 'dtrace: syscall:::entry does not match any probes. System Integrity Protection is on' >&2; exit 1",
+            (
+                6,
+                "nothing is seen any more",
+                "hides the system calls",
+                "csrutil enable --without dtrace",
+            ),
+        ),
+        (
+            r"printf 'X\t1\t5\t4\t2\t44\t6\t0\n'; call bind 0 $LOCAL -1 13; until_told",
+            (
+                7,
+                "addresses are not told any more",
+                "not their addresses",
+                "csrutil enable --without dtrace",
+            ),
+        ),
+    ];
+    for (body, (code, what, why, remedy)) in words {
+        let player = Player::new(&format!(
+            "trap 'exit 0' INT; begin; own; call bind 2 $LOCAL -1 13\n{body}"
+        ));
+        let ended = player.run("macOS 14", &["--json", "-c", "2"]);
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(why) && ended.stderr.contains(remedy),
+            "{}",
+            ended.stderr
+        );
+        let events = events(&ended.stdout);
+        let degraded = of_kind(&events, "degraded");
+        let [degraded] = degraded[..] else {
+            panic!("{degraded:?}");
+        };
+        assert_eq!(degraded["what"], what);
+        let said = |field: &str| degraded[field].as_str().unwrap().to_owned();
+        assert!(
+            said("why").contains(why) && said("remedy").contains(remedy),
+            "{degraded}"
+        );
+        assert_eq!(events.last().unwrap()["kind"], "summary");
+    }
+}
+
+/// The fourth state. Of a protected process the call is told, without its address.
+#[test]
+fn with_protection_in_part_it_works_and_says_what_it_cannot_read() {
+    let player = Player::new(
+        r"
+trap 'total 4; exit 0' INT
+echo 'dtrace: system integrity protection is on, some features will not be available' >&2
+begin; own
+call bind 2 $LOCAL -1 13
+for time in entry return; do
+    echo 'dtrace: error on enabled probe ID 4 (ID 512: syscall::bind:entry): invalid user access in action #2 at DIF offset 44' >&2
+    printf 'X\t1\t5\t4\t2\t44\t7\t0\n'
+done
+call bind 0 $zeros 0 0
+call bind 2 $ANY 0 0
+until_told",
+    );
+    let ended = player.run("macOS 14", &["--json", "-c", "3"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let events = events(&ended.stdout);
+    let addresses: Vec<_> = of_kind(&events, "attempt")
+        .iter()
+        .map(|attempt| attempt["addr"].clone())
+        .collect();
+    assert_eq!(
+        addresses,
+        ["127.0.0.1".into(), Value::Null, "0.0.0.0".into()]
+    );
+    let degraded = of_kind(&events, "degraded");
+    assert_eq!(degraded.len(), 1, "said once");
+    assert!(
+        degraded[0]["why"]
+            .as_str()
+            .unwrap()
+            .contains("PT_DENY_ATTACH")
+    );
+    assert_eq!(events.last().unwrap()["lost"], 0);
 }
 
 #[test]
@@ -276,6 +260,77 @@ exit 1",
     let degraded = of_kind(&events, "degraded")[0];
     assert_eq!(degraded["what"], "nothing is seen any more");
     assert_eq!(events.last().unwrap()["kind"], "summary");
+}
+
+#[test]
+fn a_line_that_death_cut_short_is_no_attempt() {
+    let player = Player::new(
+        r"
+begin; own
+call bind 2 $LOCAL -1 13
+call bind 2 $ANY 0 0 | head -c 60
+kill -KILL $$",
+    );
+    let ended = player.run("macOS 14", &["--json"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("signal: 9"), "{}", ended.stderr);
+    assert_eq!(of_kind(&events(&ended.stdout), "attempt").len(), 1);
+}
+
+/// Byte by byte, each in a write of its own.
+#[test]
+fn slow_output_is_the_same_output() {
+    let player = Player::new(
+        r"
+trap 'total 3; exit 0' INT
+slowly() { dd bs=1 status=none; }
+begin | slowly
+own | slowly
+call bind 2 $LOCAL -1 13 | slowly
+call bind 2 $ANY 0 0 | slowly
+until_told",
+    );
+    let ended = player.run("macOS 14", &["--json", "-c", "2"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let events = events(&ended.stdout);
+    let ports: Vec<_> = of_kind(&events, "attempt")
+        .iter()
+        .map(|attempt| format!("{} {}", attempt["addr"], attempt["port"]))
+        .collect();
+    assert_eq!(ports, [r#""127.0.0.1" 80"#, r#""0.0.0.0" 80"#]);
+    assert_eq!(events.last().unwrap()["lost"], 0);
+}
+
+/// Its pipe has no reader then, which ends it at its next line: on a Mac that of every 5 seconds.
+#[test]
+fn dtrace_does_not_outlive_portwatch() {
+    let player = Player::new(
+        r"
+echo $$ > $0.pid
+begin; own
+while :; do printf 'H\t1\t1\n'; sleep 0.05; done",
+    );
+    let mut child = player
+        .command("macOS 14", &["--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut start = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut start).unwrap();
+    let start: Value = serde_json::from_str(&start).unwrap();
+    assert_eq!(start["kind"], "start");
+    let dtrace = fs::read_to_string(player.pid_file()).unwrap();
+    let dtrace = Pid::from_raw(dtrace.trim().parse().unwrap()).unwrap();
+    let dtrace = pidfd_open(dtrace, PidfdFlags::empty()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut ended = [PollFd::new(&dtrace, PollFlags::IN)];
+    let limit = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    assert_eq!(poll(&mut ended, Some(&limit)).unwrap(), 1, "it lives on");
 }
 
 #[test]
@@ -340,9 +395,11 @@ fn a_live_run_on_linux_is_shown_whole() {
         env!("CARGO_MANIFEST_DIR"),
         "/src/source/dtrace/tests/linux-stdout.txt"
     );
+    let errors = stream.replace("stdout", "stderr");
     let player = Player::new(&format!(
         r#"
 trap 'grep "^C" {stream}; exit 0' INT
+cat {errors} >&2
 begin
 own | sed 's/\t1002000050/\t0200000050/'
 grep -v '^[BC]' {stream} | sed -E "s/^(E\t1\t[a-z]+\t)[0-9]+/\1$later/"
@@ -382,5 +439,55 @@ fn a_signal_ends_it_in_good_order() {
         (&summary["kind"], &summary["lost"]),
         (&"summary".into(), &0.into())
     );
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// What macOS has not would match nothing.
+#[test]
+fn what_only_linux_has_is_refused_by_name() {
+    let player = Player::new("begin; own; until_told");
+    for (arguments, named) in [
+        (&["--netns", "4026531840"][..], "netns"),
+        (&["--cgroup", "/system.slice"], "cgroup"),
+        (&["--container", "abc123"], "container"),
+        (&["--unit", "nginx.service"], "unit"),
+        (&["--proto", "tcp"], "proto"),
+        (&["--ppid-tree", "1"], "ppid-tree"),
+        (&["--filter", "port=80 or not unit=nginx"], "unit"),
+        (&["--op", "bind,listen"], "op=listen"),
+        (&["--kernel"], "--kernel"),
+        (&["--seccomp"], "--seccomp"),
+        (&["--cmdline"], "--cmdline"),
+        (&["--", "true"], "-- COMMAND"),
+    ] {
+        let Ended { code, stderr, .. } = player.run("macOS 14", arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+        let words = format!("error: {named} has no meaning with the source dtrace: ");
+        assert!(stderr.starts_with(&words), "{stderr}");
+    }
+}
+
+/// However often portwatch wakes for another reason: here to tell a service manager that it lives.
+#[test]
+fn a_dtrace_that_falls_silent_is_said_to() {
+    let player = Player::new("trap 'total 1; exit 0' INT; begin; own; until_told");
+    let mut child = player
+        .command("macOS 14", &["--json"])
+        .env("WATCHDOG_USEC", "10000000")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut events = stdout.lines().map(|line| {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        event
+    });
+    let degraded = events.find(|event| event["kind"] == "degraded").unwrap();
+    assert_eq!(degraded["why"], "dtrace has printed nothing for 15 s");
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    // Said once, and no failure.
+    let rest: Vec<_> = events.map(|event| event["kind"].to_string()).collect();
+    assert_eq!(rest, [r#""summary""#]);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

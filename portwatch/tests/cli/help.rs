@@ -39,17 +39,38 @@ fn help_that_nobody_reads_is_no_failure() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 }
 
+/// Whether a line begins with the option, behind its letter if it has one.
+fn lists(help: &str, option: &str) -> bool {
+    help.lines().any(|line| {
+        let mut words = line.split_whitespace().take(2);
+        words.any(|word| word == option)
+    })
+}
+
 #[test]
 fn help_of_replay_leaves_out_what_only_a_watch_takes() {
     let help = printed(&["replay", "--help"]);
-    assert!(help.contains("--filter") && help.contains("--output") && help.contains("<FILE>..."));
+    assert!(lists(&help, "--filter") && lists(&help, "--output") && help.contains("<FILE>..."));
     for option in [
         "--seccomp",
         "--kernel",
         "--cmdline",
         "--duration",
         "--source",
+        "--log-file",
+        "--journald",
     ] {
-        assert!(!help.contains(option), "{option}");
+        assert!(!lists(&help, option), "{option}");
+    }
+}
+
+#[test]
+fn help_of_top_leaves_out_how_lines_are_written() {
+    let help = printed(&["top", "--help"]);
+    for option in ["--source", "--log-file", "--config"] {
+        assert!(lists(&help, option), "{option}");
+    }
+    for option in ["--json", "--fields", "--no-header", "--quiet"] {
+        assert!(!lists(&help, option), "{option}");
     }
 }

@@ -6,6 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use serde_json::Value;
+
 /// How a run ended.
 #[derive(Debug)]
 pub(super) struct Ended {
@@ -54,4 +56,19 @@ pub(super) fn run_unread(arguments: &[&str]) -> Ended {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     ended(portwatch().args(arguments).stdout(writer)).unwrap()
+}
+
+/// The lines of a stream.
+pub(super) fn events(stdout: &str) -> Vec<Value> {
+    let lines = stdout.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+pub(super) fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    events
+        .iter()
+        .filter(|event| event["kind"] == kind)
+        .collect()
 }

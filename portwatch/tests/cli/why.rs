@@ -63,6 +63,8 @@ fn the_first_line_is_the_answer() {
 fn the_four_binds_of_an_ordinary_user_on_macos() {
     let ask =
         |address: &str, system: &str| run(&["why", address, "--user", "4711", "--os", system]).code;
+    assert_eq!(ask("127.0.0.1:55555", "macos-10.14"), Some(0));
+    assert_eq!(ask("127.0.0.1:55555", "macos-10.15"), Some(5));
     for (address, before, since) in [
         ("0.0.0.0:80", 5, 0),
         ("127.0.0.1:80", 5, 5),
@@ -71,7 +73,9 @@ fn the_four_binds_of_an_ordinary_user_on_macos() {
         ("127.0.0.1:8080", 0, 0),
     ] {
         assert_eq!(ask(address, "macos-10.13"), Some(before), "{address}");
-        assert_eq!(ask(address, "macos-14"), Some(since), "{address}");
+        for version in ["macos-10.14", "macos-14", "macos-15", "macos-26"] {
+            assert_eq!(ask(address, version), Some(since), "{address} {version}");
+        }
     }
     let root = ["why", "0.0.0.0:55555", "--user", "0", "--os", "macos-14"];
     let ended = run(&root);
@@ -124,6 +128,24 @@ fn causes_are_listed_with_the_documented_keys() {
         let code = cause["code"].as_str().unwrap();
         assert!(text.contains(&format!("\n{code}: ")), "{code}");
     }
+}
+
+#[test]
+fn causes_are_those_of_the_system_and_its_version() {
+    let codes = |what: &str, os: &str| {
+        let json = printed(&["explain", what, "--os", os, "--json"]);
+        let document: Value = serde_json::from_str(&json).unwrap();
+        document["causes"].to_string()
+    };
+    assert!(codes("48", "macos-10.15").contains("macos_restricted_port"));
+    assert!(!codes("48", "macos-10.14").contains("macos_restricted_port"));
+    assert!(!codes("98", "linux").contains("macos_"));
+    assert!(codes("EPERM", "macos-14").contains("macos_policy_denied"));
+    let text = printed(&["explain", "EDESTADDRREQ", "--os", "macos-15"]);
+    assert!(
+        text.contains("on macOS 15,") && text.contains("\nbad_pointer: "),
+        "{text}"
+    );
 }
 
 #[test]

@@ -262,7 +262,7 @@ pub(crate) fn bpf_descriptor<T>(command: i32, attributes: &T) -> io::Result<Owne
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn bpf<T>(command: i32, attributes: &T) -> io::Result<i32> {
+pub(crate) fn bpf<T>(command: i32, attributes: &T) -> io::Result<i32> {
     let pointer: *const T = attributes;
     // SAFETY: the kernel reads as many bytes as the attributes have, and checks what they point to.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size_of::<T>()) };

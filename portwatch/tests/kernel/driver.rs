@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{BufReader, Write as _},
+    path::Path,
     process::{ChildStdin, ChildStdout, Command},
 };
 
@@ -68,7 +69,12 @@ impl std::error::Error for Impossible {}
 
 impl Workload {
     pub(crate) fn prepare(name: &str, pace: Pace) -> Result<Self> {
-        Self::start(&mut Command::new(std::env::current_exe()?), name, pace)
+        Self::prepare_as(&std::env::current_exe()?, name, pace)
+    }
+
+    /// By another program, which is a copy of this one.
+    pub(crate) fn prepare_as(program: &Path, name: &str, pace: Pace) -> Result<Self> {
+        Self::start(&mut Command::new(program), name, pace)
     }
 
     /// With another program that runs it.

@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::Signal;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
+    process::Signal,
+};
 
 use super::{
     process::{Ended, Process, next_line},
@@ -19,6 +23,9 @@ use super::{
 
 /// An event that was not written by then is missing: emulated machines are slow.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// So it is with the start, in which the kernel verifies programs.
+const START_PATIENCE: Duration = Duration::from_secs(90);
 
 /// portwatch with its start line read: from here on it misses nothing.
 ///
@@ -58,6 +65,9 @@ impl Started {
         let mut process = Process::spawn(command)?;
         let mut stdout = process.stdout()?;
         let mut stream = Stream::default();
+        if !is_readable_in_time(stdout.get_ref())? {
+            return Err(process.obituary().context("portwatch does not start"));
+        }
         match next_line(&mut stdout)? {
             Some(line) => stream.push(&line)?,
             None => return Err(process.obituary().context("portwatch did not start")),
@@ -70,6 +80,19 @@ impl Started {
     }
 
     pub(crate) fn check_backend(self, source: Source) -> Result<Self> {
+        let started = self.check_started_as(source)?;
+        let start = started.stream.starts.first().context("no start")?;
+        ensure!(
+            start.pid == started.process.pid(),
+            "pid {} in the start line of {}",
+            start.pid,
+            started.process.pid()
+        );
+        Ok(started)
+    }
+
+    /// The same for one that another program runs.
+    pub(crate) fn check_started_as(self, source: Source) -> Result<Self> {
         let start = self.stream.starts.first().context("no start")?;
         ensure!(
             start.backend == source.name(),
@@ -78,12 +101,6 @@ impl Started {
             source.name()
         );
         ensure!(!start.hooks.is_empty(), "no hooks in the start line");
-        ensure!(
-            start.pid == self.process.pid(),
-            "pid {} in the start line of {}",
-            start.pid,
-            self.process.pid()
-        );
         Ok(self)
     }
 
@@ -114,6 +131,13 @@ impl Started {
     pub(crate) fn close_stdout(self) -> Process {
         self.process
     }
+}
+
+/// Waits for the first bytes, or the end: what portwatch runs can keep the pipe open after it.
+fn is_readable_in_time(stdout: &ChildStdout) -> Result<bool> {
+    let patience = Timespec::try_from(START_PATIENCE)?;
+    let mut polled = [PollFd::new(stdout, PollFlags::IN)];
+    Ok(retry_on_intr(|| poll(&mut polled, Some(&patience)))? == 1)
 }
 
 impl Portwatch {
@@ -233,14 +257,23 @@ impl Portwatch {
     }
 
     fn finish_and_tell(mut self) -> Result<(Stream, String)> {
-        while let Ok(line) = self.lines.recv() {
-            self.take(&line?)?;
-        }
-        let Ended { stderr, .. } = self.process.wait()?.expect_code(0)?;
+        let Ended { stderr, .. } = self.read_to_end()?.expect_code(0)?;
         self.stream
             .check_end()
             .with_context(|| format!("stderr: {stderr:?}"))?;
         Ok((self.stream, stderr))
+    }
+
+    /// Waits for an end that comes without a summary.
+    pub(crate) fn break_off(mut self) -> Result<Ended> {
+        self.read_to_end()
+    }
+
+    fn read_to_end(&mut self) -> Result<Ended> {
+        while let Ok(line) = self.lines.recv() {
+            self.take(&line?)?;
+        }
+        self.process.wait()
     }
 
     /// Its end by SIGKILL.

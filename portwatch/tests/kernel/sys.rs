@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use rustix::{
+    mount::{MountPropagationFlags, mount_change},
     net::{AddressFamily, SocketType, socket},
     thread::{Gid, Uid, UnshareFlags},
 };
@@ -73,7 +74,7 @@ pub(crate) fn enter_own_netns() -> Result<()> {
 }
 
 /// The same with loopback down too.
-fn enter_empty_netns() -> Result<()> {
+pub(crate) fn enter_empty_netns() -> Result<()> {
     // SAFETY: of the flags only FILES is dangerous.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.context("unshare(CLONE_NEWNET)")
 }
@@ -172,6 +173,19 @@ pub(crate) fn in_own_netns<T: Send>(action: impl FnOnce() -> Result<T> + Send) -
 pub(crate) fn in_empty_netns<T: Send>(action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     on_own_thread(|| {
         enter_empty_netns()?;
+        action()
+    })
+}
+
+/// Runs something, and the processes that it starts, in a mount namespace of its own, whose mounts
+/// nobody else sees.
+pub(crate) fn in_own_mntns<T: Send>(action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    on_own_thread(|| {
+        // SAFETY: of the flags only FILES is dangerous.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+            .context("unshare(CLONE_NEWNS)")?;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", private).context("cannot keep mounts private")?;
         action()
     })
 }

@@ -8,6 +8,7 @@ mod cause;
 mod command;
 mod connect;
 mod cost;
+mod fault;
 mod filter;
 mod hooks;
 mod kernel_filter;
@@ -16,6 +17,7 @@ mod load;
 mod name;
 mod nginx;
 mod path;
+mod pinned;
 mod privilege;
 mod program;
 mod replay;
@@ -138,6 +140,21 @@ const TRIALS: &[(&str, Test)] = &[
         privilege::without_any,
     ),
     ("few_capabilities_suffice", privilege::few_suffice),
+    (
+        "capabilities_of_the_service_suffice",
+        privilege::the_services_suffice,
+    ),
+    ("confined_it_watches", privilege::confined),
+    ("fault_disk_full", fault::disk_full),
+    ("fault_clock_set_back", fault::clock_set_back),
+    ("fault_stopped_for_a_while", fault::stopped_for_a_while),
+    ("fault_cpu_taken_away", fault::cpu_taken_away),
+    ("fault_memory_at_its_limit", fault::memory_at_its_limit),
+    ("fault_hook_refused_half_way", fault::hook_refused_half_way),
+    ("fault_process_number_reused", fault::process_number_reused),
+    ("fault_cgroup_gone", fault::cgroup_gone),
+    ("fault_5000_short_lives", fault::short_lives),
+    ("fault_2000_namespaces", fault::many_namespaces),
     ("starts_within_100_ms", cost::starts_within_100_ms),
     ("memory_stays_small", cost::memory_stays_small),
     ("hooks_all_answer", hooks::all_answer),
@@ -169,6 +186,12 @@ const TRIALS: &[(&str, Test)] = &[
     ("filter_failed", filter::failed),
     ("filter_by_expression", filter::by_expression),
     ("filter_by_process_tree", filter::by_process_tree),
+    ("filter_by_pinned_map_of_cgroups", pinned::cgroups),
+    (
+        "filter_by_pinned_map_of_mount_namespaces",
+        pinned::mount_namespaces,
+    ),
+    ("filter_by_what_is_no_such_map", pinned::what_is_no_such_map),
     ("journald_has_what_was_sent", sink::journald_has_it),
     ("rsyslogd_has_what_was_sent", sink::rsyslogd_has_it),
     ("command_ends_its_watch", command::ends_as_its_command),
@@ -192,6 +215,10 @@ const TRIALS: &[(&str, Test)] = &[
     (
         "filter_in_the_kernel_leaves_the_rest",
         kernel_filter::leaves_the_rest_in_the_kernel,
+    ),
+    (
+        "filter_in_the_kernel_rules_out_cgroups",
+        kernel_filter::rules_out_cgroups,
     ),
     ("replay_has_the_same_bytes", replay::same_bytes),
     ("replay_has_the_same_text", replay::same_text),

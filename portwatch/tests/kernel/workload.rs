@@ -13,13 +13,16 @@ use anyhow::{Context as _, Result, bail};
 mod address;
 mod bind;
 mod cause;
+mod child;
 mod compat;
 mod confined;
 mod connect;
 mod decided;
 mod denied;
 mod dweller;
+mod family;
 mod fastopen;
+mod fault;
 mod interrupted;
 mod kernels_own;
 mod load;
@@ -43,6 +46,9 @@ pub(crate) const CONFINED: &str = "confined";
 /// Name of the one that lives in a user namespace of its own.
 pub(crate) const DWELLER: &str = "dweller";
 
+/// Name of the one that has children.
+pub(crate) const FAMILY: &str = "family";
+
 /// What the names of those begin with that make causes; a group follows.
 pub(crate) const CAUSES: &str = "cause_";
 
@@ -56,6 +62,10 @@ const STORM_THREADS: u64 = 4;
 const STORM_EACH: u64 = 5000;
 /// So many attempts are made by `great_storm`, by as many threads.
 pub(crate) const GREAT_STORM: u64 = 200_000;
+/// So many processes bind in `short_lives`.
+pub(crate) const SHORT_LIVES: u64 = 5000;
+/// In so many network namespaces is a bind made in `many_namespaces`.
+pub(crate) const MANY_NAMESPACES: u64 = 2000;
 /// The ordinary user's uid.
 pub(crate) const USER: u32 = 1000;
 /// The ports that `mixture` takes and finds closed, in a network namespace of its own.
@@ -85,6 +95,9 @@ fn run(mut args: impl Iterator<Item = OsString>) -> Result<()> {
     }
     if name == DWELLER {
         return dweller::live(args);
+    }
+    if name == FAMILY {
+        return family::live(args);
     }
     if name == COMPAT_PROBE {
         return compat_calls::probe();
@@ -123,6 +136,8 @@ fn named(name: &str, recorder: &Recorder) -> Result<()> {
         "great_storm" => load::storm(recorder, GREAT_STORM / STORM_THREADS),
         "mixture" => load::mixture(recorder),
         "mixture_of_user" => load::mixture_of_user(recorder),
+        "short_lives" => fault::short_lives(recorder),
+        "many_namespaces" => fault::many_namespaces(recorder),
         "io_uring" => ring::attempts(recorder),
         "compat32" => compat::attempts(recorder),
         "blocked_compat" => compat::blocked(recorder),

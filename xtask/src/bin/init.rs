@@ -45,6 +45,14 @@ mod guest {
         ("/sys/fs/bpf", "bpf", None),
     ];
 
+    /// What devtmpfs lacks, and every service manager adds.
+    const LINKS: [(&str, &str); 4] = [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+    ];
+
     /// The line to the host; frames of several threads must not mix.
     #[derive(Clone)]
     struct Port(Arc<Mutex<File>>);
@@ -92,6 +100,10 @@ mod guest {
             let mounted = fs::create_dir_all(target)
                 .and_then(|()| Ok(mount(kind, target, kind, MountFlags::empty(), options)?));
             mounted.with_context(|| format!("cannot mount {kind} on {target}"))?;
+        }
+        for (link, target) in LINKS {
+            std::os::unix::fs::symlink(target, link)
+                .with_context(|| format!("cannot make {link}"))?;
         }
         for directory in ["/root", "/usr/bin", "/usr/sbin", "/sbin", "/usr/local/bin"] {
             fs::create_dir_all(directory)?;

@@ -30,8 +30,8 @@ const LAYERS: [(&str, &[&str]); 28] = [
     (
         "why",
         &[
-            "output", "facts", "netns", "nsfs", "cgroup", "process", "sockets", "config", "cli",
-            "explain", "event", "errno", "users",
+            "output", "source", "facts", "netns", "nsfs", "cgroup", "process", "sockets", "config",
+            "cli", "explain", "event", "errno", "users",
         ],
     ),
     (
@@ -45,6 +45,7 @@ const LAYERS: [(&str, &[&str]); 28] = [
         "pipeline",
         &[
             "command",
+            "confine",
             "top",
             "sink",
             "output",
@@ -68,7 +69,9 @@ const LAYERS: [(&str, &[&str]); 28] = [
     ),
     (
         "top",
-        &["output", "config", "filter", "ready", "event", "users"],
+        &[
+            "output", "config", "cli", "filter", "ready", "event", "users",
+        ],
     ),
     (
         "sink",
@@ -85,7 +88,10 @@ const LAYERS: [(&str, &[&str]); 28] = [
     ),
     // It reports what the sources can do here; they do not ask it.
     ("support", &["source", "event", "errno", "addr"]),
-    ("source", &["filter", "event", "errno", "addr", "ready"]),
+    (
+        "source",
+        &["clock", "filter", "event", "errno", "addr", "ready"],
+    ),
     (
         "surroundings",
         &[
@@ -146,8 +152,8 @@ const LAYERS: [(&str, &[&str]); 28] = [
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 9] = [
-    "addr", "command", "errno", "manager", "memory", "netlink", "nsfs", "ready", "users",
+const LOWEST: [&str; 10] = [
+    "addr", "command", "confine", "errno", "manager", "memory", "netlink", "nsfs", "ready", "users",
 ];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.

@@ -1,10 +1,13 @@
-//! Debian's packages: installing them, downloading them, and finding their names.
+//! Debian's packages: installing them, unpacking them, and finding their names.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
-
-use std::process::Command;
+use tempfile::TempDir;
 
 use crate::command::{as_root_with, output, run, which};
 
@@ -24,8 +27,29 @@ impl Apt {
         run(quietly(&mut install).args(packages))
     }
 
+    /// Downloads packages and unpacks them into one tree in that directory; installs nothing.
+    pub(crate) fn unpack(&mut self, packages: &[&str], directory: &Path) -> Result<Unpacked> {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        let work = tempfile::Builder::new()
+            .prefix(".unpacking-")
+            .tempdir_in(directory)
+            .with_context(|| format!("cannot create a directory in {}", directory.display()))?;
+        let unpacked = Unpacked(work);
+        for package in packages {
+            let archive = unpacked.0.path().join(package);
+            fs::create_dir(&archive)?;
+            self.download(package, &archive)?;
+            let file = fs::read_dir(&archive)?.next();
+            let file = file.with_context(|| format!("apt-get left no file for {package}"))??;
+            let mut dpkg = Command::new("dpkg");
+            run(dpkg.arg("-x").args([file.path(), unpacked.tree()]))?;
+        }
+        Ok(unpacked)
+    }
+
     /// Downloads one package file into a directory; no root needed.
-    pub(crate) fn download(&mut self, package: &str, into: &Path) -> Result<()> {
+    fn download(&mut self, package: &str, into: &Path) -> Result<()> {
         self.update()?;
         // The sandbox user cannot write to a directory of ours, which apt would warn of.
         let mut download = Command::new("apt-get");
@@ -53,6 +77,25 @@ impl Apt {
             self.updated = true;
         }
         Ok(())
+    }
+}
+
+/// What was unpacked, and goes away again unless it is kept.
+pub(crate) struct Unpacked(TempDir);
+
+impl Unpacked {
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.0.path().join("tree")
+    }
+
+    /// Gives it its name, in the place of what had it: only what is whole gets that.
+    pub(crate) fn keep_as(self, place: &Path) -> Result<()> {
+        if place.exists() {
+            fs::remove_dir_all(place)
+                .with_context(|| format!("cannot replace {}", place.display()))?;
+        }
+        fs::rename(self.tree(), place)
+            .with_context(|| format!("cannot move what was unpacked to {}", place.display()))
     }
 }
 

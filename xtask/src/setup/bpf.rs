@@ -5,19 +5,19 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Apt, Need, Step};
-use crate::command::{cargo, probe, run, which};
+use super::{Apt, Need, Step, cargo_install};
+use crate::command::{probe, run, which};
 
 /// The LLVM in bpf-linker: it reads the bitcode of compilers with this one and older ones.
 const LLVM: u32 = 22;
 const LINKER_VERSION: &str = "0.10.0";
 
-const NIGHTLY: &str = "nightly";
-const DEBIAN: &str = "bpf-debian";
+pub(super) const NIGHTLY: &str = "nightly";
+pub(super) const DEBIAN: &str = "bpf-debian";
 
 /// The nightly that setup installs where nothing else serves: `nightly` itself would be today's,
 /// whose LLVM may be too new for bpf-linker.
-const PINNED_NIGHTLY: &str = "nightly-2026-05-20";
+pub(super) const PINNED_NIGHTLY: &str = "nightly-2026-05-20";
 
 /// The toolchains that can build the eBPF programs, best first. portwatch/build.rs tries the
 /// same ones in this order.
@@ -80,7 +80,7 @@ fn inspect(toolchain: &str) -> Option<Core> {
         .then_some(Core::Compiled)
 }
 
-fn rustc(toolchain: &str) -> Command {
+pub(super) fn rustc(toolchain: &str) -> Command {
     let mut rustc = Command::new("rustup");
     rustc
         .args(["run", toolchain, "rustc"])
@@ -142,18 +142,25 @@ fn get_nightly() -> Result<()> {
     Ok(())
 }
 
-/// Debian ships `core` for the BPF target ready-made: as rustc-web in stable releases, where it
-/// is kept new enough for browsers, and as rustc where that is new itself.
+/// Debian ships `core` for the BPF target ready-made.
 fn get_debian(apt: &mut Apt) -> Result<()> {
-    const WEB: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
-    const PLAIN: [&str; 3] = ["rustc", "cargo", "libstd-rust-dev-bpf"];
-    let names = apt.cache(&["pkgnames", "libstd-rust"])?;
-    let has_web = names.lines().any(|name| name == WEB[2]);
-    apt.install(if has_web { &WEB } else { &PLAIN })?;
-    run(Command::new("rustup").args(["toolchain", "link", DEBIAN, "/usr"]))?;
+    get_debian_with(apt, "libstd-rust-web-dev-bpf", "libstd-rust-dev-bpf")?;
     inspect(DEBIAN)
         .map(drop)
         .context("the rustc in Debian's packages has another LLVM than bpf-linker")
+}
+
+/// Installs Debian's compiler with one more package of it: as rustc-web in stable releases, where
+/// it is kept new enough for browsers, and as rustc where that is new itself.
+pub(super) fn get_debian_with(apt: &mut Apt, web: &str, plain: &str) -> Result<()> {
+    let names = apt.cache(&["pkgnames", web])?;
+    let has_web = names.lines().any(|name| name == web);
+    apt.install(&if has_web {
+        ["rustc-web", "cargo-web", web]
+    } else {
+        ["rustc", "cargo", plain]
+    })?;
+    run(Command::new("rustup").args(["toolchain", "link", DEBIAN, "/usr"]))
 }
 
 fn linker_is_there() -> bool {
@@ -162,10 +169,7 @@ fn linker_is_there() -> bool {
 }
 
 fn get_linker(_: &mut Apt) -> Result<()> {
-    run(cargo()
-        .args(["install", "bpf-linker", "--version", LINKER_VERSION])
-        .arg("--locked")
-        .stdout(std::io::stderr()))
+    cargo_install("bpf-linker", LINKER_VERSION)
 }
 
 #[cfg(test)]

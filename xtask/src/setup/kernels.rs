@@ -3,13 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result};
 
 use super::{Apt, Need, Step};
-use crate::command::{root, run};
+use crate::command::root;
 
 /// The series under test: the oldest kernel that portwatch supports fully, and a current one.
 pub(crate) const SERIES: [&str; 2] = ["6.1", "6.12"];
@@ -112,25 +111,11 @@ fn get(apt: &mut Apt, package: Option<&str>, series: &str) -> Result<()> {
         format!("this system's package sources have no kernel {series}; Debian 12's do")
     })?;
     let directory = directory();
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    let work = tempfile::Builder::new()
-        .prefix(".unpacking-")
-        .tempdir_in(&directory)
-        .context("cannot create a directory in target/kernels")?;
-    apt.download(package, work.path())?;
-    let archive = fs::read_dir(work.path())?
-        .next()
-        .with_context(|| format!("apt-get download left no file for {package}"))??
-        .path();
-    let unpacked = work.path().join("unpacked");
-    run(Command::new("dpkg").arg("-x").args([&archive, &unpacked]))?;
-    let release = kernel_in(&unpacked)
+    let unpacked = apt.unpack(&[package], &directory)?;
+    let release = kernel_in(&unpacked.tree())
         .with_context(|| format!("{package} holds no kernel and modules"))?
         .release;
-    // Only a whole kernel gets the name that is looked for.
-    fs::rename(&unpacked, directory.join(&release))
-        .with_context(|| format!("cannot move the unpacked kernel to target/kernels/{release}"))
+    unpacked.keep_as(&directory.join(release))
 }
 
 /// The kernel package of a series that `apt-cache depends` names.

@@ -1,6 +1,9 @@
 //! Programs that the VMs and the tests use, from packages of the same or another name.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 
@@ -33,9 +36,11 @@ const TRACERS: [(&str, &str); 4] = [
 
 const VM: [(&str, &str); 2] = [("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio")];
 
+const COMPILER: [(&str, &str); 1] = [("c++", "g++")];
+
 const STATIC_BUSYBOX: &str = "busybox-static";
 
-pub(super) fn steps() -> [Step; 5] {
+pub(super) fn steps() -> [Step; 6] {
     [
         Step {
             need: Need::Vm,
@@ -77,26 +82,41 @@ pub(super) fn steps() -> [Step; 5] {
             present: || all_there(&TRACERS),
             get: |apt| install(apt, &TRACERS),
         },
+        Step {
+            need: Need::Fuzz,
+            what: "a C++ compiler",
+            why: "libFuzzer is compiled from its source",
+            by_hand: "install g++ with the system's package manager",
+            present: || all_there(&COMPILER),
+            get: |apt| install(apt, &COMPILER),
+        },
     ]
 }
 
-/// Those programs, for the VMs: on the PATH before busybox's.
+/// Those programs, for the VMs.
 pub(crate) fn for_guest() -> Vec<Added> {
-    let added = |program: &str, host| Added::new(host, Path::new("/usr/bin").join(program));
-    let installed = GUEST.iter().map(|&(program, _)| (program, which(program)));
     let unpacked = [("nginx", unpacked::find("nginx"))];
-    installed
-        .chain(unpacked)
-        .filter_map(|(program, found)| Some(added(program, found?)))
-        .collect()
+    placed(installed(&GUEST).chain(unpacked))
 }
 
 /// The tracers, for the VM.
 pub(crate) fn tracers() -> Vec<Added> {
-    let found = |program| Some(Added::new(which(program)?, format!("/usr/bin/{program}")));
-    TRACERS
+    placed(installed(&TRACERS))
+}
+
+fn installed(
+    programs: &'static [(&str, &str)],
+) -> impl Iterator<Item = (&'static str, Option<PathBuf>)> {
+    programs
         .iter()
-        .filter_map(|&(program, _)| found(program))
+        .map(|&(program, _)| (program, which(program)))
+}
+
+/// Those that were found, on the guest's PATH before busybox's.
+fn placed(programs: impl Iterator<Item = (&'static str, Option<PathBuf>)>) -> Vec<Added> {
+    let added = |program: &str, host| Added::new(host, Path::new("/usr/bin").join(program));
+    programs
+        .filter_map(|(program, found)| Some(added(program, found?)))
         .collect()
 }
 

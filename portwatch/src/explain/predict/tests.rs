@@ -452,10 +452,14 @@ fn macos_frees_the_wildcard_since_10_14() {
 #[test]
 fn macos_looks_at_the_address_before_the_port() {
     let foreign = on_macos("198.51.100.1:80", MOJAVE).with(|it| {
-        it.facts.address = Some(Address::default());
+        it.facts.host_has_address = Some(false);
     });
     let found = errors(&predict(&foreign));
     assert_eq!(found, ["address EADDRNOTAVAIL", "port EACCES"]);
+    let own = on_macos("198.51.100.1:80", MOJAVE).with(|it| {
+        it.facts.host_has_address = Some(true);
+    });
+    assert_eq!(errors(&predict(&own)), ["port EACCES"]);
     assert_eq!(on_macos("198.51.100.1:80", MOJAVE).result(), "EACCES");
 }
 

@@ -97,7 +97,11 @@ fn connects_have_causes_too() {
         (-60, Code::ConnectTimedOut),
         (-61, Code::ConnectionRefused),
         (-65, Code::HostUnreachable),
-        (-1, Code::Unexplained),
+        (-1, Code::MacosPolicyDenied),
+        (-48, Code::TupleInUse),
+        (-63, Code::BadAddressLength),
+        (-102, Code::SocketListening),
+        (-22, Code::Unexplained),
         (-9, Code::BadDescriptor),
         (-38, Code::NotASocket),
         (-14, Code::BadPointer),
@@ -144,10 +148,36 @@ fn what_dtrace_tells_is_enough_for_the_low_ports() {
 }
 
 #[test]
-fn a_port_from_the_low_range_is_refused_with_another_error() {
-    let reserved = |port, ret| code(&bind_there("0.0.0.0", port, ret), on_mac(14, 0));
-    assert_eq!(reserved(0, EPERM), Some(Code::MacosLowPortAddress));
-    assert_eq!(reserved(80, EPERM), Some(Code::Unexplained));
+fn eperm_is_a_policy_or_the_low_range_and_never_the_low_port() {
+    let refused = |port| {
+        cause(
+            &as_traced(bind_there("0.0.0.0", port, EPERM)),
+            on_mac(14, 0),
+        )
+    };
+    let policy = refused(80).unwrap();
+    assert_eq!(policy.code, Code::MacosPolicyDenied);
+    assert!(policy.text.contains("network.server"), "{}", policy.text);
+    // It cannot be seen whether IP_PORTRANGE_LOW is set.
+    let either = refused(0).unwrap();
+    assert_eq!(either.code, Code::Unexplained);
+    for cause in ["bindresvport", "sandbox"] {
+        assert!(either.text.contains(cause), "{}", either.text);
+    }
+}
+
+#[test]
+fn lengths_and_addresses_that_bind_does_not_take() {
+    let of = |ip, ret| code(&as_traced(bind_there(ip, 8080, ret)), on_mac(14, 0));
+    assert_eq!(of("224.0.0.251", -47), Some(Code::MulticastStream));
+    assert_eq!(of("ff02::fb", -47), Some(Code::MulticastStream));
+    assert_eq!(of("127.0.0.1", -47), Some(Code::WrongFamily));
+    // Bound already, or of another length: nothing that is seen tells.
+    assert_eq!(of("127.0.0.1", -22), Some(Code::Unexplained));
+    let short = with(as_traced(bind_there("127.0.0.1", 80, -22)), |it| {
+        it.requested = None;
+    });
+    assert_eq!(code(&short, on_mac(14, 0)), Some(Code::BadAddressLength));
 }
 
 #[test]

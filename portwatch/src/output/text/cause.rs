@@ -141,41 +141,17 @@ pub fn wrap(prose: &str, room: Option<usize>) -> Vec<String> {
     lines
 }
 
-/// `nginx (pid 7, root, nginx.service) listens on 0.0.0.0:80`
+/// `nginx (pid 7, root, nginx.service): listen 0.0.0.0:80`
 fn describe(holder: &Holder, users: &mut Users) -> Result<String, fmt::Error> {
     let mut text = String::new();
     match &holder.process {
-        Some(process) => {
-            escape_into(&mut text, process.comm.as_bytes());
-            write!(text, " (pid {}", process.tgid)?;
-        }
-        None if holder.kernel => text.push_str("the kernel ("),
-        None => text.push_str("no process ("),
+        Some(process) => escape_into(&mut text, process.comm.as_bytes()),
+        None if holder.kernel => text.push_str("the kernel"),
+        None => text.push_str("no process"),
     }
-    if let Some(uid) = holder.uid {
-        if !text.ends_with('(') {
-            text.push_str(", ");
-        }
-        match users.name(uid) {
-            Some(name) => text.push_str(name),
-            None => write!(text, "uid {uid}")?,
-        }
-    }
-    let cgroup = holder
-        .process
-        .as_ref()
-        .and_then(|process| process.cgroup.as_deref());
-    if let Some(unit) = cgroup.and_then(|cgroup| cgroup.unit.as_deref()) {
-        write!(text, ", {unit}")?;
-    }
-    if let Some(container) = cgroup.and_then(|cgroup| cgroup.container.as_ref()) {
-        let id: String = container.id.chars().take(12).collect();
-        write!(text, ", container {id}")?;
-    }
-    if text.ends_with('(') {
-        text.truncate(text.len() - " (".len());
-    } else {
-        text.push(')');
+    let asides = asides(holder, users);
+    if !asides.is_empty() {
+        write!(text, " ({})", asides.join(", "))?;
     }
     let address = std::net::SocketAddr::new(holder.ip, holder.port);
     write!(text, ": {} {address}", holder.state.name())?;
@@ -185,9 +161,42 @@ fn describe(holder: &Holder, users: &mut Users) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
+/// What is known of who has it.
+fn asides(holder: &Holder, users: &mut Users) -> Vec<String> {
+    let process = holder.process.as_ref();
+    let cgroup = process.and_then(|process| process.cgroup.as_deref());
+    let pid = process.map(|process| format!("pid {}", process.tgid));
+    let user = holder.uid.map(|uid| match users.name(uid) {
+        Some(name) => name.to_owned(),
+        None => format!("uid {uid}"),
+    });
+    let unit = cgroup.and_then(|cgroup| cgroup.unit.clone());
+    let container = cgroup.and_then(|cgroup| {
+        let id: String = cgroup.container.as_ref()?.id.chars().take(12).collect();
+        Some(format!("container {id}"))
+    });
+    [pid, user, unit, container].into_iter().flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::sample::holder;
+
+    /// Whoever may make a cgroup chooses the name of a container.
+    #[test]
+    fn a_name_may_end_as_the_aside_begins() {
+        for name in ["é(", "x (", "("] {
+            let mut users = Users::with_lookups(|_| None, |_| None);
+            users.remember(7, Some(name.to_owned()));
+            let holder = Holder {
+                uid: Some(7),
+                ..holder()
+            };
+            let text = describe(&holder, &mut users).unwrap();
+            assert_eq!(text, format!("no process ({name}): listen 127.0.0.1:80"));
+        }
+    }
 
     #[test]
     fn prose_is_broken_between_words() {

@@ -216,7 +216,7 @@ impl Row {
     }
 }
 
-fn write_proto(text: &mut String, proto: Option<Proto>) -> fmt::Result {
+pub(crate) fn write_proto(text: &mut String, proto: Option<Proto>) -> fmt::Result {
     match proto {
         None => text.write_str("?"),
         Some(proto) => match (proto.name(), proto) {

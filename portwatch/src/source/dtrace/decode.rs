@@ -23,7 +23,7 @@ const fn af_inet6(system: System) -> u16 {
 }
 
 /// `None` of a function that the script does not trace.
-pub(super) fn attempt(call: &Call, system: System) -> Option<Attempt> {
+pub fn attempt(call: &Call, system: System) -> Option<Attempt> {
     let op = match call.function.as_str() {
         "bind" => Op::Bind,
         "connect" | "connect_nocancel" | "connectx" => Op::Connect,

@@ -7,10 +7,10 @@ use std::str::FromStr;
 const VERSION: &str = "1";
 
 /// Bytes of an address that are passed on: a `sockaddr_in6`.
-pub(super) const ADDRESS: usize = 28;
+pub const ADDRESS: usize = 28;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub enum Line {
     /// `B`: every probe is enabled
     Begin,
     /// `E`
@@ -18,43 +18,55 @@ pub(super) enum Line {
     /// `H`
     Heartbeat,
     /// `X`: a clause faulted. The attempt comes all the same, without its address
-    Fault,
+    Fault(Fault),
     /// `C`: so many attempts were seen of one function, in one way
     Count(u64),
     /// Empty, or of a kind that there was not when this was written
     Other,
 }
 
+/// Why a clause faulted (`DTRACEFLT_*`, bsd/sys/dtrace.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `KPRIV`: it asked for a privilege of the kernel's, which `copyin` does under System
+    /// Integrity Protection
+    Kernel,
+    /// `UPRIV`: the process is protected from being looked into
+    Process,
+    /// What a pointer to nowhere makes, mostly
+    Other,
+}
+
 /// One call, as it was printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Call {
-    pub(super) function: String,
-    pub(super) wall_ns: i64,
-    pub(super) latency_ns: u64,
-    pub(super) pid: u32,
-    pub(super) ppid: u32,
-    pub(super) tid: u64,
+pub struct Call {
+    pub function: String,
+    pub wall_ns: i64,
+    pub latency_ns: u64,
+    pub pid: u32,
+    pub ppid: u32,
+    pub tid: u64,
     /// The real user
-    pub(super) uid: u32,
-    pub(super) fd: i32,
+    pub uid: u32,
+    pub fd: i32,
     /// As the caller passed it
-    pub(super) length: u32,
+    pub length: u32,
     /// `None` where it could not be read
-    pub(super) address: Option<[u8; ADDRESS]>,
+    pub address: Option<[u8; ADDRESS]>,
     /// Whether there was an address at all
-    pub(super) passed: bool,
-    pub(super) ret: i64,
-    pub(super) errno: i32,
-    pub(super) name: Vec<u8>,
+    pub passed: bool,
+    pub ret: i64,
+    pub errno: i32,
+    pub name: Vec<u8>,
 }
 
 /// It is none of the script's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a line of dtrace's is none that portwatch's script prints")]
-pub(super) struct Malformed;
+pub struct Malformed;
 
 /// Reads one line, without its line feed.
-pub(super) fn parse(line: &[u8]) -> Result<Line, Malformed> {
+pub fn parse(line: &[u8]) -> Result<Line, Malformed> {
     let text = std::str::from_utf8(line).map_err(|_| Malformed)?;
     let mut fields = text.split('\t');
     let kind = fields.next().unwrap_or_default();
@@ -68,7 +80,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, Malformed> {
     match (kind, &fields[..]) {
         ("B", [_, _]) => Ok(Line::Begin),
         ("H", [_]) => Ok(Line::Heartbeat),
-        ("X", [_, _, _, _, _, _]) => Ok(Line::Fault),
+        ("X", [_, _, _, _, kind, _]) => number(kind).map(fault).map(Line::Fault),
         ("C", [_, _, count]) => number(count).map(Line::Count),
         ("E", fields) => {
             let fields = fields.try_into().map_err(|_| Malformed)?;
@@ -80,6 +92,14 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, Malformed> {
 
 fn number<T: FromStr>(text: &str) -> Result<T, Malformed> {
     text.parse().map_err(|_| Malformed)
+}
+
+const fn fault(kind: i64) -> Fault {
+    match kind {
+        6 => Fault::Kernel,
+        7 => Fault::Process,
+        _ => Fault::Other,
+    }
 }
 
 fn call(fields: &[&str; 15]) -> Result<Call, Malformed> {
@@ -232,7 +252,7 @@ mod tests {
             .collect();
         let count = |wanted: fn(&Line) -> bool| lines.iter().filter(|line| wanted(line)).count();
         assert_eq!(count(|line| *line == Line::Begin), 1);
-        assert_eq!(count(|line| *line == Line::Fault), 2);
+        assert_eq!(count(|line| *line == Line::Fault(Fault::Other)), 2);
         let attempts = count(|line| matches!(line, Line::Attempt(_)));
         let counted: u64 = lines
             .iter()
@@ -248,10 +268,19 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_tells_what_was_refused() {
+        let fault = |kind| parse(format!("X\t1\t5\t4\t2\t44\t{kind}\t0").as_bytes());
+        assert_eq!(fault(6), Ok(Line::Fault(Fault::Kernel)));
+        assert_eq!(fault(7), Ok(Line::Fault(Fault::Process)));
+        assert_eq!(fault(1), Ok(Line::Fault(Fault::Other)));
+    }
+
+    #[test]
     fn what_is_cut_short_or_of_another_version_is_none() {
         for end in 3..LINE.len() - 30 {
             assert_eq!(parse(&LINE.as_bytes()[..end]), Err(Malformed), "{end}");
         }
+        assert_eq!(parse(b"X\t1\t5\t4\t2\t44\tKPRIV\t0"), Err(Malformed));
         assert_eq!(parse(b"B\t2\t1\t2"), Err(Malformed));
         assert_eq!(parse(b""), Ok(Line::Other));
         assert_eq!(parse(b"Z\t1\tnew"), Ok(Line::Other));

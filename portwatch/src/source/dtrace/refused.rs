@@ -4,22 +4,18 @@ use std::{path::PathBuf, process::ExitStatus};
 
 use super::said::Said;
 
-const REMEDY: &str = "\
+const UNPROTECT: &str = "\
 start the Mac in Recovery and run `csrutil enable --without dtrace`; on some Macs with an M2 only \
 `csrutil disable` helps. Neither can be done from afar, and a managed Mac may forbid it";
 
 /// DTrace does not run here, or not so that portwatch could use it.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    #[error("DTrace is for root only: run portwatch with sudo")]
+    #[error("DTrace is for root only")]
     NotRoot,
-    #[error(
-        "System Integrity Protection hides the system calls from DTrace: nothing can be seen\n  remedy: {REMEDY}"
-    )]
+    #[error("System Integrity Protection hides the system calls from DTrace: nothing can be seen")]
     NoProbes,
-    #[error(
-        "System Integrity Protection lets DTrace see calls and not their addresses\n  remedy: {REMEDY}"
-    )]
+    #[error("System Integrity Protection lets DTrace see calls and not their addresses")]
     NoAddresses,
     #[error("{} cannot be started", .path.display())]
     NotThere {
@@ -47,6 +43,15 @@ fn said(words: Option<&str>) -> String {
 }
 
 impl Refused {
+    /// What to do about it, where that is known.
+    pub const fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::NotRoot => Some("run portwatch with sudo"),
+            Self::NoProbes | Self::NoAddresses => Some(UNPROTECT),
+            _ => None,
+        }
+    }
+
     /// From what a dtrace said that has ended.
     pub(super) fn ended(said: &Said, status: Option<ExitStatus>) -> Self {
         if said.needs_root() {

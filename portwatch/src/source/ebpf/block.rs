@@ -12,7 +12,7 @@ use portwatch_common::{
 
 use crate::{
     event::{Family, Op, Outcome, Proto},
-    filter::{self, Field, Filter, Glob, Role, Test, Value},
+    filter::{self, Field, Filter, Glob, Pinned, Role, Test, Value},
     source::Kind,
 };
 
@@ -30,6 +30,14 @@ pub(super) fn compile(kind: Kind, filter: &Filter, keeps_binds: bool) -> Block {
             block.given = 1;
         }
     }
+    block
+}
+
+/// Adds the maps that others keep, which are never asked again in user space.
+pub(super) fn with_pinned(mut block: Block, pinned: &Pinned) -> Block {
+    block.cgroup_set = pinned.cgroups.is_some().into();
+    block.mntns_set = pinned.mntns.is_some().into();
+    block.given |= block.cgroup_set | block.mntns_set;
     block
 }
 

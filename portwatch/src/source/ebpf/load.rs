@@ -105,13 +105,20 @@ impl Loader {
         hooks: &[&Hook],
     ) -> anyhow::Result<(Ebpf, Kernel)> {
         ensure_possible(kind, hooks)?;
-        let kernel = Kernel::learn(kind, hooks)?;
+        let kernel = Kernel::learn(kind, request, hooks)?;
+        ensure!(
+            request.pinned.mntns.is_none() || kernel.offsets.tell_mntns(),
+            "this kernel's type information does not say where a caller's mount namespace is"
+        );
         let settings = Box::new(Settings {
             offsets: kernel.offsets,
             kernel: request.kernel_threads.into(),
             protocol_hooks: (kind != Kind::Tracepoint).into(),
             seccomp: (kind == Kind::Fexit && request.seccomp).into(),
-            filter: block::compile(kind, &request.filter, request.keeps_binds),
+            filter: block::with_pinned(
+                block::compile(kind, &request.filter, request.keeps_binds),
+                &request.pinned,
+            ),
         });
         Ok((self.load(settings, request)?, kernel))
     }
@@ -129,6 +136,10 @@ impl Loader {
         } else {
             settings::RULED_OUT_ENTRIES
         };
+        let sets = [
+            (settings::CGROUP_SET, &request.pinned.cgroups),
+            (settings::MNTNS_SET, &request.pinned.mntns),
+        ];
         // They outlive the loader, which keeps references to them: a few KiB a source.
         let settings: &'static Settings = Box::leak(settings);
         let level: &'static u8 = Box::leak(Box::new(level));
@@ -138,6 +149,11 @@ impl Loader {
         loader.override_global(aya_log::LEVEL, level, false);
         loader.map_max_entries(settings::PASSED, passed);
         loader.map_max_entries(settings::RULED_OUT, ruled_out);
+        for (name, path) in sets {
+            if let Some(path) = path {
+                loader.map_pin_path(name, path.clone());
+            }
+        }
         if request.diagnostics.is_none() {
             loader.map_max_entries(LOG_RING, LOG_RING_UNUSED);
         }
@@ -192,10 +208,10 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    fn learn(kind: Kind, hooks: &[&Hook]) -> anyhow::Result<Self> {
+    fn learn(kind: Kind, request: &Request, hooks: &[&Hook]) -> anyhow::Result<Self> {
         if kind == Kind::Tracepoint {
             return Ok(Self {
-                offsets: Offsets::ABSENT,
+                offsets: of_tasks(request)?,
                 functions: None,
                 names: Vec::new(),
             });
@@ -203,7 +219,9 @@ impl Kernel {
         let mut names: Vec<_> = hooks.iter().filter_map(|hook| hook.btf_name()).collect();
         names.sort_unstable();
         names.dedup();
-        let (offsets, functions) = read_types(&names)?;
+        let (offsets, functions) = read_types(&names, |kernel| {
+            Ok((offsets::resolve(kernel)?, kernel.functions().to_vec()))
+        })?;
         Ok(Self {
             offsets,
             names: functions.iter().map(|function| function.name).collect(),
@@ -222,13 +240,24 @@ impl Kernel {
     }
 }
 
+/// Of a source that reads no kernel memory, unless it is asked for what stands nowhere else.
+fn of_tasks(request: &Request) -> anyhow::Result<Offsets> {
+    if request.pinned.mntns.is_none() {
+        return Ok(Offsets::ABSENT);
+    }
+    read_types(&[], |kernel| Ok(offsets::of_tasks(kernel)))
+}
+
 /// Reads the kernel's type information, megabytes of it, and keeps the few facts of interest.
-fn read_types(names: &[&'static str]) -> anyhow::Result<(Offsets, Vec<btf::Function>)> {
+fn read_types<T>(
+    names: &[&'static str],
+    keep: impl FnOnce(&btf::Btf<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let data = std::fs::read(btf::VMLINUX)
         .with_context(|| format!("this kernel shows no type information in {}", btf::VMLINUX))?;
     let kernel = btf::Btf::parse(&data, offsets::STRUCTS, names)
         .context("the kernel's type information cannot be read")?;
-    Ok((offsets::resolve(&kernel)?, kernel.functions().to_vec()))
+    keep(&kernel)
 }
 
 pub(super) fn take(programs: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps::Map> {

@@ -11,52 +11,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::Signal;
+use rustix::{mount::mount_bind, process::Signal};
+use tempfile::NamedTempFile;
 
-use super::{
-    super::{
-        portwatch::Started,
-        process::{Ended, Process},
-        source::{self, Source},
-        stream::Stream,
-        workload::USER,
-    },
-    program::need,
+use super::super::{
+    driver::Impossible,
+    portwatch::{Portwatch, Started},
+    process::{Ended, Process},
+    source::{self, Source},
+    stream::Stream,
+    sys,
+    workload::{FAMILY, FLAG, USER},
 };
-
-/// Binds, notes in a file who did, and waits until its standard input ends.
-const BIND: &str = "
-import os, socket, sys
-def bind():
-    socket.socket().bind(('127.0.0.1', 0))
-    with open(sys.argv[1], 'a') as notes:
-        notes.write(f'{os.getpid()}\\n')
-    sys.stdin.read()
-";
-
-/// It binds itself, its grandchild does, and a daemon does once nobody is left above it. It ends
-/// after them.
-const TREE: &str = "
-over, held = os.pipe()
-if os.fork() == 0:
-    if os.fork() == 0:
-        bind()
-        os._exit(0)
-    os._exit(os.wait()[1])
-middle = os.fork()
-if middle == 0:
-    middle = os.getpid()
-    if os.fork() == 0:
-        os.setsid()
-        while os.getppid() == middle:
-            os.sched_yield()
-        bind()
-    os._exit(0)
-os.close(held)
-bind()
-os.read(over, 1)
-os.wait()
-";
 
 /// A run that has ended.
 struct Run {
@@ -67,16 +33,7 @@ struct Run {
 impl Run {
     /// With portwatch's JSON on standard error.
     fn of(source: Source, args: &[&str], variables: &[(&str, &str)]) -> Result<Self> {
-        Self::by(Command::new(source::binary()?), source, args, variables)
-    }
-
-    /// The same, by a command that runs portwatch.
-    fn by(
-        mut portwatch: Command,
-        source: Source,
-        args: &[&str],
-        variables: &[(&str, &str)],
-    ) -> Result<Self> {
+        let mut portwatch = Command::new(source::binary()?);
         portwatch.args(["--json", "--quiet", "--source", source.name()]);
         portwatch.args(args).envs(variables.iter().copied());
         let mut process = Process::spawn(&mut portwatch)?;
@@ -128,26 +85,12 @@ pub(super) fn cannot_run_its_command(source: Source) -> Result<()> {
 }
 
 pub(super) fn is_followed_with_all_that_comes_of_it(source: Source) -> Result<()> {
-    need(&["python3"])?;
     let directory = tempfile::tempdir()?;
     let (ours, others) = (
         directory.path().join("ours"),
         directory.path().join("others"),
     );
-    let script = [BIND, TREE].concat();
-    let mut command = Command::new(source::binary()?);
-    command.args(["--source", source.name(), "-o", "none"]);
-    // Live, which standard error is not read.
-    command.args([
-        "--quiet",
-        "--log-file",
-        "/dev/stdout",
-        "--",
-        "python3",
-        "-c",
-    ]);
-    command.arg(script).arg(&ours);
-    let mut portwatch = Started::run(&mut command)?.check_backend(source)?.read();
+    let mut portwatch = watch_family(source, "head", &ours)?;
     bind_elsewhere(&others)?;
     portwatch.wait_for_any(3)?;
     portwatch.end_input()?;
@@ -160,13 +103,24 @@ pub(super) fn is_followed_with_all_that_comes_of_it(source: Source) -> Result<()
     Ok(())
 }
 
+/// portwatch with that member of a family as its command, and its JSON read live, which standard
+/// error is not.
+fn watch_family(source: Source, member: &str, notes: &Path) -> Result<Portwatch> {
+    let mut command = Command::new(source::binary()?);
+    command.args(["--source", source.name(), "-o", "none", "--quiet"]);
+    command.args(["--log-file", "/dev/stdout", "--"]);
+    command.arg(std::env::current_exe()?);
+    command.args([FLAG, FAMILY, member]).arg(notes);
+    Ok(Started::run(&mut command)?.check_backend(source)?.read())
+}
+
 /// A bind that is not the command's.
 fn bind_elsewhere(notes: &Path) -> Result<()> {
-    let mut python = Command::new("python3");
-    python.args(["-c", &[BIND, "bind()\n"].concat()]).arg(notes);
-    let mut python = Process::spawn(&mut python)?;
-    drop(python.stdin()?);
-    python.wait()?.expect_code(0)?.expect_quiet().map(drop)
+    let mut other = Command::new(std::env::current_exe()?);
+    other.args([FLAG, FAMILY, "leaf"]).arg(notes);
+    let mut other = Process::spawn(&mut other)?;
+    drop(other.stdin()?);
+    other.wait()?.expect_code(0)?.expect_quiet().map(drop)
 }
 
 fn noted(notes: &Path) -> Result<BTreeSet<u32>> {
@@ -176,43 +130,54 @@ fn noted(notes: &Path) -> Result<BTreeSet<u32>> {
 
 /// Under sudo the command is its caller's, with nothing of root's; as root where that is asked for.
 pub(super) fn runs_as_who_called_sudo(source: Source) -> Result<()> {
-    need(&["python3", "unshare"])?;
     let uid = USER.to_string();
-    let directory = tempfile::tempdir()?;
-    let services = directory.path().join("nsswitch.conf");
-    fs::write(&services, "passwd: files\ngroup: files\n")?;
+    sys::user_name(USER).ok_or_else(|| Impossible(format!("no user has uid {USER}")))?;
     let sudo = [("SUDO_UID", uid.as_str()), ("SUDO_GID", uid.as_str())];
-    let who = "import os; print(os.getresuid(), os.getresgid(), 'SUDO_UID' in os.environ);\
-               print([line for line in open('/proc/self/status') if line[:4] in ('CapP', 'CapE')])";
+    let who = "while read -r line; do echo \"$line\"; done < /proc/self/status
+               echo \"sudo ${SUDO_UID-nobody}\"";
     let said = |args: &[&str]| -> Result<String> {
-        let args = [args, &["--", "python3", "-c", who]].concat();
-        let run = Run::by(with_services(&services)?, source, &args, &sudo)?;
+        let args = [args, &["--", "sh", "-c", who]].concat();
+        let run = sys::in_own_mntns(|| {
+            take_users_from_files()?;
+            Run::of(source, &args, &sudo)
+        })?;
         run.ended.expect_code(0)?;
         Ok(run.stdout)
     };
-    let nothing = "0000000000000000";
+    let ids = |uid: u32| format!("\t{uid}\t{uid}\t{uid}\t{uid}\n");
+    let has = |said: &str, line: &str| said.contains(line);
+    let nothing = ["CapPrm:\t0000000000000000\n", "CapEff:\t0000000000000000\n"];
     let as_user = said(&[])?;
     ensure!(
-        as_user.starts_with(&format!("({uid}, {uid}, {uid})")) && as_user.contains("False"),
+        ["Uid:", "Gid:"]
+            .iter()
+            .all(|name| has(&as_user, &format!("{name}{}", ids(USER))))
+            && nothing.iter().all(|line| has(&as_user, line))
+            && has(&as_user, "sudo nobody\n"),
         "{as_user}"
     );
-    ensure!(as_user.matches(nothing).count() == 2, "{as_user}");
     let as_root = said(&["--run-as", "root"])?;
     ensure!(
-        as_root.starts_with("(0, 0, 0)") && !as_root.contains(nothing),
+        ["Uid:", "Gid:"]
+            .iter()
+            .all(|name| has(&as_root, &format!("{name}{}", ids(0))))
+            && !nothing.iter().any(|line| has(&as_root, line)),
         "{as_root}"
     );
     Ok(())
 }
 
-/// portwatch where users and groups are looked up as that file says: the tests' portwatch is a static
-/// program, and those cannot load the modules that glibc has for other places.
-fn with_services(services: &Path) -> Result<Command> {
-    const SCRIPT: &str = r#"mount --bind "$0" /etc/nsswitch.conf && exec "$@""#;
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", SCRIPT]).arg(services);
-    command.arg(source::binary()?);
-    Ok(command)
+/// In the mount namespace of the calling thread: the tests' portwatch is a static program, and those
+/// cannot load the modules that glibc has for other places.
+fn take_users_from_files() -> Result<()> {
+    const SERVICES: &str = "/etc/nsswitch.conf";
+    if !Path::new(SERVICES).exists() {
+        return Ok(());
+    }
+    let mut services = NamedTempFile::new()?;
+    services.write_all(b"passwd: files\ngroup: files\n")?;
+    // The file stays where it is mounted.
+    mount_bind(services.path(), SERVICES).context("cannot replace nsswitch.conf")
 }
 
 /// SIGTERM goes to the command, which decides what to make of it; Ctrl-C's it has by itself.

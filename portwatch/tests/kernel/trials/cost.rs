@@ -23,7 +23,7 @@ use super::{
 
 const LONGEST_START: Duration = Duration::from_millis(100);
 /// What nobody but portwatch has use for.
-const MOST_OWN_KIB: u64 = 6 * 1024;
+pub(super) const MOST_OWN_KIB: u64 = 6 * 1024;
 /// With the pages of its file, which the kernel takes back when it wants them, and the ring.
 const MOST_KIB: u64 = 16 * 1024;
 
@@ -96,7 +96,7 @@ fn provoke_huge_pages() -> Result<()> {
     })
 }
 
-fn status_kib(pid: u32, name: &str) -> Result<u64> {
+pub(super) fn status_kib(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()

@@ -158,13 +158,13 @@ fn none_of_its_own(stream: &Stream) -> Result<()> {
 }
 
 /// A setting of the kernel, until it is dropped.
-struct Setting {
+pub(super) struct Setting {
     path: &'static str,
     before: String,
 }
 
 impl Setting {
-    fn change(path: &'static str, value: &str) -> Result<Self> {
+    pub(super) fn change(path: &'static str, value: &str) -> Result<Self> {
         let before = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
         // Of some, the value in force is the one in parentheses: `none (voluntary) full`.
         let marked = before

@@ -45,7 +45,7 @@ pub(super) fn storm_with_a_stalled_reader(source: Source) -> Result<()> {
 }
 
 /// Losses have no pid. Those of others can be among them only if others were at work.
-fn written_or_counted(done: &Done, attempts: u64, stream: &Stream) -> Result<()> {
+pub(super) fn written_or_counted(done: &Done, attempts: u64, stream: &Stream) -> Result<()> {
     ensure!(
         done.total == attempts,
         "{} attempts were made, expected {attempts}",

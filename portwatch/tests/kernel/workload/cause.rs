@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result};
 mod address;
 mod answer;
 mod call;
-mod child;
 mod denial;
 mod matrix;
 mod network;
@@ -24,6 +23,7 @@ use super::{
         cause::{self, Row},
         sys, truth,
     },
+    child,
     recorder::{Address, Descriptor, Recorder, Try},
     socket::Socket,
 };

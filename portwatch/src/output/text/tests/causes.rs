@@ -3,7 +3,10 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::event::{Code, Confidence, Fix, Holder, HoldingProcess, SocketState};
+use crate::{
+    event::{Code, Confidence, Fix, Holder, HoldingProcess, SocketState},
+    output::sample::holder,
+};
 
 fn low_port() -> Cause {
     Cause {
@@ -51,32 +54,14 @@ fn in_use() -> Cause {
                     cgroup: None,
                 }),
                 uid: Some(1000),
-                state: SocketState::Listen,
                 ip: [0, 0, 0, 0].into(),
-                port: 80,
-                peer: None,
                 inode: Some(1),
-                since: None,
-                kernel: false,
-                reuseaddr: None,
-                reuseport: None,
-                v6only: None,
-                ifindex: None,
+                ..holder()
             },
             Holder {
-                process: None,
-                uid: None,
                 state: SocketState::TimeWait,
-                ip: [127, 0, 0, 1].into(),
-                port: 80,
                 peer: Some(([127, 0, 0, 1].into(), 5000)),
-                inode: None,
-                since: None,
-                kernel: false,
-                reuseaddr: None,
-                reuseport: None,
-                v6only: None,
-                ifindex: None,
+                ..holder()
             },
         ],
     }

@@ -41,6 +41,14 @@ impl Caller for By<'_> {
     fn is_ruled_out(&self) -> bool {
         false
     }
+
+    fn is_in_cgroup_set(&self) -> bool {
+        false
+    }
+
+    fn is_in_mntns_set(&self) -> bool {
+        false
+    }
 }
 
 fn verdict(filter: &Filter, keeps_binds: bool, record: &wire::Attempt) -> Verdict {

@@ -9,9 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
 
 use super::{
-    super::super::sys,
+    super::{super::sys, child::Companion},
     Recorder, Scene, Socket,
-    child::Companion,
     network::{Neighbour, ip, link},
     row,
 };

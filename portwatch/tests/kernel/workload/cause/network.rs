@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{super::super::sys, child::Companion, lacking};
+use super::{
+    super::{super::sys, child::Companion},
+    lacking,
+};
 
 /// Passes lines to `ip`.
 pub(super) fn ip(lines: &str) -> Result<()> {

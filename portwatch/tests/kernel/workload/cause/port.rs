@@ -13,9 +13,9 @@ use super::{
     super::{
         super::{sys, truth::Line},
         USER,
+        child::Companion,
     },
     Address, Descriptor, Recorder, Scene, Socket, at, bound,
-    child::Companion,
     network::{ip, link},
     raw_row, row, try_of,
 };

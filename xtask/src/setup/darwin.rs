@@ -1,0 +1,82 @@
+//! What portwatch for macOS is built with, on Linux: the standard library's source, and for a whole
+//! program a linker that brings macOS's own libraries with it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Result, ensure};
+
+use super::{
+    Apt, Need, Step,
+    bpf::{DEBIAN, NIGHTLY, PINNED_NIGHTLY, get_debian_with, rustc},
+};
+use crate::command::{probe, root, run, which};
+
+/// Released compilers before nightlies, whose warnings change from day to day.
+const TOOLCHAINS: [&str; 3] = [DEBIAN, PINNED_NIGHTLY, NIGHTLY];
+
+/// zig links for macOS without Apple's SDK, and cargo-zigbuild calls it as rustc calls a linker
+/// (both MIT).
+const LINKER: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
+
+pub(super) fn steps() -> [Step; 2] {
+    [
+        Step {
+            need: Need::Darwin,
+            what: "a Rust toolchain with the source of the standard library",
+            why: "portwatch for macOS is checked with it; there is none ready-made here",
+            by_hand: "rustup toolchain install nightly-2026-05-20 --profile minimal --component rust-src",
+            present: || std_toolchain().is_some(),
+            get: |apt| get_debian_with(apt, "rust-web-src", "rust-src"),
+        },
+        Step {
+            need: Need::DarwinLinker,
+            what: "zig and cargo-zigbuild, in target/zig",
+            why: "they link portwatch for macOS",
+            by_hand: "python3 -m venv target/zig && target/zig/bin/pip install ziglang cargo-zigbuild",
+            present: || zigbuild().is_some(),
+            get: get_linker,
+        },
+    ]
+}
+
+/// The toolchain that can compile the standard library for any target.
+pub(crate) fn std_toolchain() -> Option<&'static str> {
+    TOOLCHAINS.into_iter().find(|toolchain| {
+        let sysroot = probe(rustc(toolchain).args(["--print", "sysroot"]));
+        sysroot.is_some_and(|sysroot| {
+            let std = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/std");
+            std.join("src/lib.rs").is_file()
+        })
+    })
+}
+
+/// The directory of cargo-zigbuild and the python that finds zig.
+pub(crate) fn zigbuild() -> Option<PathBuf> {
+    let programs = environment().join("bin");
+    programs
+        .join("cargo-zigbuild")
+        .is_file()
+        .then_some(programs)
+}
+
+fn environment() -> PathBuf {
+    root().join("target/zig")
+}
+
+fn get_linker(apt: &mut Apt) -> Result<()> {
+    let python = || Command::new(which("python3").unwrap_or_else(|| "python3".into()));
+    if probe(python().args(["-c", "import ensurepip, venv"])).is_none() {
+        apt.install(&["python3", "python3-venv"])?;
+    }
+    run(python().args(["-m", "venv"]).arg(environment()))?;
+    let pip = environment().join("bin/pip");
+    run(Command::new(pip)
+        .args(["install", "--quiet"])
+        .args(LINKER)
+        .stdout(std::io::stderr()))?;
+    ensure!(zigbuild().is_some(), "pip left cargo-zigbuild out");
+    Ok(())
+}
