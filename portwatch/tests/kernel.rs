@@ -1,7 +1,8 @@
 //! Runs portwatch against real kernels: what a workload did must be exactly what was reported.
 //!
-//! Needs root. `cargo xtask test` runs it, on this machine and in the test kernels. Every trial
-//! runs once per source; one that cannot work here is shown as ignored, with the reason.
+//! Needs root. `cargo xtask test` runs it, on this machine and in the test kernels. What a source sees
+//! is tried with each, what becomes of it (`any::`) with the best that works. A trial that cannot work
+//! here is shown as ignored, with the reason.
 //!
 //! - `PORTWATCH_BIN`: the portwatch to test; the one that Cargo built, if unset
 //! - `PORTWATCH_TEST_SOURCES`: the sources that must work here, comma-separated. If unset,

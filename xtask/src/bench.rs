@@ -115,6 +115,7 @@ fn measure(series: &str, cases: &[Case]) -> Result<Vec<Figure>> {
     let boot = Boot {
         series: series.to_owned(),
         hardware: Hardware {
+            cpus: 1,
             memory: MEMORY.to_owned(),
             ..Hardware::new(Accelerator::Icount)
         },

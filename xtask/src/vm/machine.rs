@@ -30,8 +30,8 @@ pub(crate) struct Hardware {
 pub(crate) enum Accelerator {
     /// Emulation: works everywhere, boots in about five seconds.
     Tcg,
-    /// Emulation of one CPU whose clock counts instructions: a nanosecond is one, whatever else
-    /// this machine does.
+    /// Emulation whose clock counts instructions: a nanosecond is one, whatever else this machine does,
+    /// and what is waited for is there at once.
     Icount,
     /// The host's virtualisation, where /dev/kvm works.
     Kvm,
@@ -58,15 +58,15 @@ impl Hardware {
     }
 
     fn qemu(&self, image: &Path, initramfs: &Path, console: &Path) -> Command {
-        let (accelerator, clock, cpus): (_, &[_], _) = match self.accelerator {
-            Accelerator::Tcg => ("tcg,thread=multi", &[], self.cpus),
-            Accelerator::Icount => ("tcg,thread=single", &["-icount", "shift=0,sleep=off"], 1),
-            Accelerator::Kvm => ("kvm", &[], self.cpus),
+        let (accelerator, clock): (_, &[_]) = match self.accelerator {
+            Accelerator::Tcg => ("tcg,thread=multi", &[]),
+            Accelerator::Icount => ("tcg,thread=single", &["-icount", "shift=0,sleep=off"]),
+            Accelerator::Kvm => ("kvm", &[]),
         };
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(["-accel", accelerator, "-cpu", "max", "-m", &self.memory])
             .args(clock)
-            .args(["-smp", &cpus.to_string()])
+            .args(["-smp", &self.cpus.to_string()])
             .args([
                 "-nodefaults",
                 "-no-user-config",

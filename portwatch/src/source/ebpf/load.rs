@@ -8,6 +8,7 @@ use aya::{
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, TracePoint},
 };
 use portwatch_common::settings::{self, Offsets, Settings};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
     block, functions,
@@ -40,15 +41,32 @@ const SCTP_MODULE: &str = "/sys/module/sctp";
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 
 /// Loads sources, one after the other until one works.
-///
-/// aya reads all of the kernel's type information as it makes its loader, wanted or not, so
-/// there is one for all attempts.
 pub struct Loader(EbpfLoader<'static>);
 
 impl Default for Loader {
     fn default() -> Self {
-        Self(EbpfLoader::new())
+        Self(without_opening_files(EbpfLoader::new))
     }
+}
+
+/// Runs something that goes on without a file that it cannot open.
+///
+/// aya's loader has one constructor, which first reads and parses all of the kernel's type
+/// information, megabytes of it; the few facts that are wanted come from [`read_types`].
+fn without_opening_files<T>(action: impl FnOnce() -> T) -> T {
+    let limit = getrlimit(Resource::Nofile);
+    let none = Rlimit {
+        current: Some(0),
+        maximum: limit.maximum,
+    };
+    let limited = setrlimit(Resource::Nofile, none);
+    let made = action();
+    if limited.is_ok()
+        && let Err(error) = setrlimit(Resource::Nofile, limit)
+    {
+        log::error!("no more files can be opened: {error}");
+    }
+    made
 }
 
 /// A source's programs, loaded and attached. Dropping them detaches them.

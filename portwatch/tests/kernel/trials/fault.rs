@@ -161,7 +161,7 @@ pub(super) fn cpu_taken_away(source: Source) -> Result<()> {
     same_attempts(source, &with, &stream)
 }
 
-/// With not a page more than it has: what there is no room for is counted, and nobody is killed.
+/// With little more than it has: what there is no room for is counted, and nobody is killed.
 pub(super) fn memory_at_its_limit(source: Source) -> Result<()> {
     on_a_machine_of_our_own(source)?;
     let root = own_cgroup().map_err(|error| Impossible(format!("{error:#}")))?;
@@ -169,7 +169,7 @@ pub(super) fn memory_at_its_limit(source: Source) -> Result<()> {
     let storm = Workload::prepare("storm", Pace::Burst)?;
     let _cgroup = Cgroup::enter()?;
     let stalled = Started::run(&mut portwatch::command(source, &[])?)?;
-    let limit = Limit::at_what_is_used(&own_cgroup()?)?;
+    let limit = Limit::above_what_is_used(&own_cgroup()?)?;
     // It stays there alone.
     fs::write(root.join("cgroup.procs"), "0")?;
     let done = storm.run_watched_by(&mut [])?;
@@ -184,9 +184,14 @@ pub(super) fn memory_at_its_limit(source: Source) -> Result<()> {
 struct Limit(PathBuf);
 
 impl Limit {
-    fn at_what_is_used(cgroup: &Path) -> Result<Self> {
+    /// Two buffers of 256 KiB fill while nobody reads, and what is remembered of bound sockets and of
+    /// processes grows to its bounds; all the rest is there.
+    const ROOM: u64 = 2 << 20;
+
+    fn above_what_is_used(cgroup: &Path) -> Result<Self> {
         let used = fs::read_to_string(cgroup.join("memory.current"))?;
-        fs::write(cgroup.join("memory.max"), used.trim()).context("cannot set a limit")?;
+        let limit = used.trim().parse::<u64>()? + Self::ROOM;
+        fs::write(cgroup.join("memory.max"), limit.to_string()).context("cannot set a limit")?;
         Ok(Self(cgroup.to_owned()))
     }
 

@@ -1,9 +1,6 @@
 //! Addresses that cannot be bound, or can although they are not this host's.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
@@ -11,7 +8,7 @@ use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
 use super::{
     super::{super::sys, child::Companion},
     Recorder, Scene, Socket,
-    network::{Neighbour, ip, link},
+    network::{Neighbour, PATIENCE, ip, link},
     row,
 };
 
@@ -27,9 +24,6 @@ pub(super) const SCENES: &[Scene] = &[
     of_a_kind_that_is_not_bound,
     allowed,
 ];
-
-/// The kernel decides within this, or something is wrong.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn nobodys(recorder: &Recorder) -> Result<()> {
     let (ip4, ip6) = ("192.0.2.1:7000", "[2001:db8::1]:7000");
@@ -93,7 +87,9 @@ fn of_a_neighbour_too(recorder: &Recorder) -> Result<()> {
     neighbour.ip("link set far up\naddress add 2001:db8::1/64 dev far nodad\n")?;
     // Else the first probe waits for up to a second (addrconf_dad_kick, net/ipv6/addrconf.c).
     sys::set_net("ipv6/conf/near/router_solicitation_delay", "0")?;
-    ip("link set near up\naddress add 2001:db8::1/64 dev near\n")?;
+    ip("link set near up\n")?;
+    neighbour.wait_for_carrier()?;
+    ip("address add 2001:db8::1/64 dev near\n")?;
     wait_for_dad_failure()?;
     let case = "an address that a neighbour has too";
     row(recorder, case, &Socket::tcp6()?, "[2001:db8::1]:7000")

@@ -3,6 +3,7 @@
 use std::{
     io::Write as _,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,6 +12,9 @@ use super::{
     super::{super::sys, child::Companion},
     lacking,
 };
+
+/// The kernel decides within this, or something is wrong.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Passes lines to `ip`.
 pub(super) fn ip(lines: &str) -> Result<()> {
@@ -67,5 +71,24 @@ impl Neighbour {
     /// Runs `ip` on the other side.
     pub(super) fn ip(&self, lines: &str) -> Result<()> {
         sys::in_netns_of(self.0.pid(), || ip(lines))
+    }
+
+    /// Until the other side can send: it hears of its carrier from a queue that the kernel works off up
+    /// to a second later (net/core/link_watch.c), and drops what it is given before.
+    pub(super) fn wait_for_carrier(&self) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let output = sys::in_netns_of(self.0.pid(), || {
+                let show = Command::new("ip")
+                    .args(["-o", "link", "show", "far"])
+                    .output();
+                show.context("ip")
+            })?;
+            let shown = String::from_utf8_lossy(&output.stdout);
+            if shown.contains("state UP") {
+                return Ok(());
+            }
+            ensure!(begin.elapsed() < PATIENCE, "no carrier: {shown}");
+        }
     }
 }
