@@ -91,11 +91,14 @@ pub async fn watch(
     stream.top = None;
     manager.stopping();
     finish(&mut source, &mut stream, &sink, &mut ends, begun).await?;
-    source.verdict()?;
-    Ok(match command {
-        Some(command) => outlive(command, &mut ends, config.quiet).await,
-        None => 0,
-    })
+    let verdict = source.verdict();
+    let code = match command {
+        Some(command) if verdict.is_ok() => outlive(command, &mut ends, config.quiet).await,
+        _ => 0,
+    };
+    // It leaves a child behind, which is none of the command's.
+    source.part();
+    verdict.map(|()| code)
 }
 
 /// What a cause may rest on.

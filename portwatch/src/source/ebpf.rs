@@ -3,6 +3,7 @@
 mod block;
 mod canary;
 mod functions;
+mod heir;
 mod hooks;
 mod link;
 mod load;
@@ -22,7 +23,7 @@ use portwatch_common::settings::{self, loss};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use self::skipped::Skipped;
+use self::{heir::Heir, skipped::Skipped};
 pub use self::{load::Loader, pinned::check, programs::measure};
 use super::{
     Kind, Request,
@@ -223,6 +224,17 @@ impl Source {
     /// Whether something was lost that [`Self::losses`] has not told, or may have been.
     pub fn has_losses(&self) -> bool {
         self.unread_losses || self.skipped.is_due()
+    }
+
+    /// Detaches the programs, and does not wait until the kernel has done so.
+    pub fn part(self) {
+        let heir = Heir::appoint();
+        if let Err(error) = &heir {
+            log::info!("detaching takes a while: {error}");
+        }
+        drop(self);
+        // Only now the last of whoever has them.
+        drop(heir);
     }
 
     /// What has come to work less since the source was opened, if that was not told yet.

@@ -44,6 +44,15 @@ impl Source {
         }
     }
 
+    /// Ends it.
+    pub fn part(self) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ebpf(source) => source.part(),
+            Self::Dtrace(source) => drop(source),
+        }
+    }
+
     /// No attempt of callers in this cgroup is wanted.
     pub fn rule_out(&mut self, cgroup_id: u64) {
         match self {

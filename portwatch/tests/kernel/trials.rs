@@ -121,6 +121,10 @@ const TRIALS: &[(&str, Test)] = &[
         "killed_leaves_nothing_behind",
         stop::killed_leaves_nothing_behind,
     ),
+    (
+        "stopped_leaves_nothing_behind",
+        stop::stopped_leaves_nothing_behind,
+    ),
     ("few_capabilities_suffice", privilege::few_suffice),
     (
         "capabilities_of_the_service_suffice",

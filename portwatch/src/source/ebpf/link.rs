@@ -3,7 +3,10 @@
 //! Only the `bpf()` system call tells how often a kprobe was skipped: the link's fdinfo does not,
 //! in the kernels tested.
 
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::{
+    fs, io,
+    os::fd::{AsRawFd as _, BorrowedFd, RawFd},
+};
 
 /// `BPF_OBJ_GET_INFO_BY_FD` (include/uapi/linux/bpf.h)
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
@@ -60,6 +63,26 @@ pub(super) struct PerfLink {
     /// The kernel knows the field for skipped runs, and so counts those of programs too: both came
     /// in one series (Linux 6.7, `trace_call_bpf`, kernel/trace/bpf_trace.c)
     pub(super) counts: bool,
+}
+
+/// What the kernel tells of each descriptor of this process.
+pub(super) const FDINFO: &str = "/proc/self/fdinfo";
+
+pub(super) fn fdinfo(fd: RawFd) -> io::Result<String> {
+    fs::read_to_string(format!("{FDINFO}/{fd}"))
+}
+
+/// The links among this process's descriptors: aya does not lend those that it has.
+pub(super) fn open_links() -> io::Result<Vec<RawFd>> {
+    let mut links = Vec::new();
+    for entry in fs::read_dir(FDINFO)? {
+        let name = entry?.file_name();
+        let fd = name.to_str().and_then(|name| name.parse().ok());
+        // That of the directory itself is closed by the time it is read.
+        let is_link = |&fd: &RawFd| fdinfo(fd).is_ok_and(|info| info.contains("\nlink_id:"));
+        links.extend(fd.filter(is_link));
+    }
+    Ok(links)
 }
 
 /// Reads a link; `None` for what is no link of a perf event.

@@ -6,7 +6,7 @@
 //! its return, when more calls wait than it can follow.
 
 use std::{
-    fs, io,
+    io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
     time::{Duration, Instant},
 };
@@ -17,13 +17,12 @@ use aya::Ebpf;
 use super::{
     LossCount,
     hooks::{Attach, Hook},
-    link,
+    link::{self, FDINFO, fdinfo},
 };
 use crate::event::{Degradation, LossReason, Place};
 
 /// At most so often they are looked at.
 const PERIOD: Duration = Duration::from_secs(1);
-const FDINFO: &str = "/proc/self/fdinfo";
 
 /// The counters of all that is attached.
 pub(super) struct Skipped {
@@ -153,21 +152,12 @@ fn of_programs(programs: &Ebpf, hooks: &[&Hook]) -> anyhow::Result<Vec<Counter>>
     Ok(counters)
 }
 
-/// The links of perf events among this process's descriptors: aya keeps theirs to itself.
+/// The links of perf events among this process's descriptors.
 fn perf_links() -> io::Result<Vec<(RawFd, link::PerfLink)>> {
-    let mut links = Vec::new();
-    for entry in fs::read_dir(FDINFO)? {
-        let name = entry?.file_name();
-        let Some(fd) = name.to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        // That of the directory itself is closed by the time it is read.
-        let is_link = fdinfo(fd).is_ok_and(|info| field(&info, "link_id:").is_some());
-        if is_link && let Some(link) = link::read(borrow(fd)) {
-            links.push((fd, link));
-        }
-    }
-    Ok(links)
+    let links = link::open_links()?.into_iter();
+    Ok(links
+        .filter_map(|fd| link::read(borrow(fd)).map(|link| (fd, link)))
+        .collect())
 }
 
 #[expect(unsafe_code, reason = "aya does not lend the descriptors of its links")]
@@ -186,10 +176,6 @@ fn missed(link: RawFd) -> anyhow::Result<u64> {
 fn recursion_misses(program: RawFd) -> anyhow::Result<u64> {
     let info = fdinfo(program).with_context(|| format!("cannot read {FDINFO}/{program}"))?;
     field(&info, "recursion_misses:").context("this kernel does not count them")
-}
-
-fn fdinfo(fd: RawFd) -> io::Result<String> {
-    fs::read_to_string(format!("{FDINFO}/{fd}"))
 }
 
 /// The number behind a name, at the start of a line.
@@ -229,7 +215,7 @@ mod tests {
 
     #[test]
     fn descriptors_that_are_no_links_are_passed_over() {
-        let file = fs::File::open("/proc/self/status").unwrap();
+        let file = std::fs::File::open("/proc/self/status").unwrap();
         let links = perf_links().unwrap();
         assert!(links.iter().all(|(fd, _)| *fd != file.as_raw_fd()));
     }

@@ -107,6 +107,42 @@ pub(super) fn killed_leaves_nothing_behind(source: Source) -> Result<()> {
     exactly(source, "five_binds", Pace::Stepwise).map(drop)
 }
 
+/// Nobody waits for the hooks, and they go all the same.
+pub(super) fn stopped_leaves_nothing_behind(source: Source) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let before = traces();
+    let others: Vec<u32> = processes().filter(|&pid| has_links(pid)).collect();
+    let mut portwatch = portwatch::start(source, &[])?;
+    ensure!(has_links(portwatch.pid()), "it shows no links");
+    Workload::prepare("five_binds", Pace::Stepwise)?.run(&mut portwatch)?;
+    portwatch.stop()?;
+    let begin = Instant::now();
+    while processes().any(|pid| !others.contains(&pid) && has_links(pid)) {
+        ensure!(begin.elapsed() < PATIENCE, "hooks are still attached");
+        std::thread::yield_now();
+    }
+    ensure!(before == traces(), "left behind: {:?}", traces());
+    Ok(())
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Whether a process has programs attached to something.
+fn has_links(pid: u32) -> bool {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten();
+    let targets = entries
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets
+        .into_iter()
+        .any(|target| target.as_os_str() == "anon_inode:bpf_link")
+}
+
 /// What outlives a process in the kernel: named probes and pinned maps.
 fn traces() -> (String, Vec<String>) {
     let probes = fs::read_to_string("/sys/kernel/tracing/kprobe_events").unwrap_or_default();
