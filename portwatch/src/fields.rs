@@ -133,7 +133,7 @@ impl fmt::Display for Suggestion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match nearest(self.0, TABLE.iter().map(|field| field.name)) {
             Some(name) => write!(f, "; did you mean `{name}`?"),
-            None => f.write_str("; docs/EVENTS.md has all"),
+            None => f.write_str("; `portwatch man` lists all"),
         }
     }
 }
@@ -197,7 +197,7 @@ mod tests {
         ");
         let error = "pid, wxyz".parse::<List>().unwrap_err();
         insta::assert_snapshot!(error, @r"
-        there is no field `wxyz`; docs/EVENTS.md has all
+        there is no field `wxyz`; `portwatch man` lists all
           pid, wxyz
                ^^^^
         ");

@@ -31,7 +31,7 @@ macro_rules! fields {
             }
 
             /// What its values look like.
-            pub(super) const fn expects(self) -> &'static str {
+            pub const fn expects(self) -> &'static str {
                 match self { $(Self::$field => $expects,)* }
             }
         }

@@ -136,7 +136,7 @@ const LAYERS: [(&str, &[&str]); 28] = [
     ("process", &["event", "errno", "addr"]),
     ("interface", &["event", "errno", "addr"]),
     ("netns", &["nsfs", "event", "errno"]),
-    ("manual", &["cli"]),
+    ("manual", &["cli", "fields", "filter"]),
     ("options", &["config", "cli", "alike", "users"]),
     (
         "config",
