@@ -136,11 +136,8 @@ fn page(command: &clap::Command, examples: &str, others: &[&str]) -> io::Result<
 
 /// What `--filter` takes.
 fn expressions() -> String {
-    let mut text = EXPRESSIONS.to_owned();
-    for field in Field::ALL {
-        text += &format!("\n  {:<10} {}", field.name(), field.expects());
-    }
-    text
+    let line = |field: Field| format!("  {:<10} {}", field.name(), field.expects());
+    format!("{EXPRESSIONS}\n{}", Field::ALL.map(line).join("\n"))
 }
 
 /// What `--fields`, `--format` and `--group-by` take, none of them hyphenated.

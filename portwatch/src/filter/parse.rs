@@ -160,16 +160,12 @@ impl<'a> Parser<'a> {
 
     /// What stands here is the name of no field.
     fn no_field(&self, name: &str) -> Error {
-        match Field::nearest(name) {
-            Some(nearest) => {
-                let problem = format!("there is no field `{name}`; did you mean `{nearest}`?");
-                self.wrong_at(self.at..self.at + name.len(), problem)
-            }
-            None => {
-                let fields = Field::ALL.map(Field::name).join(", ");
-                self.expected(&format!("`not`, `(` or one of {fields}"))
-            }
+        if let Some(nearest) = Field::nearest(name) {
+            let problem = format!("there is no field `{name}`; did you mean `{nearest}`?");
+            return self.wrong_at(self.at..self.at + name.len(), problem);
         }
+        let fields = Field::ALL.map(Field::name).join(", ");
+        self.expected(&format!("`not`, `(` or one of {fields}"))
     }
 
     fn list(&mut self, field: Field) -> Result<Test, Error> {
