@@ -31,7 +31,7 @@ const LAYERS: [(&str, &[&str]); 28] = [
         "why",
         &[
             "output", "source", "facts", "netns", "nsfs", "cgroup", "process", "sockets", "config",
-            "cli", "explain", "event", "errno", "users",
+            "cli", "explain", "event", "errno", "users", "alike",
         ],
     ),
     (
