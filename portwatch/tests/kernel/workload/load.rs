@@ -77,9 +77,13 @@ pub(super) fn mixtures(recorder: &Recorder) -> Result<()> {
 }
 
 pub(super) fn mixtures_of_user(recorder: &Recorder) -> Result<()> {
-    sys::enter_own_netns()?;
-    sys::become_user(USER)?;
-    (0..MIXTURES).try_for_each(|_| mix(recorder))
+    // On threads, since who has become an ordinary user may enter no other namespace.
+    (0..MIXTURES).try_for_each(|_| {
+        sys::in_own_netns(|| {
+            sys::become_user(USER)?;
+            mix(recorder)
+        })
+    })
 }
 
 fn mix(recorder: &Recorder) -> Result<()> {
