@@ -413,6 +413,7 @@ impl<'a> Stream<'a> {
         }
         if let Some(start) = attempt.process_start
             && !self.of_tree.passes(attempt)
+            && Surroundings::knows_parents(attempt)
         {
             let tgid = attempt.tgid;
             source.rule_out(Callers::Process { tgid, start });
