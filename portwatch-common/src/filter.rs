@@ -86,6 +86,8 @@ pub struct Block {
     pub keeps_binds: u32,
     /// Not 0: callers in a cgroup that userspace has ruled out are dropped
     pub cgroups: u32,
+    /// Not 0: so are processes that userspace has found in none of the wanted trees
+    pub trees: u32,
     /// Not 0: so are callers whose cgroup, or mount namespace, is not in the user's own map
     pub cgroup_set: u32,
     pub mntns_set: u32,
@@ -145,6 +147,8 @@ pub trait Caller {
     fn comm(&self) -> [u32; 4];
     /// Userspace has ruled out the cgroup
     fn is_ruled_out(&self) -> bool;
+    /// Userspace has found the process in none of the wanted trees
+    fn is_out_of_tree(&self) -> bool;
     /// The user's own map has the cgroup
     fn is_in_cgroup_set(&self) -> bool;
     /// The user's own map has the mount namespace
@@ -305,6 +309,7 @@ impl Block {
             given: 0,
             keeps_binds: 0,
             cgroups: 0,
+            trees: 0,
             cgroup_set: 0,
             mntns_set: 0,
             pid: spans,
@@ -377,6 +382,7 @@ impl Block {
             && self.user.allows(|| caller.user())
             && self.allows_comm(caller)
             && !(set(&self.cgroups) != 0 && caller.is_ruled_out())
+            && !(set(&self.trees) != 0 && caller.is_out_of_tree())
             && (set(&self.cgroup_set) == 0 || caller.is_in_cgroup_set())
             && (set(&self.mntns_set) == 0 || caller.is_in_mntns_set())
     }

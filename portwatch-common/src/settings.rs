@@ -16,6 +16,8 @@ pub const PASSED: &str = "PASSED";
 pub const ARMED: &str = "ARMED";
 /// Name of the hash map of cgroups, by id, whose attempts no filter lets pass.
 pub const RULED_OUT: &str = "RULED_OUT";
+/// Name of the hash map of processes, by number and start, that are in none of the wanted trees.
+pub const OUT_OF_TREE: &str = "OUT_OF_TREE";
 /// Name of the hash map of wanted cgroups, by id: the user's own, in its place.
 pub const CGROUP_SET: &str = "CGROUP_SET";
 /// Name of the hash map of wanted mount namespaces, by inode: the user's own, in its place.
@@ -31,7 +33,7 @@ pub const INFLIGHT_ENTRIES: u32 = 8192;
 /// Connects that can be pending at once, machine-wide.
 pub const PENDING_ENTRIES: u32 = 16384;
 
-/// Cgroups that are ruled out at once; beyond that the least used are asked for again.
+/// Cgroups, and processes, that are ruled out at once; beyond that the least used are asked for again.
 pub const RULED_OUT_ENTRIES: u32 = 4096;
 
 /// Indices of [`LOSSES`].

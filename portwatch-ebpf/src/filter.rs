@@ -15,7 +15,7 @@ use portwatch_common::{
 
 use crate::{
     attempt::ProtocolCall,
-    maps::{ARMED, CGROUP_SET, MNTNS_SET, RULED_OUT, settings},
+    maps::{ARMED, CGROUP_SET, MNTNS_SET, OUT_OF_TREE, RULED_OUT, settings},
     memory::Typed,
     sockaddr, socket,
     task::{self, CurrentTask},
@@ -106,6 +106,13 @@ impl<M: CurrentTask> Caller for Current<M> {
     #[inline(always)]
     fn is_ruled_out(&self) -> bool {
         RULED_OUT.get_ptr(cgroup()).is_some()
+    }
+
+    /// One whose start cannot be read is taken for no other.
+    #[inline(always)]
+    fn is_out_of_tree(&self) -> bool {
+        let key = |start| [u64::from(self.tgid()), start];
+        task::process_start::<M>().is_some_and(|start| OUT_OF_TREE.get_ptr(key(start)).is_some())
     }
 
     #[inline(always)]

@@ -42,6 +42,12 @@ pub(crate) static ARMED: Array<u32> = Array::with_max_entries(1, 0);
 pub(crate) static RULED_OUT: LruHashMap<u64, u8> =
     LruHashMap::with_max_entries(RULED_OUT_ENTRIES, 0);
 
+/// Processes that are in none of the wanted trees, by thread group and its start: userspace adds
+/// those whose parents it has looked up.
+#[map]
+pub(crate) static OUT_OF_TREE: LruHashMap<[u64; 2], u8> =
+    LruHashMap::with_max_entries(RULED_OUT_ENTRIES, 0);
+
 /// The user's own maps take the place of these two, which are empty and stay so.
 #[map]
 pub(crate) static CGROUP_SET: HashMap<u64, u64> = HashMap::with_max_entries(1, 0);

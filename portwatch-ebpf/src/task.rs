@@ -66,7 +66,7 @@ pub(crate) fn describe<M: CurrentTask>(attempt: &mut Attempt) {
 
 /// When the thread group began: with its number, this tells it from every other.
 #[inline(always)]
-fn process_start<M: CurrentTask>() -> Option<u64> {
+pub(crate) fn process_start<M: CurrentTask>() -> Option<u64> {
     let leader: u64 = M::read(M::current(), present(setting!(offsets.task_group_leader))?)?;
     M::read(leader, present(setting!(offsets.task_start_boottime))?)
 }

@@ -17,6 +17,14 @@ pub fn chain(parent: Option<u32>, parent_of: impl Fn(u32) -> Option<u32>) -> Arc
     .collect()
 }
 
+/// Whether these are all that a process has: up to the first process, or the kernel's first thread.
+pub fn is_whole(parent: Option<u32>, chain: &[u32]) -> bool {
+    match chain.last() {
+        Some(last) => [1, 2].contains(last),
+        None => parent == Some(0),
+    }
+}
+
 #[cfg(target_os = "linux")]
 pub use self::host::Ancestry;
 
@@ -24,14 +32,14 @@ pub use self::host::Ancestry;
 mod host {
     use std::{collections::HashMap, sync::Arc};
 
-    use super::chain;
+    use super::{chain, is_whole};
     use crate::{event::Attempt, process};
 
     /// Processes that are remembered. When they are that many, all are forgotten.
     const CAPACITY: usize = 4096;
 
-    /// The parents of this host's processes, as they were when a process was first seen: one whose
-    /// parent ends later stays in its tree.
+    /// The parents of this host's processes, as they were when all of them were first seen: a process
+    /// whose parent ends later stays in its tree.
     #[derive(Debug, Default)]
     pub struct Ancestry {
         /// By thread group and its start
@@ -47,7 +55,8 @@ mod host {
                 Some(known) => Arc::clone(known),
                 None => chain(attempt.ppid, process::parent),
             };
-            if let Some(key) = key {
+            // One that breaks off may be longer once the process hangs on another parent.
+            if let Some(key) = key.filter(|_| is_whole(attempt.ppid, &chain)) {
                 if self.known.len() >= CAPACITY {
                     self.known.clear();
                 }
@@ -97,15 +106,29 @@ mod host {
         }
 
         #[test]
+        fn parents_of_which_one_is_gone_are_looked_up_again() {
+            let mut ancestry = Ancestry::default();
+            let gone = Attempt {
+                ppid: Some(u32::MAX),
+                ..child(Some(1))
+            };
+            let (mut first, mut reaped) = (gone, child(Some(1)));
+            ancestry.describe(&mut first);
+            assert_eq!(first.ancestors.as_deref(), Some(&[u32::MAX][..]));
+            ancestry.describe(&mut reaped);
+            assert_eq!(reaped.ancestors.unwrap()[0], std::process::id());
+        }
+
+        #[test]
         fn many_processes_do_not_fill_the_memory() {
             let mut ancestry = Ancestry::default();
             for start in 0..10_000 {
                 ancestry.describe(&mut Attempt {
-                    ppid: None,
+                    ppid: Some(1),
                     ..child(Some(start))
                 });
             }
-            assert!(ancestry.known.len() <= CAPACITY);
+            assert!((1..=CAPACITY).contains(&ancestry.known.len()));
         }
     }
 }
@@ -113,6 +136,13 @@ mod host {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chain_is_whole_that_ends_at_the_first_process() {
+        assert!(is_whole(Some(7), &[7, 1]) && is_whole(Some(2), &[2]));
+        assert!(is_whole(Some(0), &[]));
+        assert!(!is_whole(Some(7), &[7]) && !is_whole(None, &[]));
+    }
 
     #[test]
     fn a_chain_ends_where_nothing_is_known_and_does_not_go_round() {

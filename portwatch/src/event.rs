@@ -341,11 +341,19 @@ pub enum Proto {
 }
 
 impl Proto {
+    fn with_names() -> impl Iterator<Item = Self> {
+        const NAMED: [u16; 10] = [1, 6, 17, 33, 58, 115, 132, 136, 256, 262];
+        NAMED.into_iter().map(Self::Ip).chain([Self::Raw])
+    }
+
+    /// Every name that a protocol has.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::with_names().filter_map(Self::name)
+    }
+
     /// By its name, or as one without a name is shown: `proto-99`.
     pub fn named(name: &str) -> Option<Self> {
-        const NAMED: [u16; 10] = [1, 6, 17, 33, 58, 115, 132, 136, 256, 262];
-        let named = NAMED.into_iter().map(Self::Ip).chain([Self::Raw]);
-        let mut named = named.filter(|proto| proto.name() == Some(name));
+        let mut named = Self::with_names().filter(|proto| proto.name() == Some(name));
         named.next().or_else(|| {
             let number = name.strip_prefix("proto-")?;
             number.parse().ok().map(Self::Ip)

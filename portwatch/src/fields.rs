@@ -11,6 +11,8 @@ mod value;
 
 use std::fmt;
 
+use crate::alike::nearest;
+
 pub use self::{
     record::Record,
     table::{CSV, TABLE, WIDE},
@@ -129,15 +131,9 @@ struct Suggestion<'a>(&'a str);
 
 impl fmt::Display for Suggestion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ALIKE: f64 = 0.8;
-        let alike = |field: &&Field| (strsim::jaro_winkler(field.name, self.0), field.name);
-        let best = TABLE
-            .iter()
-            .map(|field| alike(&field))
-            .max_by(|one, other| one.0.total_cmp(&other.0));
-        match best {
-            Some((likeness, name)) if likeness >= ALIKE => write!(f, "; did you mean `{name}`?"),
-            _ => f.write_str("; docs/FORMATS.md lists all"),
+        match nearest(self.0, TABLE.iter().map(|field| field.name)) {
+            Some(name) => write!(f, "; did you mean `{name}`?"),
+            None => f.write_str("; `portwatch man` lists all"),
         }
     }
 }
@@ -201,7 +197,7 @@ mod tests {
         ");
         let error = "pid, wxyz".parse::<List>().unwrap_err();
         insta::assert_snapshot!(error, @r"
-        there is no field `wxyz`; docs/FORMATS.md lists all
+        there is no field `wxyz`; `portwatch man` lists all
           pid, wxyz
                ^^^^
         ");

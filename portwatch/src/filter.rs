@@ -49,6 +49,9 @@ impl Needs {
     };
 }
 
+/// What a path in the cgroup tree tells.
+const OF_CGROUP: [Field; 3] = [Field::Cgroup, Field::Container, Field::Unit];
+
 /// Finds what a user gives by name.
 pub trait Names {
     fn user(&self, name: &str) -> Option<u32>;
@@ -91,9 +94,8 @@ impl Filter {
     }
 
     pub fn needs(&self) -> Needs {
-        let of_cgroup = [Field::Cgroup, Field::Container, Field::Unit];
         Needs {
-            cgroup: of_cgroup.into_iter().any(|field| self.asks_for(field)),
+            cgroup: OF_CGROUP.into_iter().any(|field| self.asks_for(field)),
             ancestors: self.asks_for(Field::PpidTree),
         }
     }
@@ -106,11 +108,21 @@ impl Filter {
     /// What is required of the caller's cgroup alone: where it ends, all attempts of a cgroup do.
     #[must_use]
     pub fn of_cgroup(&self) -> Self {
-        let of_cgroup = self
+        self.of(&OF_CGROUP)
+    }
+
+    /// What is required of the caller's parents alone: it is the same for all attempts of a process.
+    #[must_use]
+    pub fn of_tree(&self) -> Self {
+        self.of(&[Field::PpidTree])
+    }
+
+    fn of(&self, fields: &[Field]) -> Self {
+        let of = self
             .required()
-            .filter(|test| matches!(test.field(), Field::Cgroup | Field::Container | Field::Unit));
+            .filter(|test| fields.contains(&test.field()));
         Self {
-            terms: of_cgroup.map(|test| Expr::Is(test.into_owned())).collect(),
+            terms: of.map(|test| Expr::Is(test.into_owned())).collect(),
         }
     }
 

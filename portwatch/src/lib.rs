@@ -9,6 +9,7 @@
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 compile_error!("portwatch is for Linux and macOS");
 
+pub mod alike;
 pub mod ancestry;
 #[cfg(target_os = "linux")]
 pub mod cgroup;

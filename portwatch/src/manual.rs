@@ -10,7 +10,11 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::cli::{Cli, EXAMPLES, EXIT_CODES};
+use crate::{
+    cli::{Cli, EXAMPLES, EXIT_CODES},
+    fields,
+    filter::Field,
+};
 
 const NAME: &str = "portwatch";
 
@@ -48,6 +52,17 @@ const OF_SUBCOMMANDS: [(&str, &str); 4] = [
 const FILES: &str = "\
   ~/.config/portwatch/config.toml   options of the user; in $XDG_CONFIG_HOME if that is set
   /etc/portwatch.toml               options for everybody";
+
+const EXPRESSIONS: &str = "\
+  FIELD=LIST and FIELD!=LIST, with not, and, or (which bind in this order), and
+  parentheses:
+
+  port=80,443,8000-8100,!8010 and (user=alice or not outcome=ok)
+
+  A LIST holds for what is one of its values, and none of those with a !.
+";
+
+const FIELDS: &str = "For \\-\\-fields, \\-\\-format and \\-\\-group\\-by:";
 
 const ENVIRONMENT: &str = "\
   PORTWATCH_*       the option of that name: PORTWATCH_NO_HEADER=1
@@ -98,6 +113,8 @@ fn page(command: &clap::Command, examples: &str, others: &[&str]) -> io::Result<
             "EXIT STATUS",
             EXIT_CODES.trim_start_matches("Exit status:\n"),
         )?;
+        section(&mut text, "FILTER EXPRESSIONS", &expressions())?;
+        list_fields(&mut text)?;
         section(&mut text, "FILES", FILES)?;
         section(&mut text, "ENVIRONMENT", ENVIRONMENT)?;
     }
@@ -115,6 +132,22 @@ fn page(command: &clap::Command, examples: &str, others: &[&str]) -> io::Result<
         file: man.get_filename(),
         text,
     })
+}
+
+/// What `--filter` takes.
+fn expressions() -> String {
+    let line = |field: Field| format!("  {:<10} {}", field.name(), field.expects());
+    format!("{EXPRESSIONS}\n{}", Field::ALL.map(line).join("\n"))
+}
+
+/// What `--fields`, `--format` and `--group-by` take, none of them hyphenated.
+fn list_fields(text: &mut Vec<u8>) -> io::Result<()> {
+    let names: Vec<_> = fields::TABLE.iter().map(|field| field.name).collect();
+    let names = names.join(", ");
+    writeln!(
+        text,
+        ".SH \"FIELDS\"\n{FIELDS}\n.PP\n.nh\n.ad l\n{names}\n.ad b\n.hy"
+    )
 }
 
 /// Lines as they are (`.nf`), with what roff would take for its own escaped.

@@ -21,6 +21,7 @@ use clap::{
 
 use self::value::Value;
 use crate::{
+    alike,
     cli::{
         Cli, Watch,
         moot::{self, Moot},
@@ -33,9 +34,14 @@ use crate::{
 const SYSTEM: &str = "/etc/portwatch.toml";
 /// Below the directory for one's own.
 const OWN: &str = "portwatch/config.toml";
+/// The variable that names a file instead of these.
+const CONFIG: &str = "PORTWATCH_CONFIG";
+
 /// Where options come from beside the command line.
 pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The names of all variables
+    pub variables: Vec<OsString>,
     pub system: PathBuf,
     /// Whose files are believed, beside root's
     pub uid: u32,
@@ -47,7 +53,7 @@ pub struct Options {
     pub cli: Cli,
     /// The options themselves are asked for, not what they ask for
     pub printed: Option<String>,
-    /// Of files that were passed over
+    /// Of files that were passed over, and of variables that mean nothing
     pub warnings: Vec<String>,
 }
 
@@ -87,6 +93,7 @@ impl Surroundings<'_> {
     pub fn host() -> Self {
         Self {
             variable: &|name| std::env::var_os(name),
+            variables: std::env::vars_os().map(|(name, _)| name).collect(),
             system: SYSTEM.into(),
             uid: rustix::process::geteuid().as_raw(),
         }
@@ -187,8 +194,9 @@ fn layers(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Vec<Given>>, String> {
     let mut layers = vec![environment(keys, around)?];
+    warnings.extend(mistyped(keys, around));
     let stated = typed.get_one::<PathBuf>("config").cloned();
-    let stated = stated.or_else(|| around.variable("PORTWATCH_CONFIG").map(PathBuf::from));
+    let stated = stated.or_else(|| around.variable(CONFIG).map(PathBuf::from));
     if typed.get_flag("no_config") {
         return Ok(layers);
     }
@@ -212,14 +220,39 @@ fn layers(
 fn environment(keys: &clap::Command, around: &Surroundings<'_>) -> Result<Vec<Given>, String> {
     let mut given = Vec::new();
     for arg in keys.get_arguments().filter(|arg| !arg.is_hide_set()) {
-        let long = arg.get_long().unwrap_or_default();
-        let name = format!("PORTWATCH_{}", long.to_uppercase().replace('-', "_"));
+        let name = variable_of(arg);
         if let Some(value) = around.variable(&name) {
             let origin = Origin::Variable(name);
             given.push(Given::new(arg, &Value::of_variable(arg, &value), origin)?);
         }
     }
     Ok(given)
+}
+
+fn variable_of(arg: &Arg) -> String {
+    let long = arg.get_long().unwrap_or_default();
+    format!("PORTWATCH_{}", long.to_uppercase().replace('-', "_"))
+}
+
+/// Variables that were perhaps meant for an option. Others may be somebody else's.
+fn mistyped(keys: &clap::Command, around: &Surroundings<'_>) -> Vec<String> {
+    let visible = keys.get_arguments().filter(|arg| !arg.is_hide_set());
+    let known: Vec<_> = visible
+        .map(variable_of)
+        .chain([CONFIG.to_owned()])
+        .collect();
+    let typed = around.variables.iter().filter_map(|name| name.to_str());
+    let unknown = typed.filter(|name| !known.iter().any(|known| known == name));
+    let warning = |name: &str| {
+        let options = known
+            .iter()
+            .filter_map(|known| known.strip_prefix("PORTWATCH_"));
+        let meant = alike::nearest(name.strip_prefix("PORTWATCH_")?, options)?;
+        Some(format!(
+            "{name} sets no option; did you mean PORTWATCH_{meant}?"
+        ))
+    };
+    unknown.filter_map(warning).collect()
 }
 
 impl Given {

@@ -27,7 +27,7 @@ use crate::{
     output::Printers,
     ready,
     sink::Sinks,
-    source::{Backend, Kind, Opened, Source, record::Record},
+    source::{Backend, Callers, Kind, Opened, Source, record::Record},
     surroundings::{Known, Surroundings},
     top::Top,
     users::Users,
@@ -243,8 +243,9 @@ struct Stream<'a> {
     top: Option<Top>,
     users: Users,
     surroundings: Surroundings,
-    /// What the filter asks of cgroups alone
+    /// What the filter asks of cgroups, and of parents, alone
     of_cgroup: Filter,
+    of_tree: Filter,
     /// What the filter asks for
     needs: Needs,
     /// By the source's clock, in nanoseconds: attempts that began before it are none of this watch's
@@ -295,6 +296,7 @@ impl<'a> Stream<'a> {
             users,
             surroundings: Surroundings::new(config, known),
             of_cgroup: config.filter.of_cgroup(),
+            of_tree: config.filter.of_tree(),
             needs: needs(config),
             begun_ns,
             end_ns: None,
@@ -403,13 +405,21 @@ impl<'a> Stream<'a> {
         self.config.filter.passes(attempt)
     }
 
-    /// Where it is the cgroup that is not wanted, no other attempt from it need come here.
+    /// Where it is the cgroup that is not wanted, or the process by its parents, no other attempt
+    /// of theirs need come here.
     fn rule_out(&self, attempt: &Attempt, source: &mut Source) {
         if let Some(cgroup_id) = attempt.cgroup_id
             && !self.of_cgroup.passes(attempt)
             && self.surroundings.knows_cgroup(attempt)
         {
-            source.rule_out(cgroup_id);
+            source.rule_out(Callers::Cgroup(cgroup_id));
+        }
+        if let Some(start) = attempt.process_start
+            && !self.of_tree.passes(attempt)
+            && Surroundings::knows_parents(attempt)
+        {
+            let tgid = attempt.tgid;
+            source.rule_out(Callers::Process { tgid, start });
         }
     }
 

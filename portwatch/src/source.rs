@@ -99,6 +99,15 @@ pub struct Request {
     pub diagnostics: Option<log::Level>,
 }
 
+/// Whose attempts no filter lets pass.
+#[derive(Clone, Copy, Debug)]
+pub enum Callers {
+    /// All in a cgroup, by its id
+    Cgroup(u64),
+    /// A process, with its start as in [`crate::event::Attempt::process_start`]
+    Process { tgid: u32, start: u64 },
+}
+
 /// A source that runs, and what there is to say about it.
 pub struct Opened {
     pub source: Source,

@@ -12,6 +12,7 @@ use self::elsewhere::Host;
 #[cfg(target_os = "linux")]
 use self::linux::Host;
 use crate::{
+    ancestry,
     config::Config,
     event::{Attempt, OutcomeOf},
     explain::Facts,
@@ -72,6 +73,12 @@ impl Surroundings {
     pub fn knows_cgroup(&self, attempt: &Attempt) -> bool {
         let host = self.0.as_ref();
         host.is_some_and(|host| host.knows_cgroup(attempt))
+    }
+
+    /// Whether all the caller's parents are known.
+    pub fn knows_parents(attempt: &Attempt) -> bool {
+        let parents = attempt.ancestors.as_deref();
+        parents.is_some_and(|parents| ancestry::is_whole(attempt.ppid, parents))
     }
 
     /// Adds what stands behind the caller.

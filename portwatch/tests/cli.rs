@@ -10,6 +10,7 @@ mod cli {
     mod doctor;
     mod documents;
     mod dtrace;
+    mod formats;
     mod help;
     mod manual;
     mod options;

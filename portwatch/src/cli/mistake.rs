@@ -9,9 +9,7 @@ use clap::{
 };
 
 use super::Cli;
-
-/// How alike two names must be: of three letters, two may have changed places.
-const ALIKE: f64 = 0.6;
+use crate::alike::nearest;
 
 /// A word that stands alone was meant for a subcommand, and no option for a value.
 pub(super) fn mended(mut error: clap::Error, args: &[OsString]) -> clap::Error {
@@ -43,15 +41,14 @@ fn about_subcommand(word: &str, command: &clap::Command) -> String {
         .get_subcommands()
         .filter(|known| !known.is_hide_set());
     let names = names.map(clap::Command::get_name).chain(["help"]);
-    let alike = names.map(|name| (strsim::normalized_damerau_levenshtein(word, name), name));
-    match alike.max_by(|(one, _), (other, _)| one.total_cmp(other)) {
-        Some((_, name)) if name == word => {
+    match nearest(word, names) {
+        Some(name) if name == word => {
             format!("the subcommand '{word}' comes first, and its options after it")
         }
-        Some((alike, name)) if alike > ALIKE => format!(
+        Some(name) => format!(
             "unrecognized subcommand '{word}'\n\n  tip: a similar subcommand exists: '{name}'"
         ),
-        _ => format!(
+        None => format!(
             "unrecognized subcommand '{word}'\n\n  tip: to run a command and watch it, use '-- {word}'"
         ),
     }

@@ -49,8 +49,7 @@ fn eacces(case: &Case<'_>) -> Option<Draft> {
             .and_then(|_| address::next(case));
         return Some(draft.next(address).next(in_use::next(case)));
     }
-    let (port, threshold) = privilege::needed(case)?;
-    let below = privilege::below(port, threshold.value);
+    let (port, below) = privilege::perhaps_needed(case)?;
     let lacks = format!("{below} and {} lacks CAP_NET_BIND_SERVICE", case.who());
     let judges = gate::judges(case).join(" or ");
     let judges = if judges.is_empty() {

@@ -61,6 +61,19 @@ pub(super) fn needed(case: &Case<'_>) -> Option<(u16, Known<u32>)> {
     (u32::from(port) < threshold.value).then_some((port, threshold))
 }
 
+/// The same, with what it is below; where the threshold is not known, the one that few change.
+pub(super) fn perhaps_needed(case: &Case<'_>) -> Option<(u16, String)> {
+    const USUAL: u16 = 1024;
+    if let Some((port, threshold)) = needed(case) {
+        return Some((port, below(port, threshold.value)));
+    }
+    let port = case.port().filter(|port| (1..USUAL).contains(port))?;
+    let below = format!(
+        "port {port} is below {USUAL} (net.ipv4.ip_unprivileged_port_start, if nobody changed it)"
+    );
+    case.threshold().is_none().then_some((port, below))
+}
+
 /// `EACCES` of a bind: `None` where the port needs no privilege, or that is not known.
 pub(super) fn explain(case: &Case<'_>) -> Option<Draft> {
     let (port, threshold) = needed(case)?;

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::{Names, glob::Glob};
 use crate::{
+    alike::{nearest, suggestion},
     errno::Errno,
     event::{Attempt, Family, Op, Outcome, Proto},
 };
@@ -30,7 +31,7 @@ macro_rules! fields {
             }
 
             /// What its values look like.
-            pub(super) const fn expects(self) -> &'static str {
+            pub const fn expects(self) -> &'static str {
                 match self { $(Self::$field => $expects,)* }
             }
         }
@@ -73,6 +74,38 @@ impl Field {
         }
         Self::ALL.into_iter().find(|field| field.name() == name)
     }
+
+    /// What was perhaps meant by a name that no field has: another field, or what an option asks for
+    /// that is none.
+    pub(super) fn nearest(name: &str) -> Option<&'static str> {
+        const OPTIONS: [(&str, &str); 5] = [
+            ("failed", "outcome=failed"),
+            ("ipv4", "family=ipv4"),
+            ("ipv6", "family=ipv6"),
+            ("listeners", "role=server"),
+            ("no-loopback", "addr!=127.0.0.0/8,::1"),
+        ];
+        let option = OPTIONS.into_iter().find(|(option, _)| *option == name);
+        let fields = || Self::ALL.into_iter().map(Self::name).chain(["uid", "not"]);
+        option
+            .map(|(_, test)| test)
+            .or_else(|| nearest(name, fields()))
+    }
+
+    /// Its values, where they are names of its own.
+    fn named_values(self) -> Vec<&'static str> {
+        match self {
+            Self::Family => [Family::Ipv4, Family::Ipv6, Family::Unspec]
+                .map(Family::name)
+                .into(),
+            Self::Proto => Proto::names().collect(),
+            Self::Op => Op::ALL.map(Op::name).into(),
+            Self::Outcome => Outcome::ALL.map(Outcome::name).into(),
+            Self::Role => Role::ALL.map(Role::name).into(),
+            Self::Errno => Errno::named().filter_map(Errno::name).collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// What a field is compared with.
@@ -113,6 +146,7 @@ impl Value {
     /// Reads one value. `word` may hold backslashes, which take the next character as it is.
     pub(super) fn parse(field: Field, word: &str, names: &dyn Names) -> Result<Self, String> {
         let text = &*unescaped(word);
+        let lower = text.to_ascii_lowercase();
         let value = match field {
             Field::Pid => Span::parse(text, 1).map(Self::Pid),
             Field::PpidTree => number(text).filter(|&pid| pid > 0).map(Self::PpidTree),
@@ -122,15 +156,15 @@ impl Value {
             Field::Lport => Span::parse(text, 1).map(Self::Lport),
             Field::Dport => Span::parse(text, 1).map(Self::Dport),
             Field::Addr => net(text).map(Self::Addr),
-            Field::Family => family(text, names).map(Self::Family),
-            Field::Proto => proto(text).map(Self::Proto),
+            Field::Family => family(&lower, names).map(Self::Family),
+            Field::Proto => proto(&lower).map(Self::Proto),
             Field::Op => Op::ALL
                 .into_iter()
-                .find(|op| op.name() == text)
+                .find(|op| op.name() == lower)
                 .map(Self::Op),
             Field::Outcome => Outcome::ALL
                 .into_iter()
-                .find(|outcome| outcome.name() == text)
+                .find(|outcome| outcome.name() == lower)
                 .map(Self::Outcome),
             Field::Errno => errno(text, names).map(Self::Errno),
             Field::Netns => match number(text) {
@@ -145,10 +179,13 @@ impl Value {
             Field::Unit => Some(Self::Unit(Glob::new(&unit(word)))),
             Field::Role => Role::ALL
                 .into_iter()
-                .find(|role| role.name() == text)
+                .find(|role| role.name() == lower)
                 .map(Self::Role),
         };
-        value.ok_or_else(|| format!("expected {}", field.expects()))
+        value.ok_or_else(|| {
+            let suggestion = suggestion(text, &field.named_values());
+            format!("expected {}{suggestion}", field.expects())
+        })
     }
 
     /// Whether that is the attempt's. What is not known of it matches nothing.

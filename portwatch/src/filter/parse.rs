@@ -139,8 +139,7 @@ impl<'a> Parser<'a> {
         self.skip_space();
         let name = self.name();
         let Some(field) = Field::named(name) else {
-            let fields = Field::ALL.map(Field::name).join(", ");
-            return Err(self.expected(&format!("`not`, `(` or one of {fields}")));
+            return Err(self.no_field(name));
         };
         self.at += name.len();
         self.skip_space();
@@ -150,7 +149,23 @@ impl<'a> Parser<'a> {
         if self.eat("=") {
             return Ok(Expr::Is(self.list(field)?));
         }
-        Err(self.expected("`=` or `!=`"))
+        let compares = self.rest().starts_with(['<', '>']);
+        let how = if compares {
+            "; a range is 1024-65535"
+        } else {
+            ""
+        };
+        Err(self.expected(&format!("`=` or `!=`{how}")))
+    }
+
+    /// What stands here is the name of no field.
+    fn no_field(&self, name: &str) -> Error {
+        if let Some(nearest) = Field::nearest(name) {
+            let problem = format!("there is no field `{name}`; did you mean `{nearest}`?");
+            return self.wrong_at(self.at..self.at + name.len(), problem);
+        }
+        let fields = Field::ALL.map(Field::name).join(", ");
+        self.expected(&format!("`not`, `(` or one of {fields}"))
     }
 
     fn list(&mut self, field: Field) -> Result<Test, Error> {

@@ -332,12 +332,12 @@ fn in_an_option_only_commas_and_marks_at_the_beginning_have_a_meaning() {
 #[test]
 fn errors_point_at_the_place_and_say_what_was_expected() {
     insta::assert_snapshot!(error("port=80 and (user=1000 or errno=EACCESS)"), @r#"
-    expected the name of an error (EACCES) or its number
+    expected the name of an error (EACCES) or its number; did you mean `EACCES`?
       port=80 and (user=1000 or errno=EACCESS)
                                       ^^^^^^^
     "#);
     insta::assert_snapshot!(error("port=80 and prot=tcp"), @r#"
-    expected `not`, `(` or one of pid, ppid-tree, user, comm, port, lport, dport, addr, family, proto, op, outcome, errno, netns, cgroup, container, unit, role
+    there is no field `prot`; did you mean `proto`?
       port=80 and prot=tcp
                   ^^^^
     "#);
@@ -362,7 +362,7 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
            ^^^^^^^^^
     "#);
     insta::assert_snapshot!(error("port<80"), @r#"
-    expected `=` or `!=`
+    expected `=` or `!=`; a range is 1024-65535
       port<80
           ^
     "#);
@@ -386,6 +386,43 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
       netns=red
             ^^^
     "#);
+}
+
+#[test]
+fn a_typo_gets_a_suggestion() {
+    for (text, meant) in [
+        ("proto=tpc", "tcp"),
+        ("op=conect", "connect"),
+        ("outcome=fail", "failed"),
+        ("role=sever", "server"),
+        ("family=ip4", "ipv4"),
+        ("errno=econnrefsued", "ECONNREFUSED"),
+        ("prt=80", "port"),
+        ("uuid=0", "uid"),
+        ("failed", "outcome=failed"),
+        ("no-loopback", "addr!=127.0.0.0/8,::1"),
+    ] {
+        let error = error(text);
+        let suggestion = format!("; did you mean `{meant}`?");
+        assert!(
+            error.lines().next().unwrap().ends_with(&suggestion),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn names_may_be_in_capitals() {
+    for (typed, meant) in [
+        ("proto=TCP,Raw", "proto=tcp,raw"),
+        ("op=BIND", "op=bind"),
+        ("outcome=Failed", "outcome=failed"),
+        ("errno=eacces", "errno=EACCES"),
+        ("family=IPv6", "family=ipv6"),
+        ("role=Server", "role=server"),
+    ] {
+        assert_eq!(Expr::parse(typed, &Somewhere).unwrap().to_string(), meant);
+    }
 }
 
 #[test]

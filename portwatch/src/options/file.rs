@@ -10,12 +10,10 @@ use std::{
 use toml::de::DeTable;
 
 use super::{Given, Origin, Value, keys, named};
+use crate::alike::nearest;
 
 /// Bytes of a file that are read: far more than all options take.
 const LEN: u64 = 1024 * 1024;
-
-/// How alike two names must be for one to be meant for the other.
-const ALIKE: f64 = 0.6;
 
 /// Who a file belongs to, if that is neither root nor the user.
 pub(super) fn stranger(file: &Path, uid: u32) -> Option<u32> {
@@ -63,12 +61,9 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Vec<Given>, String> {
 fn unknown(key: &str, keys: &clap::Command) -> String {
     let visible = keys.get_arguments().filter(|arg| !arg.is_hide_set());
     let names = visible.filter_map(clap::Arg::get_long);
-    let alike = names.map(|name| (strsim::normalized_damerau_levenshtein(key, name), name));
-    match alike.max_by(|(one, _), (other, _)| one.total_cmp(other)) {
-        Some((alike, name)) if alike > ALIKE => {
-            format!("there is no option `{key}`; did you mean `{name}`?")
-        }
-        _ => format!("there is no option `{key}` that a file can set"),
+    match nearest(key, names) {
+        Some(name) => format!("there is no option `{key}`; did you mean `{name}`?"),
+        None => format!("there is no option `{key}` that a file can set"),
     }
 }
 

@@ -33,6 +33,7 @@ impl World {
         let args = ["portwatch"].iter().chain(args).map(OsString::from);
         let around = Surroundings {
             variable: &|name| self.variables.get(name).cloned(),
+            variables: self.variables.keys().map(OsString::from).collect(),
             system: self.directory.path().join("system.toml"),
             uid: self.uid,
         };
@@ -50,6 +51,23 @@ impl World {
         let error = self.read(args).unwrap_err();
         error.lines().next().unwrap_or_default().to_owned()
     }
+}
+
+#[test]
+fn a_variable_that_was_perhaps_meant_for_an_option_is_named() {
+    let world = World::new("", "")
+        .with("PORTWATCH_PROTT", "tcp")
+        .with("PORTWATCH_CONFG", "x")
+        .with("PORTWATCH_HOME", "/opt")
+        .with("PORT", "80");
+    let warnings = world.read(&[]).unwrap().warnings;
+    assert_eq!(
+        warnings,
+        [
+            "PORTWATCH_CONFG sets no option; did you mean PORTWATCH_CONFIG?",
+            "PORTWATCH_PROTT sets no option; did you mean PORTWATCH_PROTO?"
+        ]
+    );
 }
 
 #[test]

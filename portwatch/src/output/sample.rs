@@ -1,6 +1,13 @@
 //! Events for the tests of printers.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, sync::Arc, time::Duration};
+use std::{
+    ffi::OsStr,
+    io::Write as _,
+    os::unix::ffi::OsStrExt as _,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use proptest::prelude::*;
 
@@ -16,6 +23,22 @@ use crate::{
 
 pub(crate) fn users() -> Users {
     Users::with_lookups(|uid| (uid == 1000).then(|| "anna".to_owned()), |_| None)
+}
+
+/// What a script of Python's prints as JSON, with that as its input.
+pub(crate) fn python(script: &str, input: &str) -> serde_json::Value {
+    let mut python = Command::new("python3")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3, which `cargo xtask setup` installs");
+    let mut stdin = python.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 pub(crate) fn comm(name: &[u8]) -> Comm {

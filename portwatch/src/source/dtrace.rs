@@ -30,7 +30,7 @@ use self::{
     said::Said,
 };
 use super::{
-    Backend, BlindSpot, OUTCOMES, Opened, Source as Live, blind_spot,
+    Backend, BlindSpot, Callers, OUTCOMES, Opened, Source as Live, blind_spot,
     record::{LossCount, Record},
 };
 use crate::event::{Attempt, Degradation, LossReason, Op, Place, System, Version};
@@ -386,7 +386,7 @@ impl Source {
     }
 
     /// Nothing comes of it: the script has no filter, and macOS no cgroups.
-    pub const fn rule_out(&self, _: u64) {}
+    pub const fn rule_out(&self, _: Callers) {}
 
     /// Calls that it printed.
     pub const fn records_read(&self) -> u64 {

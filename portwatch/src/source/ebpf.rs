@@ -26,7 +26,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use self::{heir::Heir, skipped::Skipped};
 pub use self::{load::Loader, pinned::check, programs::measure};
 use super::{
-    Kind, Request,
+    Callers, Kind, Request,
     decode::{self, ClockOffset},
     record::{LossCount, Record},
 };
@@ -45,6 +45,8 @@ pub struct Source {
     losses: PerCpuArray<MapData, u64>,
     /// What the programs are told of cgroups
     ruled_out: HashMap<MapData, u64, u8>,
+    /// What they are told of processes
+    out_of_tree: HashMap<MapData, [u64; 2], u8>,
     /// Records that were read
     read: u64,
     /// What was already reported, by counter and CPU
@@ -124,10 +126,14 @@ impl Source {
             .context("cannot switch the filter on")
     }
 
-    /// No attempt of callers in this cgroup will pass. Where there is no room they go on to come.
-    pub fn rule_out(&mut self, cgroup_id: u64) {
-        if let Err(error) = self.ruled_out.insert(cgroup_id, 0, 0) {
-            log::debug!("cgroup {cgroup_id} is filtered here, not in the kernel: {error}");
+    /// No attempt of these callers will pass. Where there is no room they go on to come.
+    pub fn rule_out(&mut self, callers: Callers) {
+        let result = match callers {
+            Callers::Cgroup(id) => self.ruled_out.insert(id, 0, 0),
+            Callers::Process { tgid, start } => self.out_of_tree.insert([tgid.into(), start], 0, 0),
+        };
+        if let Err(error) = result {
+            log::debug!("{callers:?} is filtered here, not in the kernel: {error}");
         }
     }
 
@@ -140,6 +146,7 @@ impl Source {
         let ring = RingBuf::try_from(load::take(&mut programs, settings::EVENTS)?)?;
         let losses = PerCpuArray::try_from(load::take(&mut programs, settings::LOSSES)?)?;
         let ruled_out = HashMap::try_from(load::take(&mut programs, settings::RULED_OUT)?)?;
+        let out_of_tree = HashMap::try_from(load::take(&mut programs, settings::OUT_OF_TREE)?)?;
         let diagnostics = match request.diagnostics {
             Some(_) => Some(ready::register(
                 aya_log::EbpfLogger::init(&mut programs)?,
@@ -152,6 +159,7 @@ impl Source {
                 .context("cannot wait for the ring buffer")?,
             losses,
             ruled_out,
+            out_of_tree,
             read: 0,
             reported: Default::default(),
             unread_losses: false,

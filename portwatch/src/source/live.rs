@@ -2,10 +2,10 @@
 
 use std::{collections::VecDeque, io};
 
-use super::dtrace;
 #[cfg(target_os = "linux")]
 use super::ebpf;
 use super::record::{LossCount, Record};
+use super::{Callers, dtrace};
 use crate::{clock, event::Degradation};
 
 pub enum Source {
@@ -53,12 +53,12 @@ impl Source {
         }
     }
 
-    /// No attempt of callers in this cgroup is wanted.
-    pub fn rule_out(&mut self, cgroup_id: u64) {
+    /// No attempt of these callers is wanted.
+    pub fn rule_out(&mut self, callers: Callers) {
         match self {
             #[cfg(target_os = "linux")]
-            Self::Ebpf(source) => source.rule_out(cgroup_id),
-            Self::Dtrace(source) => source.rule_out(cgroup_id),
+            Self::Ebpf(source) => source.rule_out(callers),
+            Self::Dtrace(source) => source.rule_out(callers),
         }
     }
 

@@ -1,11 +1,10 @@
 //! `portwatch explain`: what can cause an error, without a case at hand.
 
 use serde::Serialize;
-use strsim::levenshtein;
 
 use super::{NoSystem, system};
 use crate::{
-    cli,
+    alike, cli,
     errno::Errno,
     event::{Code, Op, System},
     explain::catalogue::{self, Entry},
@@ -132,14 +131,11 @@ fn suggestion(near: Option<&str>) -> String {
 
 /// A name that was perhaps meant.
 fn nearest(typed: &str) -> Option<&'static str> {
-    const FAR: usize = 3;
-    let upper = typed.to_ascii_uppercase();
     let errors = Errno::named().filter_map(Errno::name);
-    let errors = errors.map(|name| (levenshtein(&upper, name), name));
-    let codes = Code::ALL.iter().map(|code| code.name());
-    let codes = codes.map(|name| (levenshtein(typed, name), name));
-    let (distance, name) = errors.chain(codes).min()?;
-    (distance < FAR).then_some(name)
+    alike::nearest(
+        typed,
+        errors.chain(Code::ALL.iter().map(|code| code.name())),
+    )
 }
 
 fn errnos(entry: &Entry, on: System) -> Vec<String> {
@@ -319,17 +315,5 @@ mod tests {
             error("ENOTDIR"),
             "no bind or connect ends in ENOTDIR, as far as portwatch knows"
         );
-    }
-
-    #[test]
-    fn distances_are_counted_in_letters() {
-        for (one, other, expected) in [
-            ("", "abc", 3),
-            ("abc", "abc", 0),
-            ("abc", "ac", 1),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(levenshtein(one, other), expected);
-        }
     }
 }

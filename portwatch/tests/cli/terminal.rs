@@ -10,6 +10,13 @@ use std::{
     time::Duration,
 };
 
+use clap::Parser as _;
+use portwatch::{
+    cli::{self, Cli},
+    config::Config,
+    top,
+    users::Users,
+};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
@@ -217,6 +224,55 @@ fn top_gives_the_terminal_back_when_a_signal_ends_it() {
         top.signal(signal);
         top.has_given_back_the_terminal();
     }
+}
+
+/// What tells the test below that it is the program that panics: portwatch itself does so for nobody.
+const PANICS: &str = "TOP_PANICS";
+
+#[test]
+fn top_gives_the_terminal_back_when_it_panics() {
+    if std::env::var_os(PANICS).is_some() {
+        panic_in_a_live_view();
+    }
+    let mut terminal = Terminal::new();
+    let before = format!("{:?}", terminal.settings());
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["top_gives_the_terminal_back_when_it_panics", "--nocapture"]);
+    command.env(PANICS, "1").env("TERM", "xterm");
+    command.stdin(terminal.stdio()).stdout(terminal.stdio());
+    let mut child = command.stderr(terminal.stdio()).spawn().unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(format!("{:?}", terminal.settings()), before);
+    let shown = terminal.rest();
+    let at = |what: &str| {
+        shown
+            .find(what)
+            .unwrap_or_else(|| panic!("no {what:?} in {shown:?}"))
+    };
+    let (taken, raw, given_back) = (at("\x1b[?1049h"), at("is raw"), at("\x1b[?1049l"));
+    let order = [taken, raw, given_back, at("something is wrong")];
+    assert!(order.is_sorted(), "{shown:?}");
+}
+
+/// As released, a panic aborts and drops nothing: the view is leaked to be like that.
+fn panic_in_a_live_view() {
+    let cli = Cli::try_parse_from(["portwatch", "top"]).unwrap();
+    let Some(cli::Command::Top { watch, .. }) = cli.command else {
+        unreachable!("it is top");
+    };
+    let config = Config::of_top(&watch, &Users::new()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    std::mem::forget(top::Top::open(&config).unwrap());
+    let stdin = std::io::stdin();
+    let is_raw = !tcgetattr(stdin)
+        .unwrap()
+        .local_modes
+        .contains(LocalModes::ICANON);
+    println!("{}", if is_raw { "is raw" } else { "is not" });
+    panic!("something is wrong");
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn pid_that_is_no_number() {
 #[test]
 fn expression_that_cannot_be_read() {
     insta::assert_snapshot!(refusal(&["--filter", "port=80 and (user=0 or errno=EACCESS)"]), @r"
-    error: invalid value for '--filter': expected the name of an error (EACCES) or its number
+    error: invalid value for '--filter': expected the name of an error (EACCES) or its number; did you mean `EACCES`?
       port=80 and (user=0 or errno=EACCESS)
                                    ^^^^^^^
 

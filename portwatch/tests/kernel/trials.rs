@@ -8,6 +8,7 @@ mod cause;
 mod command;
 mod connect;
 mod cost;
+mod each_filter;
 mod fault;
 mod filter;
 mod hooks;
@@ -175,6 +176,15 @@ const TRIALS: &[(&str, Test)] = &[
         "filter_in_the_kernel_rules_out_cgroups",
         kernel_filter::rules_out_cgroups,
     ),
+    (
+        "filter_in_the_kernel_rules_out_processes",
+        kernel_filter::rules_out_processes,
+    ),
+    (
+        "filter_in_the_kernel_each_of_callers",
+        each_filter::of_callers,
+    ),
+    ("filter_in_the_kernel_each_of_calls", each_filter::of_calls),
 ];
 
 /// Of what becomes of it, whichever source it comes from: with the best that works.

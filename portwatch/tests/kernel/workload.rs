@@ -71,6 +71,8 @@ pub(crate) const USER: u32 = 1000;
 /// The ports that `mixture` takes and finds closed, in a network namespace of its own.
 pub(crate) const TAKEN: u16 = 7001;
 pub(crate) const CLOSED: u16 = 7002;
+/// So often do `mixtures` what `mixture` does.
+const MIXTURES: usize = 20;
 /// The port that `taken` asks for.
 pub(crate) const SERVED: u16 = 8080;
 
@@ -136,6 +138,8 @@ fn named(name: &str, recorder: &Recorder) -> Result<()> {
         "great_storm" => load::storm(recorder, GREAT_STORM / STORM_THREADS),
         "mixture" => load::mixture(recorder),
         "mixture_of_user" => load::mixture_of_user(recorder),
+        "mixtures" => load::mixtures(recorder),
+        "mixtures_of_user" => load::mixtures_of_user(recorder),
         "short_lives" => fault::short_lives(recorder),
         "many_namespaces" => fault::many_namespaces(recorder),
         "io_uring" => ring::attempts(recorder),

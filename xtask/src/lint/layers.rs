@@ -31,7 +31,7 @@ const LAYERS: [(&str, &[&str]); 28] = [
         "why",
         &[
             "output", "source", "facts", "netns", "nsfs", "cgroup", "process", "sockets", "config",
-            "cli", "explain", "event", "errno", "users",
+            "cli", "explain", "event", "errno", "users", "alike",
         ],
     ),
     (
@@ -136,15 +136,18 @@ const LAYERS: [(&str, &[&str]); 28] = [
     ("process", &["event", "errno", "addr"]),
     ("interface", &["event", "errno", "addr"]),
     ("netns", &["nsfs", "event", "errno"]),
-    ("manual", &["cli"]),
-    ("options", &["config", "cli", "users"]),
+    ("manual", &["cli", "fields", "filter"]),
+    ("options", &["config", "cli", "alike", "users"]),
     (
         "config",
         &["cli", "fields", "filter", "event", "errno", "addr", "users"],
     ),
-    ("cli", &["fields", "filter", "event", "errno", "addr"]),
-    ("fields", &["event", "errno"]),
-    ("filter", &["event", "errno", "addr"]),
+    (
+        "cli",
+        &["fields", "filter", "event", "errno", "addr", "alike"],
+    ),
+    ("fields", &["event", "errno", "alike"]),
+    ("filter", &["event", "errno", "addr", "alike"]),
     ("outcomes", &["event", "errno", "addr"]),
     ("explain", &["event", "errno", "addr"]),
     ("clock", &["event"]),
@@ -152,8 +155,9 @@ const LAYERS: [(&str, &[&str]); 28] = [
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 10] = [
-    "addr", "command", "confine", "errno", "manager", "memory", "netlink", "nsfs", "ready", "users",
+const LOWEST: [&str; 11] = [
+    "addr", "alike", "command", "confine", "errno", "manager", "memory", "netlink", "nsfs",
+    "ready", "users",
 ];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.

@@ -11,11 +11,12 @@ use super::{Apt, Need, Step, unpacked};
 use crate::{command::which, vm::Added};
 
 /// Other people's network programs, whose calls the tests trace: add a row here for a new one.
-const PEERS: [(&str, &str); 4] = [
+const PEERS: [(&str, &str); 5] = [
     ("python3", "python3"),
     ("curl", "curl"),
     ("nc", "netcat-openbsd"),
     ("strace", "strace"),
+    ("journalctl", "systemd"),
 ];
 
 /// Programs that the tests run in the VMs too: add a row here for a new one.
@@ -68,9 +69,9 @@ pub(super) fn steps() -> [Step; 6] {
         },
         Step {
             need: Need::Peers,
-            what: "python3, curl, nc and strace",
-            why: "the tests trace these programs, and hold strace's account against portwatch's",
-            by_hand: "install python3, curl, netcat (nc) and strace with the system's package manager",
+            what: "python3, curl, nc, strace and journalctl",
+            why: "the tests trace these programs, hold strace's account against portwatch's, and read a journal",
+            by_hand: "install python3, curl, netcat (nc), strace and systemd (journalctl) with the system's package manager",
             present: || all_there(&PEERS),
             get: |apt| install(apt, &PEERS),
         },

@@ -1,14 +1,11 @@
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
-
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use super::*;
 use crate::event::Attempt;
-use crate::output::sample::{bind, comm, events, hostile, is_dangerous, lost, names, users};
+use crate::output::sample::{
+    bind, comm, events, hostile, is_dangerous, lost, names, python, users,
+};
 
 fn print(fields: Option<&str>, events: &[Event]) -> String {
     let mut out = Vec::new();
@@ -89,19 +86,7 @@ fn no_text_begins_a_formula() {
 fn python_reads_the_same() {
     let text = print(None, &events());
     let script = "import csv,json,sys; print(json.dumps(list(csv.reader(open(0, newline='', encoding='utf-8'), strict=True))))";
-    let mut python = Command::new("python3")
-        .args(["-c", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3, which `cargo xtask setup` installs");
-    let mut stdin = python.stdin.take().unwrap();
-    stdin.write_all(text.as_bytes()).unwrap();
-    drop(stdin);
-    let output = python.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let read: Json = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(read, Json::from(rows(&text)));
+    assert_eq!(python(script, &text), Json::from(rows(&text)));
 }
 
 proptest! {

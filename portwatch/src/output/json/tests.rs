@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::event::{Cgroup, IfName, Process, Runtime, sample};
+use crate::output::sample::{events, hostile, python, users};
 
 fn printed(attempt: event::Attempt) -> (String, Value) {
     let mut out = Vec::new();
@@ -41,6 +42,23 @@ fn names_that_others_chose_stay_inside_their_strings() {
     assert_eq!(value["container"], json!({"runtime": "lxc", "id": hostile}));
     assert_eq!(value["ifname"], "\"\n\u{fffd}");
     assert_eq!(value["uid"], 1000);
+}
+
+/// Python's own reader, which takes each line strictly, finds the same values as Rust's.
+#[test]
+fn python_reads_the_same() {
+    let mut out = Vec::new();
+    let hostile = Event::Attempt(hostile(b"a\n\"b\xff\x1b"));
+    for event in events().into_iter().chain([hostile]) {
+        print(&mut out, 1, &event, &mut users()).unwrap();
+    }
+    let text = String::from_utf8(out).unwrap();
+    let read: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let script = "import json,sys; print(json.dumps([json.loads(line) for line in open(0, encoding='utf-8')]))";
+    assert_eq!(python(script, &text), Value::from(read));
 }
 
 #[test]

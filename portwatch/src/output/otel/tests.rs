@@ -1,3 +1,4 @@
+use opentelemetry_proto::tonic::{common::v1::any_value::Value as AnyValue, logs::v1::LogsData};
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -88,6 +89,53 @@ fn every_event_fits_the_protocol() {
         assert_eq!(faults(&data(&event)), [""; 0], "{event:?}");
     }
     assert_eq!(faults(&data(&Event::Attempt(hostile(b"a\n\"b")))), [""; 0]);
+}
+
+/// Whether all of a part is in the whole; of a list, element by element.
+fn has(whole: &Json, part: &Json) -> bool {
+    match (whole, part) {
+        (Json::Object(whole), Json::Object(part)) => part
+            .iter()
+            .all(|(key, part)| whole.get(key).is_some_and(|whole| has(whole, part))),
+        (Json::Array(whole), Json::Array(part)) => {
+            whole.len() == part.len()
+                && whole.iter().zip(part).all(|(whole, part)| has(whole, part))
+        }
+        _ => whole == part,
+    }
+}
+
+/// OpenTelemetry's own reader takes every line, and passes over nothing in it.
+#[test]
+fn the_protocols_reader_reads_every_event_whole() {
+    let hostile = Event::Attempt(hostile(b"a\n\"b"));
+    for event in events().into_iter().chain([hostile]) {
+        let data = data(&event);
+        let read: LogsData = serde_json::from_value(data.clone()).unwrap();
+        let written = serde_json::to_value(&read).unwrap();
+        assert!(has(&written, &data), "of {data:#} it has {written:#}");
+    }
+}
+
+#[test]
+fn the_protocols_reader_reads_the_same_values() {
+    let data = data(&Event::Attempt(bind()));
+    let read: LogsData = serde_json::from_value(data).unwrap();
+    let record = &read.resource_logs[0].scope_logs[0].log_records[0];
+    assert_eq!(record.time_unix_nano, 1_783_566_245_678_901_234);
+    assert_eq!(record.event_name, "portwatch.attempt.bind");
+    assert_eq!(record.severity_number, 13);
+    let value = |key: &str| {
+        let found = record.attributes.iter().find(|it| it.key == key)?;
+        found.value.clone()?.value
+    };
+    let text = |text: &str| Some(AnyValue::StringValue(text.to_owned()));
+    assert_eq!(value("error.type"), text("EACCES"));
+    assert_eq!(value("network.local.port"), Some(AnyValue::IntValue(80)));
+    assert_eq!(
+        value("portwatch.privileged"),
+        Some(AnyValue::BoolValue(true))
+    );
 }
 
 #[test]

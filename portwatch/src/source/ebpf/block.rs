@@ -22,9 +22,10 @@ pub(super) fn compile(kind: Kind, filter: &Filter, keeps_binds: bool) -> Block {
     let mut block = Block {
         keeps_binds: keeps_binds.into(),
         cgroups: (!filter.of_cgroup().is_empty()).into(),
+        trees: (!filter.of_tree().is_empty()).into(),
         ..Block::NONE
     };
-    block.given = block.cgroups;
+    block.given = block.cgroups | block.trees;
     for test in filter.required() {
         if decides(kind, test.field()) && add(&mut block, &test) {
             block.given = 1;

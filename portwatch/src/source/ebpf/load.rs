@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     event::MissingHook,
+    filter::Field,
     source::{Kind, Request, btf, offsets, tracefs},
 };
 
@@ -105,8 +106,27 @@ pub(super) fn attach_sctp(programs: &mut Ebpf) -> anyhow::Result<()> {
 impl Loader {
     /// The programs of `kind`, loaded and attached.
     pub(super) fn attach(&mut self, kind: Kind, request: &Request) -> anyhow::Result<Attached> {
+        let needed = kind != Kind::Tracepoint || request.pinned.mntns.is_some();
+        // A process that has ended has no parent in /proc.
+        let useful = request.filter.asks_for(Field::PpidTree);
+        match self.attach_reading(needed || useful, kind, request) {
+            Err(error) if !needed && useful => {
+                log::info!("parents are looked up in /proc alone: {error:#}");
+                self.attach_reading(false, kind, request)
+            }
+            result => result,
+        }
+    }
+
+    /// The same, with or without a look at the kernel's memory.
+    fn attach_reading(
+        &mut self,
+        memory: bool,
+        kind: Kind,
+        request: &Request,
+    ) -> anyhow::Result<Attached> {
         let mut hooks = wanted(kind, request);
-        let (programs, kernel) = self.open(kind, request, &hooks)?;
+        let (programs, kernel) = self.open(memory, kind, request, &hooks)?;
         hooks.retain(|hook| !hook.moot_if_absent || kernel.has(hook));
         if kind != Kind::Tracepoint && Path::new(SCTP_MODULE).exists() {
             hooks.extend(hooks::SCTP);
@@ -118,12 +138,13 @@ impl Loader {
     /// what `hooks` are attached to.
     pub(super) fn open(
         &mut self,
+        memory: bool,
         kind: Kind,
         request: &Request,
         hooks: &[&Hook],
     ) -> anyhow::Result<(Ebpf, Kernel)> {
         ensure_possible(kind, hooks)?;
-        let kernel = Kernel::learn(kind, request, hooks)?;
+        let kernel = Kernel::learn(memory, kind, hooks)?;
         ensure!(
             request.pinned.mntns.is_none() || kernel.offsets.tell_mntns(),
             "this kernel's type information does not say where a caller's mount namespace is"
@@ -144,16 +165,25 @@ impl Loader {
     fn load(&mut self, settings: Box<Settings>, request: &Request) -> anyhow::Result<Ebpf> {
         let Self(loader) = self;
         let level = request.diagnostics.map_or(0, |level| level as u8);
-        let passed = if settings.seccomp == 0 {
-            1
-        } else {
-            settings::INFLIGHT_ENTRIES
-        };
-        let ruled_out = if settings.filter.cgroups == 0 {
-            1
-        } else {
-            settings::RULED_OUT_ENTRIES
-        };
+        let filter = &settings.filter;
+        // What is not asked for takes no room.
+        let sizes = [
+            (
+                settings::PASSED,
+                settings.seccomp,
+                settings::INFLIGHT_ENTRIES,
+            ),
+            (
+                settings::RULED_OUT,
+                filter.cgroups,
+                settings::RULED_OUT_ENTRIES,
+            ),
+            (
+                settings::OUT_OF_TREE,
+                filter.trees,
+                settings::RULED_OUT_ENTRIES,
+            ),
+        ];
         let sets = [
             (settings::CGROUP_SET, &request.pinned.cgroups),
             (settings::MNTNS_SET, &request.pinned.mntns),
@@ -165,8 +195,9 @@ impl Loader {
         loader.btf(None);
         loader.override_global(settings::SETTINGS, settings, true);
         loader.override_global(aya_log::LEVEL, level, false);
-        loader.map_max_entries(settings::PASSED, passed);
-        loader.map_max_entries(settings::RULED_OUT, ruled_out);
+        for (name, asked_for, entries) in sizes {
+            loader.map_max_entries(name, if asked_for == 0 { 1 } else { entries });
+        }
         for (name, path) in sets {
             if let Some(path) = path {
                 loader.map_pin_path(name, path.clone());
@@ -226,10 +257,11 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    fn learn(kind: Kind, request: &Request, hooks: &[&Hook]) -> anyhow::Result<Self> {
+    fn learn(memory: bool, kind: Kind, hooks: &[&Hook]) -> anyhow::Result<Self> {
         if kind == Kind::Tracepoint {
+            let of_tasks = || read_types(&[], |kernel| Ok(offsets::of_tasks(kernel)));
             return Ok(Self {
-                offsets: of_tasks(request)?,
+                offsets: if memory { of_tasks()? } else { Offsets::ABSENT },
                 functions: None,
                 names: Vec::new(),
             });
@@ -256,14 +288,6 @@ impl Kernel {
         let name = hook.btf_name();
         name.is_some_and(|name| self.names.contains(&name))
     }
-}
-
-/// Of a source that reads no kernel memory, unless it is asked for what stands nowhere else.
-fn of_tasks(request: &Request) -> anyhow::Result<Offsets> {
-    if request.pinned.mntns.is_none() {
-        return Ok(Offsets::ABSENT);
-    }
-    read_types(&[], |kernel| Ok(offsets::of_tasks(kernel)))
 }
 
 /// Reads the kernel's type information, megabytes of it, and keeps the few facts of interest.

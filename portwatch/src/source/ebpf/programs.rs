@@ -16,7 +16,7 @@ use crate::source::{
 /// Loads every program of a source, whatever is asked for, and attaches none.
 pub fn measure(loader: &mut Loader, kind: Kind) -> Vec<Program> {
     let hooks: Vec<&Hook> = hooks::every(kind).collect();
-    let mut opened = loader.open(kind, &Request::default(), &hooks);
+    let mut opened = loader.open(kind != Kind::Tracepoint, kind, &Request::default(), &hooks);
     let mut measured: Vec<Program> = Vec::new();
     for hook in hooks {
         let place = hook.attach.to_string();

@@ -74,10 +74,6 @@ pub(super) fn by_expression(source: Source) -> Result<()> {
 
 /// Both workloads come of this process; the user's is left out.
 pub(super) fn by_process_tree(source: Source) -> Result<()> {
-    if source == Source::Tracepoint {
-        let why = "the parent is looked up after the call, when the process may be gone";
-        return Err(Impossible(why.to_owned()).into());
-    }
     filtered(
         source,
         |pid| {

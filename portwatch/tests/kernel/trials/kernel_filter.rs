@@ -12,7 +12,7 @@ use super::{
         portwatch::{self, Portwatch},
         source::Source,
         stream::Stream,
-        workload::{CLOSED, STORM, TAKEN, USER},
+        workload::{CLOSED, STORM, TAKEN, THOUSAND, USER},
     },
     filter::{Key, keys},
     replay::replayed,
@@ -30,26 +30,20 @@ pub(super) fn shows_what_the_filter_shows(source: Source) -> Result<()> {
     ];
     let pids = [workloads[0].pid(), workloads[1].pid()];
     let all = portwatch::start(source, &[])?;
-    let mut filtered: Vec<(String, Portwatch)> = Vec::new();
+    let mut watches: Vec<(String, Portwatch)> = Vec::new();
     for (index, filter) in filters(source, pids)?.into_iter().enumerate() {
         // With causes some of what does not pass has to come all the same.
         let explain = ["--no-explain", "--explain=short"][index % 2];
         let watch = portwatch::start(source, &["--filter", &filter, explain])?;
-        filtered.push((filter, watch));
+        watches.push((filter, watch));
     }
     for workload in workloads {
         workload.run_watched_by(&mut [])?;
     }
     let all = all.stop()?;
-    let directory = tempfile::tempdir()?;
-    let recording = directory.path().join("recording.jsonl");
-    fs::write(&recording, &all.text)?;
-    for (filter, watch) in filtered {
-        let mut expected = Stream::default();
-        for line in replayed(&recording, &["--json", "--filter", &filter])?.lines() {
-            expected.push(line)?;
-        }
-        let [seen, expected] = [&watch.stop()?, &expected].map(|it| sorted(it, pids));
+    for (filter, watch) in watches {
+        let [seen, expected] =
+            [&watch.stop()?, &filtered(&all, &filter)?].map(|it| sorted(it, pids));
         ensure!(
             seen == expected && !seen.is_empty(),
             "{filter} shows\n{seen:#?}\nwhere all, filtered, is\n{expected:#?}"
@@ -58,8 +52,20 @@ pub(super) fn shows_what_the_filter_shows(source: Source) -> Result<()> {
     Ok(())
 }
 
+/// What becomes of a stream in a replay through that filter.
+pub(super) fn filtered(stream: &Stream, filter: &str) -> Result<Stream> {
+    let directory = tempfile::tempdir()?;
+    let recording = directory.path().join("recording.jsonl");
+    fs::write(&recording, &stream.text)?;
+    let mut filtered = Stream::default();
+    for line in replayed(&recording, &["--json", "--filter", filter])?.lines() {
+        filtered.push(line)?;
+    }
+    Ok(filtered)
+}
+
 /// By process and descriptor: two who watch need not read two processes in the same order.
-fn sorted(stream: &Stream, pids: [u32; 2]) -> Vec<Key> {
+pub(super) fn sorted(stream: &Stream, pids: [u32; 2]) -> Vec<Key> {
     let mut keys = keys(stream, pids, |_| true);
     keys.sort_by_key(|key| key.0);
     keys
@@ -124,6 +130,30 @@ pub(super) fn leaves_the_rest_in_the_kernel(source: Source) -> Result<()> {
     Ok(())
 }
 
+/// A process that is in none of the wanted trees is found out by an attempt: then those that follow
+/// stay in the kernel.
+pub(super) fn rules_out_processes(source: Source) -> Result<()> {
+    // It has no children.
+    let wanted = Workload::prepare("five_binds", Pace::Burst)?;
+    let root = wanted.pid().to_string();
+    // Whoever sees all of it sets its pace, or there may be no time to find anything out.
+    let mut all = portwatch::start(source, &["--no-explain"])?;
+    let args = ["-v", "--no-explain", "--ppid-tree", &root];
+    let watch = portwatch::start(source, &args)?;
+    let done = Workload::prepare("thousand_binds", Pace::Stepwise)?.run(&mut all)?;
+    let pid = wanted.run_watched_by(&mut [])?.pid;
+    let (stream, stderr) = watch.stop_and_tell()?;
+    all.stop()?;
+    ensure!(stream.of(done.pid).count() == 0, "some have passed");
+    ensure!(stream.of(pid).count() == 5, "some have not passed");
+    let read = records_read(&stderr)?;
+    ensure!(
+        read < THOUSAND / 2,
+        "{read} records crossed the ring: {stderr:?}"
+    );
+    Ok(())
+}
+
 /// A cgroup that is not wanted is told once: then its attempts stay in the kernel.
 pub(super) fn rules_out_cgroups(source: Source) -> Result<()> {
     own_cgroup().map_err(|error| Impossible(format!("{error:#}")))?;
@@ -151,7 +181,7 @@ pub(super) fn rules_out_cgroups(source: Source) -> Result<()> {
 }
 
 /// As `-v` tells it at the end.
-fn records_read(stderr: &str) -> Result<u64> {
+pub(super) fn records_read(stderr: &str) -> Result<u64> {
     let (before, _) = stderr
         .split_once(" records were read")
         .with_context(|| format!("nothing of records in {stderr:?}"))?;

@@ -16,13 +16,12 @@ use super::super::{
 };
 use super::{
     SERVED, USER,
-    recorder::{Address, Descriptor, LOOPBACK, Recorder},
+    recorder::{Address, Descriptor, IPV6_LOOPBACK, LOOPBACK, Recorder},
     socket::Socket,
 };
 
 const INET: AddressFamily = AddressFamily::INET;
 const INET6: AddressFamily = AddressFamily::INET6;
-const IPV6_LOOPBACK: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// A descriptor that is not open.
 const NOT_OPEN: i32 = 9999;
 /// Nothing is mapped there, whoever runs: the lowest page.

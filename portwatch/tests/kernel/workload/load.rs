@@ -10,8 +10,8 @@ use rustix::{
 
 use super::super::{sys, truth::Op};
 use super::{
-    CLOSED, STORM_EACH, STORM_THREADS, TAKEN, USER,
-    recorder::{LOOPBACK, Recorder},
+    CLOSED, MIXTURES, STORM_EACH, STORM_THREADS, TAKEN, USER,
+    recorder::{IPV6_LOOPBACK, LOOPBACK, Recorder},
     socket::Socket,
 };
 
@@ -71,12 +71,29 @@ pub(super) fn mixture_of_user(recorder: &Recorder) -> Result<()> {
     mix(recorder)
 }
 
+/// Much of it, each time in another network namespace.
+pub(super) fn mixtures(recorder: &Recorder) -> Result<()> {
+    (0..MIXTURES).try_for_each(|_| mixture(recorder))
+}
+
+pub(super) fn mixtures_of_user(recorder: &Recorder) -> Result<()> {
+    // On threads, since who has become an ordinary user may enter no other namespace.
+    (0..MIXTURES).try_for_each(|_| {
+        sys::in_own_netns(|| {
+            sys::become_user(USER)?;
+            mix(recorder)
+        })
+    })
+}
+
 fn mix(recorder: &Recorder) -> Result<()> {
     let [any, taken, closed] = [0, TAKEN, CLOSED].map(|port| SocketAddr::new(LOOPBACK, port));
     let holder = Socket::tcp4()?;
     recorder.bind("a free port", &holder, taken, 0)?;
     recorder.bind("a taken port", &Socket::tcp4()?, taken, -libc::EADDRINUSE)?;
     recorder.bind("any port", &Socket::tcp4()?, any, 0)?;
+    let ipv6 = SocketAddr::new(IPV6_LOOPBACK, TAKEN);
+    recorder.bind("the same port of IPv6", &Socket::tcp6()?, ipv6, 0)?;
     rustix::net::listen(&holder, 8)?;
     recorder.connect("to a listener", &Socket::tcp4()?, taken, 0)?;
     recorder.connect(

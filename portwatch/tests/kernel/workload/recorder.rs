@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -51,6 +51,7 @@ impl<'a> Try<'a> {
 }
 
 pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(super) const IPV6_LOOPBACK: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 impl Recorder {
     /// Says that it is ready, and waits for leave.

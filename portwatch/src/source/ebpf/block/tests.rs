@@ -42,6 +42,10 @@ impl Caller for By<'_> {
         false
     }
 
+    fn is_out_of_tree(&self) -> bool {
+        false
+    }
+
     fn is_in_cgroup_set(&self) -> bool {
         false
     }
