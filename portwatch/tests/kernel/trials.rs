@@ -145,6 +145,19 @@ const TRIALS: &[(&str, Test)] = &[
         privilege::the_services_suffice,
     ),
     ("confined_it_watches", privilege::confined),
+    ("another_user_watches", privilege::another_user),
+    (
+        "another_user_finds_holders",
+        cause::of_ports_by_another_user,
+    ),
+    (
+        "another_user_writes_no_file_of_roots",
+        privilege::another_user_writes_no_file_of_roots,
+    ),
+    (
+        "landlock_would_hide_who_called",
+        privilege::landlock_would_hide_who_called,
+    ),
     ("fault_disk_full", fault::disk_full),
     ("fault_clock_set_back", fault::clock_set_back),
     ("fault_stopped_for_a_while", fault::stopped_for_a_while),
@@ -153,6 +166,8 @@ const TRIALS: &[(&str, Test)] = &[
     ("fault_hook_refused_half_way", fault::hook_refused_half_way),
     ("fault_process_number_reused", fault::process_number_reused),
     ("fault_cgroup_gone", fault::cgroup_gone),
+    ("fault_containers_stopped", fault::containers_stopped),
+    ("fault_module_unloaded", fault::module_unloaded),
     ("fault_5000_short_lives", fault::short_lives),
     ("fault_2000_namespaces", fault::many_namespaces),
     ("starts_within_100_ms", cost::starts_within_100_ms),
