@@ -106,6 +106,7 @@ const TRIALS: &[(&str, Test)] = &[
         "af_unix_and_others_never_appear",
         name::af_unix_and_others_never_appear,
     ),
+    ("nobodys_user_is_a_number", name::nobodys_user_is_a_number),
     ("hostile_comm_in_json", name::hostile_comm_in_json),
     ("hostile_comm_in_text", name::hostile_comm_in_text),
     (
@@ -140,6 +141,10 @@ const TRIALS: &[(&str, Test)] = &[
         privilege::without_any,
     ),
     ("few_capabilities_suffice", privilege::few_suffice),
+    (
+        "fewer_capabilities_are_refused",
+        privilege::fewer_are_refused,
+    ),
     (
         "capabilities_of_the_service_suffice",
         privilege::the_services_suffice,

@@ -52,6 +52,21 @@ pub(super) fn few_suffice(source: Source) -> Result<()> {
     suffice(source, needed()?, "five_binds", Pace::Burst)
 }
 
+/// Of these few, each: without it portwatch does not begin.
+pub(super) fn fewer_are_refused(source: Source) -> Result<()> {
+    let copy = PublicCopy::new()?;
+    let needed = needed()?;
+    for missing in needed.iter() {
+        let mut command = copy.confined(source, needed.difference(missing))?;
+        let mut process = Process::spawn(command.args(["--duration", "1"]))?;
+        process
+            .wait()?
+            .expect_code(3)
+            .with_context(|| format!("without {missing:?}"))?;
+    }
+    Ok(())
+}
+
 /// What the service has, and no more: it may look into everybody's processes, as root may.
 pub(super) fn the_services_suffice(source: Source) -> Result<()> {
     suffice(source, of_the_service()?, "every_protocol", Pace::Stepwise)
@@ -225,17 +240,19 @@ impl Thread {
     }
 }
 
-/// Debian's kernels know a `perf_event_paranoid` of 3, for which `CAP_PERFMON` is not enough.
+/// The least that each source takes here, besides which an ordinary user has nothing.
 fn needed() -> Result<CapabilitySet> {
     let paranoid: i32 = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")?
         .trim()
         .parse()?;
-    let needed = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::DAC_READ_SEARCH;
-    Ok(if paranoid > 2 {
-        needed | CapabilitySet::SYS_ADMIN
-    } else {
-        needed
-    })
+    // Debian's kernels know a value of 3, for which `CAP_PERFMON` is not enough.
+    if paranoid > 2 {
+        return Ok(CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH);
+    }
+    let mut needed = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::DAC_READ_SEARCH;
+    let is_mounted = Path::new("/sys/kernel/tracing/events").exists();
+    needed.set(CapabilitySet::SYS_ADMIN, !is_mounted);
+    Ok(needed)
 }
 
 /// portwatch where everybody can run it.
