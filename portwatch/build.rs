@@ -3,7 +3,8 @@
 //! Needs a `core` for the BPF target and bpf-linker; `cargo xtask setup` gets both.
 
 use std::{
-    env, fs,
+    env, fs, io,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -25,7 +26,13 @@ const PINNED_NIGHTLY: &str = "nightly-2026-05-20";
 const LINKERS_LLVM: u32 = 22;
 const REMEDY: &str = "run `cargo xtask setup` once: it says what it installs";
 
+/// Set for the inner cargo, which then calls this program in rustc's place.
+const REMAPPED: &str = "PORTWATCH_REMAPPED";
+
 fn main() -> anyhow::Result<()> {
+    if let Ok(prefixes) = env::var(REMAPPED) {
+        return Err(as_rustc(&prefixes).into());
+    }
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
         return Ok(());
     }
@@ -52,6 +59,7 @@ fn main() -> anyhow::Result<()> {
             .context("the path of the workspace is not UTF-8")?,
         ..Default::default()
     };
+    remap(workspace, toolchain)?;
     aya_build::build_ebpf([package], Toolchain::Custom(toolchain))
         .with_context(|| format!("the eBPF programs do not build with the toolchain `{toolchain}`; if it is broken, {REMEDY}"))?;
     let object =
@@ -59,6 +67,42 @@ fn main() -> anyhow::Result<()> {
     let data = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
     let data = mend_union_names(without_dwarf(&data)?)?;
     fs::write(&object, data).with_context(|| format!("cannot write {}", object.display()))
+}
+
+/// Has the paths of files begin alike wherever they lie: the type information quotes them, and two
+/// builds of the same sources are to be the same. aya-build's flags leave no room for more, so the
+/// inner cargo has this program as its wrapper of rustc.
+fn remap(workspace: &Path, toolchain: &str) -> anyhow::Result<()> {
+    let sysroot = sysroot(toolchain).context("the toolchain is gone")?;
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo_home = cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let cargo_home = cargo_home.context("there is no home directory")?;
+    let prefixes = [
+        (workspace, "/portwatch"),
+        (&cargo_home, "/cargo"),
+        (&sysroot, "/rust"),
+    ];
+    let prefixes = prefixes.map(|(path, name)| format!("{}={name}", path.display()));
+    let program = env::current_exe()?;
+    set_env(
+        "RUSTC_WRAPPER",
+        program.to_str().context("a path is not UTF-8")?,
+    );
+    set_env(REMAPPED, &prefixes.join("\n"));
+    Ok(())
+}
+
+/// Becomes the compiler that the arguments name; comes back only if that fails.
+fn as_rustc(prefixes: &str) -> io::Error {
+    let mut args = env::args_os().skip(1);
+    let remapped = prefixes
+        .lines()
+        .map(|prefix| format!("--remap-path-prefix={prefix}"));
+    Command::new(args.next().unwrap_or_default())
+        .args(args)
+        .args(remapped)
+        .env_remove(REMAPPED)
+        .exec()
 }
 
 /// Leaves out the debugging information, which only served to make the BTF and would be two

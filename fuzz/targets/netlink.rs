@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use portwatch::{
+    facts::address::{self, Link},
     netlink::{attributes, messages},
     sockets::diag,
 };
@@ -10,6 +11,8 @@ use portwatch::{
 fuzz_target!(|bytes: &[u8]| {
     for message in messages(bytes) {
         diag::parse(message.body);
+        address::parse(message.body);
+        Link::parse(message.body);
         for (_, value) in attributes(message.body) {
             attributes(value).for_each(drop);
         }

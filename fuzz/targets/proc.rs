@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use portwatch::{
-    cgroup::{container, membership, unit},
+    cgroup::{container, membership, mount::Mounts, unit},
+    facts::Credentials,
     process::{stat::Stat, status::Status},
 };
 
@@ -11,6 +12,8 @@ fuzz_target!(|bytes: &[u8]| {
     let stat = Stat::parse(bytes);
     assert!(stat.is_none_or(|stat| stat.comm.len() < 16));
     Status::parse(bytes);
+    Credentials::parse(bytes);
+    Mounts::parse(bytes);
     for line in membership::lines(bytes) {
         let path = String::from_utf8_lossy(line.path);
         unit::of(&path);

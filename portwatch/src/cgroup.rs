@@ -11,7 +11,7 @@
 
 pub mod container;
 pub mod membership;
-mod mount;
+pub mod mount;
 mod tree;
 pub mod unit;
 

@@ -321,6 +321,11 @@ pub struct Watch {
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds, help_heading = "Run")]
     pub duration: Option<std::time::Duration>,
 
+    /// Be this user, by name or number, once everything is attached: with no more than the
+    /// capabilities that a watch takes. A log file is then opened by that user
+    #[arg(long, value_name = "USER", help_heading = "Run")]
+    pub user_after: Option<String>,
+
     /// Where events come from; auto takes the best that works here
     #[arg(
         long,

@@ -9,6 +9,7 @@ use std::{ffi::OsString, path::PathBuf};
 use self::names::Host;
 use crate::{
     cli::{self, Watch, moot},
+    command::{Login, NoLogin},
     event::System,
     fields::{List, Template, WIDE, named},
     filter::{self, Expr, Filter, Pinned},
@@ -47,6 +48,8 @@ pub struct Config {
     pub verbosity: u8,
     pub count: Option<u64>,
     pub duration: Option<std::time::Duration>,
+    /// Who the watch is once everything is attached, if not who started it
+    pub user_after: Option<Login>,
     pub source: cli::Source,
     /// For `--source dtrace`, if it is not macOS's own
     pub dtrace: Option<PathBuf>,
@@ -212,6 +215,8 @@ pub enum ConfigError {
         option: &'static str,
         error: filter::Error,
     },
+    #[error(transparent)]
+    Login(#[from] NoLogin),
     #[error("--{0} has no meaning in a replay")]
     NotInReplay(&'static str),
     #[error("--{0} has no meaning in portwatch top")]
@@ -262,6 +267,7 @@ impl Config {
             verbosity: watch.verbose,
             count: watch.count,
             duration: watch.duration,
+            user_after: user_after(watch)?,
             source: watch.source,
             dtrace: watch.dtrace.clone(),
             dtrace_system: watch.dtrace_system,
@@ -352,6 +358,12 @@ impl Config {
     pub fn colour_by_default() -> bool {
         colour(cli::Colour::Auto, &std::io::stdout())
     }
+}
+
+fn user_after(watch: &Watch) -> Result<Option<Login>, NoLogin> {
+    let typed = watch.user_after.as_deref();
+    let login = typed.map(|typed| Login::asked_for("--user-after", typed));
+    Ok(login.transpose()?.flatten())
 }
 
 /// On a terminal that can, unless NO_COLOR or TERM=dumb asks otherwise.

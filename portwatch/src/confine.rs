@@ -2,17 +2,23 @@
 //! and whoever found a hole in that should gain as little as possible.
 //!
 //! It keeps the capabilities that its look-ups and late hooks take, can gain none, and has no system
-//! call that starts a program, changes the machine or waits for connections. Landlock is not used: a
-//! process in one of its domains may look into none outside (security/landlock/ptrace.c), which is how
-//! the program behind an attempt and the holder of a port are found.
+//! call that starts a program, changes the machine or waits for connections. If told to, it is another
+//! user from then on. Landlock is not used: a process in one of its domains may look into none outside
+//! (security/landlock/ptrace.c), which is how the program behind an attempt and the holder of a port
+//! are found; the trial `landlock_would_hide_who_called` shows it.
 
-use std::io;
+use std::{collections::BTreeMap, fs, io, thread};
 
 use rustix::{
     io::Errno,
     thread::{CapabilitySet, CapabilitySets},
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+use crate::command::Login;
 
 /// What the watch itself takes, where portwatch had it.
 const KEPT: [CapabilitySet; 6] = [
@@ -57,7 +63,8 @@ const DENIED: &[i64] = &[
     libc::SYS_add_key,
     libc::SYS_request_key,
     libc::SYS_keyctl,
-    // File systems
+    // Namespaces and file systems
+    libc::SYS_unshare,
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_move_mount,
@@ -74,36 +81,71 @@ const DENIED: &[i64] = &[
     libc::SYS_accept4,
 ];
 
-/// What is kept beside what every watch takes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Needs {
+/// What is kept beside what every watch takes, and who it is then.
+#[derive(Debug, Default)]
+pub struct Needs<'a> {
     /// A log file is opened again, in whatever directory it is
     pub log_file: bool,
     /// A command is told to end, whoever it runs as
     pub command: bool,
+    /// Another than who started it, who opens what files there are
+    pub user: Option<&'a Login>,
 }
 
-/// Confines the calling thread, and those that it starts. What cannot be given up is said in the log.
-pub fn enter(needs: Needs) {
-    let steps: [(&str, io::Result<()>); 3] = [
-        ("privileges could be gained", no_new_privileges()),
-        ("capabilities are kept", drop_capabilities(needs)),
-        ("no system call is denied", deny_calls()),
-    ];
-    for (what, result) in steps {
-        if let Err(error) = result {
-            log::info!("portwatch is not confined as it should be: {what}: {error}");
-        }
+/// Confines the calling thread, and those that it starts. What cannot be given up is said in the log;
+/// not to become the user who was asked for is an error.
+pub fn enter(needs: &Needs<'_>) -> io::Result<()> {
+    for left in give_up(needs)? {
+        log::info!("portwatch is not confined as it should be: {left}");
     }
+    Ok(())
+}
+
+/// What became of a thread that gave up what a watch does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// What the kernel said of it then (/proc/PID/status)
+    pub status: String,
+    /// What could not be given up
+    pub left: Vec<String>,
+}
+
+/// In a thread of its own, which ends with it: a process stays what it is.
+pub fn try_it() -> io::Result<Tried> {
+    let confined = thread::spawn(|| {
+        let left = give_up(&Needs::default())?;
+        let status = fs::read_to_string("/proc/thread-self/status")?;
+        Ok(Tried { status, left })
+    });
+    let panicked = |_| Err(io::Error::other("the thread that tried it panicked"));
+    confined.join().unwrap_or_else(panicked)
+}
+
+/// Tells what could not be given up.
+fn give_up(needs: &Needs<'_>) -> io::Result<Vec<String>> {
+    let kept = kept(needs);
+    let mut left = Vec::new();
+    let mut tell = |what: &str, result: io::Result<()>| {
+        left.extend(result.err().map(|error| format!("{what}: {error}")));
+    };
+    tell("privileges could be gained", no_new_privileges());
+    tell("capabilities could be gained", bound(kept));
+    if let Some(user) = needs.user {
+        // Permitted capabilities outlast the change of user, effective ones are taken up again below.
+        rustix::thread::set_keep_capabilities(true)?;
+        user.take_ids()?;
+    }
+    tell("capabilities are kept", drop_capabilities(kept));
+    tell("no system call is denied", deny_calls());
+    Ok(left)
 }
 
 fn no_new_privileges() -> io::Result<()> {
     Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
-fn drop_capabilities(needs: Needs) -> io::Result<()> {
-    let kept = kept(needs);
-    // From the bounding set only with CAP_SETPCAP, without which there is nothing to bound.
+/// Only with CAP_SETPCAP, without which there is nothing to bound.
+fn bound(kept: CapabilitySet) -> io::Result<()> {
     for capability in CapabilitySet::all().difference(kept).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // The kernel does not have it, or we may not.
@@ -111,25 +153,38 @@ fn drop_capabilities(needs: Needs) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
+    Ok(())
+}
+
+fn drop_capabilities(kept: CapabilitySet) -> io::Result<()> {
     let had = rustix::thread::capabilities(None)?;
     let left = CapabilitySets {
-        effective: had.effective & kept,
+        effective: had.permitted & kept,
         permitted: had.permitted & kept,
         inheritable: CapabilitySet::empty(),
     };
     Ok(rustix::thread::set_capabilities(None, left)?)
 }
 
-fn kept(needs: Needs) -> CapabilitySet {
+fn kept(needs: &Needs<'_>) -> CapabilitySet {
     let mut kept = KEPT.into_iter().collect::<CapabilitySet>();
-    kept.set(CapabilitySet::DAC_OVERRIDE, needs.log_file);
+    // Root's files are not for a user who is to be less than root.
+    kept.set(
+        CapabilitySet::DAC_OVERRIDE,
+        needs.log_file && needs.user.is_none(),
+    );
     kept.set(CapabilitySet::KILL, needs.command);
     kept
 }
 
 fn deny_calls() -> io::Result<()> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
-    let denied = DENIED.iter().map(|&call| (call, Vec::new())).collect();
+    let mut denied: BTreeMap<i64, Vec<SeccompRule>> =
+        DENIED.iter().map(|&call| (call, Vec::new())).collect();
+    denied.insert(
+        libc::SYS_setns,
+        vec![other_namespaces().map_err(io::Error::other)?],
+    );
     let refused = SeccompAction::Errno(Errno::PERM.raw_os_error().unsigned_abs());
     let filter = SeccompFilter::new(denied, SeccompAction::Allow, refused, architecture);
     let program: BpfProgram = filter
@@ -138,9 +193,18 @@ fn deny_calls() -> io::Result<()> {
     seccompiler::apply_filter(&program).map_err(io::Error::other)
 }
 
+/// Whatever setns(2) is asked for but network namespaces.
+fn other_namespaces() -> Result<SeccompRule, seccompiler::BackendError> {
+    let network = u64::from(libc::CLONE_NEWNET.unsigned_abs());
+    let kind = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, network)?;
+    SeccompRule::new(vec![kind])
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{fs, process::Command, thread};
+    use std::{fs::File, os::fd::AsFd as _, process::Command};
+
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
     use super::*;
 
@@ -148,40 +212,71 @@ mod tests {
     #[test]
     fn what_is_given_up_is_gone_for_good() {
         let confined = thread::spawn(|| {
-            enter(Needs::default());
+            let left = give_up(&Needs::default()).unwrap();
             let status = fs::read_to_string("/proc/thread-self/status").unwrap();
             let sets = rustix::thread::capabilities(None).unwrap();
             let started = Command::new("true").status().map_err(|error| error.kind());
-            (status, sets, started)
+            (left, status, sets, started)
         });
-        let (status, sets, started) = confined.join().unwrap();
+        let (left, status, sets, started) = confined.join().unwrap();
+        assert_eq!(left, [""; 0]);
         assert!(status.contains("\nNoNewPrivs:\t1\n"), "{status}");
         assert!(status.contains("\nSeccomp:\t2\n"), "{status}");
-        assert!(kept(Needs::default()).contains(sets.permitted), "{sets:?}");
+        assert!(kept(&Needs::default()).contains(sets.permitted), "{sets:?}");
         assert_eq!(started, Err(io::ErrorKind::PermissionDenied));
         assert!(Command::new("true").status().unwrap().success());
     }
 
     #[test]
+    fn what_is_tried_stays_in_its_thread() {
+        let before = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let tried = try_it().unwrap();
+        assert!(tried.status.contains("\nNoNewPrivs:\t1\n"), "{tried:?}");
+        let after = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let privileges = |status: &str| -> Vec<String> {
+            let lines = status.lines();
+            let of_it = lines.filter(|line| {
+                ["Cap", "NoNewPrivs", "Seccomp"]
+                    .iter()
+                    .any(|name| line.starts_with(name))
+            });
+            of_it.map(str::to_owned).collect()
+        };
+        assert_eq!(privileges(&after), privileges(&before));
+    }
+
+    /// Whoever may enter none is told so by the kernel, with the same number.
+    #[test]
+    fn of_namespaces_only_the_network_s_are_entered() {
+        let enter = |name: &str, kind| {
+            let file = File::open(format!("/proc/thread-self/ns/{name}")).unwrap();
+            move_into_link_name_space(file.as_fd(), Some(kind))
+        };
+        let network = move || enter("net", LinkNameSpaceType::Network);
+        let confined = thread::spawn(move || {
+            let before = network();
+            give_up(&Needs::default()).unwrap();
+            let others = enter("uts", LinkNameSpaceType::HostNameAndNISDomainName);
+            (before, network(), others)
+        });
+        let (before, network, others) = confined.join().unwrap();
+        assert_eq!(network, before);
+        assert_eq!(others, Err(Errno::PERM));
+    }
+
+    #[test]
     fn no_more_is_kept_than_is_asked_for() {
-        let watch = kept(Needs::default());
-        for (needs, more) in [
-            (
-                Needs {
-                    log_file: true,
-                    ..Needs::default()
-                },
-                CapabilitySet::DAC_OVERRIDE,
-            ),
-            (
-                Needs {
-                    command: true,
-                    ..Needs::default()
-                },
-                CapabilitySet::KILL,
-            ),
-        ] {
-            assert_eq!(kept(needs).difference(watch), more);
-        }
+        let watch = kept(&Needs::default());
+        let more = |needs: &Needs<'_>| kept(needs).difference(watch);
+        let log_file = Needs {
+            log_file: true,
+            ..Needs::default()
+        };
+        assert_eq!(more(&log_file), CapabilitySet::DAC_OVERRIDE);
+        let command = Needs {
+            command: true,
+            ..Needs::default()
+        };
+        assert_eq!(more(&command), CapabilitySet::KILL);
     }
 }

@@ -4,7 +4,7 @@
 //! tenth of the time that passes, the same question within a second has the same answer, and
 //! each look-up ends after a twentieth of a second with what it has by then.
 
-mod address;
+pub mod address;
 mod answers;
 mod budget;
 mod credentials;

@@ -18,7 +18,7 @@ use portwatch::{
     source::{self, Opened, dtrace},
     support,
     top::NoTerminal,
-    users::Users,
+    users::{self, Users},
     why::{self, Causes, Conclusion, NoCauses, Question},
 };
 
@@ -30,6 +30,7 @@ const NO_PROBES: u8 = 6;
 const NO_ADDRESSES: u8 = 7;
 
 fn main() -> ExitCode {
+    users::ask_no_modules();
     let args: Vec<_> = std::env::args_os().collect();
     let options = options::read(&args, &Surroundings::host());
     let Options {

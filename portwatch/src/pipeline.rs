@@ -46,10 +46,12 @@ pub async fn watch(
     let mut ends = Ends::new(config.duration)?;
     let reader = ReaderGone::new(config);
     let command = order.map(Order::prepare).transpose()?;
-    confine::enter(confine::Needs {
+    confine::enter(&confine::Needs {
         log_file: config.logs_to_file(),
         command: command.is_some(),
-    });
+        user: config.user_after.as_ref(),
+    })
+    .context("cannot become the user of --user-after")?;
     let sink = Sinks::open(config)?;
     let (time, begun_ns) = (now(), source.clock_ns());
     let known = known(opened.backend, &opened.hooks);

@@ -1,6 +1,8 @@
 //! Building this workspace's programs, and finding what was built.
 
 use std::{
+    env,
+    ffi::OsString,
     io::BufRead as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -17,6 +19,9 @@ pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The static programs have a build directory of their own: with other flags than the host's,
 /// sharing one would rebuild everything at each turn.
 const DIRECTORY: &str = "target/vm";
+
+/// In need of no library.
+const STATIC: &str = "-C target-feature=+crt-static";
 
 /// What the kernel tests need in the guest.
 pub(crate) struct KernelTest {
@@ -89,23 +94,49 @@ pub(crate) fn bench() -> Result<PathBuf> {
 /// One of this package's programs for the VMs.
 fn guest(name: &str) -> Result<PathBuf> {
     let targets = ["--bin", name, "--no-default-features"];
-    only(build(&mut static_build("xtask", "vm", &targets))?, name)
+    let mut command = static_build("xtask", "vm", &targets);
+    only(build(command.arg("--target-dir").arg(directory()))?, name)
 }
 
 /// portwatch for the VMs.
 pub(crate) fn static_portwatch() -> Result<PathBuf> {
-    portwatch_for_guest("vm")
+    let targets = ["--bin", "portwatch"];
+    let mut command = static_build("portwatch", "vm", &targets);
+    only(
+        build(command.arg("--target-dir").arg(directory()))?,
+        "portwatch",
+    )
 }
 
 /// portwatch as it is released, in need of no library; for the VMs too.
 pub(crate) fn static_release_portwatch() -> Result<PathBuf> {
-    portwatch_for_guest("release")
+    static_release_portwatch_of(root())
 }
 
-fn portwatch_for_guest(profile: &str) -> Result<PathBuf> {
+/// The same of sources that lie elsewhere, and with all that is compiled below them: where that is
+/// does not show in the program.
+pub(crate) fn static_release_portwatch_of(sources: &Path) -> Result<PathBuf> {
     let targets = ["--bin", "portwatch"];
-    let built = build(&mut static_build("portwatch", profile, &targets))?;
-    only(built, "portwatch")
+    let mut command = static_build("portwatch", "release", &targets);
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo_home = cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let mut flags = OsString::from(STATIC);
+    for (path, name) in [
+        (Some(sources), "/portwatch"),
+        (cargo_home.as_deref(), "/cargo"),
+    ] {
+        let path = path.context("there is no home directory")?;
+        flags.push(" --remap-path-prefix=");
+        flags.push(path);
+        flags.push("=");
+        flags.push(name);
+    }
+    command
+        .current_dir(sources)
+        .args(["--locked", "--target-dir"])
+        .arg(sources.join("target/release-static"))
+        .env("RUSTFLAGS", flags);
+    only(build(&mut command)?, "portwatch")
 }
 
 /// The portwatch that [`static_portwatch`] made last, if it did.
@@ -117,7 +148,8 @@ pub(crate) fn last_static_portwatch() -> Option<PathBuf> {
 /// The kernel tests and their portwatch: one build for this machine and for the VMs.
 pub(crate) fn kernel_test() -> Result<KernelTest> {
     let targets = ["--bin", "portwatch", "--test", "kernel"];
-    let built = build(&mut static_build("portwatch", "vm", &targets))?;
+    let mut command = static_build("portwatch", "vm", &targets);
+    let built = build(command.arg("--target-dir").arg(directory()))?;
     Ok(KernelTest {
         test: only(built.clone(), "kernel")?,
         portwatch: only(built, "portwatch")?,
@@ -128,13 +160,11 @@ fn static_build(package: &str, profile: &str, targets: &[&str]) -> Command {
     let mut build = cargo();
     build
         .args(["build", "--profile", profile, "--target", TARGET])
-        .arg("--target-dir")
-        .arg(directory())
         .args(["--package", package])
         .args(targets)
         // It would take the place of RUSTFLAGS.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+        .env("RUSTFLAGS", STATIC);
     build
 }
 

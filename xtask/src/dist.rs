@@ -3,14 +3,15 @@
 use std::{
     fs,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     artifact,
-    command::root,
+    command::{output, root},
     darwin,
     setup::{Need, ensure_for},
 };
@@ -21,6 +22,9 @@ pub(crate) struct Options {
     /// For which system and processor
     #[arg(long, value_parser = TARGETS, default_value = TARGETS[0])]
     target: String,
+    /// Build it a second time, of a copy of the sources in another directory: each byte must be the same
+    #[arg(long, conflicts_with = "target")]
+    verify: bool,
 }
 
 const TARGETS: [&str; 3] = [artifact::TARGET, darwin::TARGETS[0], darwin::TARGETS[1]];
@@ -39,8 +43,52 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(root().join("target/dist"))?;
     let bytes = fs::copy(&built, &place)
         .with_context(|| format!("cannot copy {} to {}", built.display(), place.display()))?;
-    writeln!(io::stdout(), "{}", place.display())?;
+    write!(io::stdout(), "{}", sum(&place)?)?;
     eprintln!("{} KiB, for {target}", bytes / 1024);
+    if options.verify {
+        verify(&place)?;
+    }
+    Ok(())
+}
+
+/// As sha256sum(1) prints and checks it.
+fn sum(file: &Path) -> Result<String> {
+    output(Command::new("sha256sum").arg(file))
+}
+
+/// Neither the directory nor the moment of a build may show in what is handed out.
+fn verify(built: &Path) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    // Of another length: a path of the same would leave all that lies behind it in its place.
+    let copy = directory.path().join("in-a-directory-of-another-length");
+    copy_sources(&copy)?;
+    let again = artifact::static_release_portwatch_of(&copy)?;
+    let other = directory.path().join("portwatch");
+    fs::copy(&again, &other).with_context(|| format!("cannot copy {}", again.display()))?;
+    write!(io::stdout(), "{}", sum(&other)?)?;
+    ensure!(
+        fs::read(built)? == fs::read(&other)?,
+        "two builds of the same sources differ"
+    );
+    eprintln!("two builds in two directories, one program");
+    Ok(())
+}
+
+/// What is committed, or would be.
+fn copy_sources(to: &Path) -> Result<()> {
+    let mut git = Command::new("git");
+    git.current_dir(root()).args([
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]);
+    for name in output(&mut git)?.split_terminator('\0') {
+        let (from, to) = (root().join(name), to.join(name));
+        fs::create_dir_all(to.parent().unwrap_or(&to))?;
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
 
 /// The hierarchies that can be seen.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Mounts {
+pub struct Mounts {
     /// Where the whole v2 tree is
     pub(super) version_2: Option<PathBuf>,
     /// Whether there are v1 trees as well: processes may be in these and in the root of v2
@@ -13,7 +13,7 @@ pub(super) struct Mounts {
 
 impl Mounts {
     /// `ID PARENT MAJOR:MINOR ROOT MOUNTPOINT OPTIONS [TAG…] - TYPE SOURCE OPTIONS`
-    pub(super) fn parse(mountinfo: &[u8]) -> Self {
+    pub fn parse(mountinfo: &[u8]) -> Self {
         let mut mounts = Self::default();
         for line in mountinfo.split(|&byte| byte == b'\n') {
             let mut words = line.split(|&byte| byte == b' ');

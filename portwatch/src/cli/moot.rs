@@ -15,6 +15,7 @@ pub const IN_REPLAY: &[Moot] = &[
     ("mntnsmap", |watch| watch.filters.mntnsmap.is_some()),
     ("duration", |watch| watch.duration.is_some()),
     ("source", |watch| watch.source != Source::Auto),
+    ("user-after", |watch| watch.user_after.is_some()),
     ("log-file", |watch| watch.log_file.is_some()),
     ("log-format", |watch| watch.log_file.is_some()),
     ("journald", |watch| watch.journald.is_some()),

@@ -12,10 +12,10 @@ pub struct Order {
 }
 
 /// Nobody is another than who runs portwatch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Login {}
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NoLogin {}
 
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,10 @@ impl Prepared {
 
 impl Login {
     pub const fn find(_: Option<&str>) -> Result<Option<Self>, NoLogin> {
+        Ok(None)
+    }
+
+    pub const fn asked_for(_: &'static str, _: &str) -> Result<Option<Self>, NoLogin> {
         Ok(None)
     }
 }

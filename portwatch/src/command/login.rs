@@ -1,5 +1,5 @@
-//! Whom the command runs as: under sudo the user who called it, for it is their server that does
-//! not start, and what root may is not what they may.
+//! Who else than root one may be: the command runs as who called sudo, for it is their server that
+//! does not start, and what root may is not what they may; portwatch as whoever it is told.
 
 use std::{
     ffi::OsString,
@@ -31,35 +31,40 @@ pub struct Login {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NoLogin {
     #[error(
-        "invalid value for '--run-as': there is no user `{0}` on this host; a number works without a name"
+        "invalid value for '{option}': there is no user `{typed}` on this host; a number works without a name"
     )]
-    Unknown(String),
-    #[error("--run-as needs root: to run a command as somebody else takes root's privileges")]
-    NotRoot,
+    Unknown { option: &'static str, typed: String },
+    #[error("{0} needs root: to become somebody else takes root's privileges")]
+    NotRoot(&'static str),
 }
 
 impl Login {
     /// The user who was asked for, or who called sudo. `None`: nobody else than runs portwatch.
     pub fn find(run_as: Option<&str>) -> Result<Option<Self>, NoLogin> {
-        let own = geteuid().as_raw();
         let variable = |name| std::env::var(name).ok()?.parse().ok();
         match run_as {
-            Some(typed) => {
-                let login = Self::typed(typed)?;
-                match (own, login.uid) {
-                    (own, wanted) if own == wanted => Ok(None),
-                    (0, _) => Ok(Some(login)),
-                    _ => Err(NoLogin::NotRoot),
-                }
-            }
+            Some(typed) => Self::asked_for("--run-as", typed),
             None => Ok(variable("SUDO_UID")
-                .filter(|uid| own == 0 && *uid != 0)
+                .filter(|uid| geteuid().is_root() && *uid != 0)
                 .map(|uid| Self::of(uid, variable("SUDO_GID")))),
         }
     }
 
-    fn typed(typed: &str) -> Result<Self, NoLogin> {
-        let unknown = || NoLogin::Unknown(typed.to_owned());
+    /// The user whom an option names. `None`: nobody else than runs portwatch.
+    pub fn asked_for(option: &'static str, typed: &str) -> Result<Option<Self>, NoLogin> {
+        let login = Self::typed(option, typed)?;
+        match (geteuid().as_raw(), login.uid) {
+            (own, wanted) if own == wanted => Ok(None),
+            (0, _) => Ok(Some(login)),
+            _ => Err(NoLogin::NotRoot(option)),
+        }
+    }
+
+    fn typed(option: &'static str, typed: &str) -> Result<Self, NoLogin> {
+        let unknown = || NoLogin::Unknown {
+            option,
+            typed: typed.to_owned(),
+        };
         let uid = match uzers::get_user_by_name(typed) {
             Some(user) => user.uid(),
             None => typed.parse().map_err(|_| unknown())?,
@@ -117,14 +122,20 @@ impl Login {
         })
     }
 
-    /// The calling thread only. Groups first, then ids, then what root's capabilities are left,
-    /// which none are unless the securebits keep them (capabilities(7)).
-    fn become_it(&self) -> io::Result<()> {
+    /// Groups and ids of the calling thread only, groups first: no capability is taken for what comes
+    /// after the user's.
+    pub fn take_ids(&self) -> io::Result<()> {
         let (user, group) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
         rustix::thread::set_thread_groups(&groups)?;
         rustix::thread::set_thread_res_gid(group, group, group)?;
-        rustix::thread::set_thread_res_uid(user, user, user)?;
+        Ok(rustix::thread::set_thread_res_uid(user, user, user)?)
+    }
+
+    /// The calling thread only. After the ids what root's capabilities are left, which none are unless
+    /// the securebits keep them (capabilities(7)).
+    fn become_it(&self) -> io::Result<()> {
+        self.take_ids()?;
         let none = CapabilitySets {
             effective: CapabilitySet::empty(),
             permitted: CapabilitySet::empty(),
@@ -143,17 +154,17 @@ mod tests {
 
     #[test]
     fn a_user_has_the_groups_of_a_login_and_its_home() {
-        let root = Login::typed("root").unwrap();
+        let root = Login::typed("--run-as", "root").unwrap();
         assert_eq!((root.uid, root.gid), (0, 0));
         assert!(root.groups.contains(&0));
         let home = root.variables.iter().find(|(name, _)| *name == "HOME");
         assert_eq!(home.unwrap().1, "/root");
-        assert_eq!(Login::typed("0"), Ok(root));
+        assert_eq!(Login::typed("--run-as", "0"), Ok(root));
     }
 
     #[test]
     fn a_number_that_nobody_has_is_its_own_group() {
-        let nobody = Login::typed("4000000").unwrap();
+        let nobody = Login::typed("--run-as", "4000000").unwrap();
         assert_eq!((nobody.uid, nobody.gid), (4_000_000, 4_000_000));
         assert_eq!(nobody.groups, [4_000_000]);
         let of_sudo = Login::of(4_000_000, Some(7));
@@ -163,7 +174,9 @@ mod tests {
     #[test]
     fn who_is_not_there_is_refused() {
         for typed in ["no such user", "-1", "4294967295", ""] {
-            assert_eq!(Login::typed(typed), Err(NoLogin::Unknown(typed.to_owned())));
+            let error = Login::typed("--user-after", typed).unwrap_err();
+            assert!(error.to_string().contains("'--user-after'"), "{error}");
+            assert!(error.to_string().contains(&format!("`{typed}`")), "{error}");
         }
     }
 }

@@ -75,6 +75,11 @@ pub(super) fn check(watch: &Watch, filter: &Filter) -> Result<(), ConfigError> {
             "nothing is looked up of a process there",
         ),
         (
+            watch.user_after.is_some(),
+            "--user-after",
+            "macOS has no capabilities to keep",
+        ),
+        (
             watch.filters.cgroupmap.is_some(),
             "--cgroupmap",
             "its map is asked in the kernel",

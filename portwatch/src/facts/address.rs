@@ -91,7 +91,8 @@ pub(super) fn assigned(
     }))
 }
 
-fn parse(body: &[u8]) -> Option<(IpAddr, Assigned)> {
+/// An address, and the interface that has it (RTM_NEWADDR, rtnetlink(7)).
+pub fn parse(body: &[u8]) -> Option<(IpAddr, Assigned)> {
     let (message, rest) = AddressMessage::read_from_prefix(body).ok()?;
     let attribute =
         |wanted| attributes(rest).find_map(|(kind, value)| (kind == wanted).then_some(value));
@@ -122,7 +123,7 @@ pub(super) fn ip_from(bytes: &[u8]) -> Option<IpAddr> {
 
 /// An interface.
 #[derive(Debug, PartialEq, Eq)]
-struct Link {
+pub struct Link {
     name: Option<IfName>,
     master: Option<u32>,
     is_vrf: bool,
@@ -142,7 +143,8 @@ impl Link {
         Ok(Self::parse(&answer))
     }
 
-    fn parse(answer: &[u8]) -> Option<Self> {
+    /// RTM_NEWLINK
+    pub fn parse(answer: &[u8]) -> Option<Self> {
         let (_, rest) = LinkMessage::read_from_prefix(answer).ok()?;
         let mut link = Self {
             name: None,

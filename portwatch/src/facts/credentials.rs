@@ -65,7 +65,8 @@ impl Credentials {
         })
     }
 
-    fn parse(status: &[u8]) -> Option<Self> {
+    /// /proc/PID/status; what stands elsewhere is not known
+    pub fn parse(status: &[u8]) -> Option<Self> {
         let set = |name| u64::from_str_radix(line(status, name)?, 16).ok();
         Some(Self {
             uid: Identities::parse(line(status, "Uid:")?)?,

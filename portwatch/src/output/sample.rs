@@ -18,6 +18,8 @@ use crate::{
         Outcome, OutcomeOf, Place, Process, Proto, Requested, Runtime, SocketState, Start, Summary,
         System, Time, Via, sample,
     },
+    fields::{Field, Record, TABLE},
+    output::value::write_text,
     users::Users,
 };
 
@@ -248,6 +250,27 @@ pub(crate) fn hostile(name: &[u8]) -> Attempt {
         cause: Some(Box::new(cause(&text))),
         ..bind()
     }
+}
+
+/// A host on which the caller of [`hostile`] has a name like that too.
+pub(crate) fn hostile_users(name: &[u8]) -> Users {
+    let mut users = users();
+    users.remember(1000, Some(String::from_utf8_lossy(name).into_owned()));
+    users
+}
+
+/// The text of each field that such a caller has: what a reader of a format must find again,
+/// character by character. That the text itself tells which bytes it was, the sanitiser's tests show.
+pub(crate) fn texts(name: &[u8]) -> Vec<(&'static str, String)> {
+    let event = Event::Attempt(hostile(name));
+    let record = Record::new(1, &event);
+    let mut users = hostile_users(name);
+    let text = |field: &'static Field| {
+        let mut text = String::new();
+        let is_there = write_text(&mut text, &(field.get)(&record), &mut users);
+        is_there.then_some((field.name, text))
+    };
+    TABLE.iter().filter_map(text).collect()
 }
 
 /// What attacks on terminals, logs and spreadsheets are made of, among ordinary characters.

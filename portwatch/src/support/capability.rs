@@ -33,6 +33,11 @@ impl Capabilities {
         self.0 >> capability.0 & 1 == 1
     }
 
+    /// How many of these are not among those.
+    pub(crate) const fn beyond(self, those: Self) -> u32 {
+        (self.0 & !those.0).count_ones()
+    }
+
     #[cfg(test)]
     pub(crate) const fn with(self, capability: Capability) -> Self {
         Self(self.0 | 1 << capability.0)

@@ -2,7 +2,7 @@
 
 use super::{
     Check, Status,
-    capability::{Capability, listing},
+    capability::{self, Capability, listing},
     command::Command,
     facts::{BtfFault, Facts, Lockdown, Namespace},
     privilege::MissingPrivileges,
@@ -32,6 +32,7 @@ pub(crate) fn all(facts: &Facts, command: &Command) -> Vec<Check> {
         tracepoints(host),
         tracefs(host),
         perf_event_paranoid(facts),
+        confinement(facts),
     ]
 }
 
@@ -149,6 +150,30 @@ fn lockdown(facts: &Facts) -> Check {
             )
             .remedy("sudo mount -t securityfs securityfs /sys/kernel/security"),
     }
+}
+
+/// What was tried of what a watch gives up once it is attached.
+fn confinement(facts: &Facts) -> Check {
+    let check = |detail: String| Check::new("confinement", "confinement", detail);
+    let means = "whoever took portwatch over would have more than a watch takes";
+    let tried = match &facts.confined {
+        Ok(tried) => tried,
+        Err(error) => {
+            return check(format!("cannot be tried: {error}")).but(Status::Limited, means);
+        }
+    };
+    let kept = capability::Status::parse(&tried.status).effective;
+    let given_up = facts.grants.status.effective.beyond(kept);
+    let kept = kept.describe(facts.grants.last_capability);
+    let capabilities = format!("a watch keeps {kept} and gives up {given_up} others");
+    if tried.left.is_empty() {
+        return check(format!(
+            "{capabilities}; it can gain none (no_new_privs), nor start programs or change the \
+             machine (seccomp)"
+        ));
+    }
+    let left = tried.left.join("; ");
+    check(format!("{capabilities}; but {left}")).but(Status::Limited, means)
 }
 
 fn bpf(host: Host<'_>) -> Check {

@@ -6,7 +6,10 @@ use super::{
     capability::{Capabilities, Capability, Status},
     tracefs::Tracefs,
 };
-use crate::source::ebpf::probe::{self, Trial};
+use crate::{
+    confine::{self, Tried},
+    source::ebpf::probe::{self, Trial},
+};
 
 /// What decides whether this process may trace. Cheap: a few small files.
 #[derive(Clone, Debug)]
@@ -76,6 +79,8 @@ pub(crate) struct Facts {
     pub(crate) kprobe_program: Trial,
     pub(crate) tracepoint_program: Trial,
     pub(crate) fentry: Trial,
+    /// What a watch gives up, or why it could not be tried
+    pub(crate) confined: Result<Tried, String>,
 }
 
 impl Facts {
@@ -95,6 +100,7 @@ impl Facts {
             kprobe_program: probe::kprobe(),
             tracepoint_program: probe::tracepoint(),
             fentry: probe::fentry(),
+            confined: confine::try_it().map_err(|error| error.to_string()),
         }
     }
 }

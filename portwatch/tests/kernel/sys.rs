@@ -1,7 +1,7 @@
 //! System calls with arguments that std and rustix do not let pass, and addresses as bytes.
 
 use std::{
-    ffi::{c_int, c_void},
+    ffi::{CStr, c_int, c_void},
     io,
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, RawFd},
@@ -218,6 +218,15 @@ pub(crate) fn wait_for_connection(listener: RawFd) -> Result<()> {
     match unsafe { libc::poll(&raw mut poll, 1, -1) } {
         1 => Ok(()),
         _ => Err(io::Error::last_os_error()).context("poll"),
+    }
+}
+
+/// `delete_module(2)`, which waits for nobody.
+pub(crate) fn unload_module(name: &CStr) -> io::Result<()> {
+    // SAFETY: the kernel reads the name up to its end.
+    match unsafe { libc::syscall(libc::SYS_delete_module, name.as_ptr(), libc::O_NONBLOCK) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

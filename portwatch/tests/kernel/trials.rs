@@ -128,10 +128,15 @@ const TRIALS: &[(&str, Test)] = &[
     ),
     ("few_capabilities_suffice", privilege::few_suffice),
     (
+        "fewer_capabilities_are_refused",
+        privilege::fewer_are_refused,
+    ),
+    (
         "capabilities_of_the_service_suffice",
         privilege::the_services_suffice,
     ),
     ("confined_it_watches", privilege::confined),
+    ("another_user_watches", privilege::another_user),
     ("fault_stopped_for_a_while", fault::stopped_for_a_while),
     ("fault_hook_refused_half_way", fault::hook_refused_half_way),
     ("starts_within_100_ms", cost::starts_within_100_ms),
@@ -189,6 +194,7 @@ const TRIALS: &[(&str, Test)] = &[
 
 /// Of what becomes of it, whichever source it comes from: with the best that works.
 const OF_ANY_SOURCE: &[(&str, Test)] = &[
+    ("nobodys_user_is_a_number", name::nobodys_user_is_a_number),
     ("hostile_comm_in_json", name::hostile_comm_in_json),
     ("hostile_comm_in_text", name::hostile_comm_in_text),
     ("python_and_curl", program::python_and_curl),
@@ -208,12 +214,26 @@ const OF_ANY_SOURCE: &[(&str, Test)] = &[
         "without_privileges_it_says_what_is_missing",
         privilege::without_any,
     ),
+    (
+        "another_user_finds_holders",
+        cause::of_ports_by_another_user,
+    ),
+    (
+        "another_user_writes_no_file_of_roots",
+        privilege::another_user_writes_no_file_of_roots,
+    ),
+    (
+        "landlock_would_hide_who_called",
+        privilege::landlock_would_hide_who_called,
+    ),
     ("fault_disk_full", fault::disk_full),
     ("fault_clock_set_back", fault::clock_set_back),
     ("fault_cpu_taken_away", fault::cpu_taken_away),
     ("fault_memory_at_its_limit", fault::memory_at_its_limit),
     ("fault_process_number_reused", fault::process_number_reused),
     ("fault_cgroup_gone", fault::cgroup_gone),
+    ("fault_containers_stopped", fault::containers_stopped),
+    ("fault_module_unloaded", fault::module_unloaded),
     ("fault_5000_short_lives", fault::short_lives),
     ("fault_2000_namespaces", fault::many_namespaces),
     ("filter_by_pid", filter::by_pid),

@@ -33,6 +33,7 @@ mod ring;
 mod sctp;
 mod socket;
 
+pub(crate) use denied::{landlock_version, restrict};
 use recorder::Recorder;
 
 use super::{compat as compat_calls, driver::Pace};
@@ -66,6 +67,8 @@ pub(crate) const GREAT_STORM: u64 = 200_000;
 pub(crate) const SHORT_LIVES: u64 = 5000;
 /// In so many network namespaces is a bind made in `many_namespaces`.
 pub(crate) const MANY_NAMESPACES: u64 = 2000;
+/// So many containers come and go in `containers`.
+pub(crate) const CONTAINERS: u64 = 300;
 /// The ordinary user's uid.
 pub(crate) const USER: u32 = 1000;
 /// The ports that `mixture` takes and finds closed, in a network namespace of its own.
@@ -141,6 +144,7 @@ fn named(name: &str, recorder: &Recorder) -> Result<()> {
         "mixtures" => load::mixtures(recorder),
         "mixtures_of_user" => load::mixtures_of_user(recorder),
         "short_lives" => fault::short_lives(recorder),
+        "containers" => fault::containers(recorder),
         "many_namespaces" => fault::many_namespaces(recorder),
         "io_uring" => ring::attempts(recorder),
         "compat32" => compat::attempts(recorder),

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 28] = [
+const LAYERS: [(&str, &[&str]); 29] = [
     (
         "main",
         &[
@@ -87,7 +87,7 @@ const LAYERS: [(&str, &[&str]); 28] = [
         ],
     ),
     // It reports what the sources can do here; they do not ask it.
-    ("support", &["source", "event", "errno", "addr"]),
+    ("support", &["source", "confine", "event", "errno", "addr"]),
     (
         "source",
         &["clock", "filter", "event", "errno", "addr", "ready"],
@@ -140,7 +140,9 @@ const LAYERS: [(&str, &[&str]); 28] = [
     ("options", &["config", "cli", "alike", "users"]),
     (
         "config",
-        &["cli", "fields", "filter", "event", "errno", "addr", "users"],
+        &[
+            "cli", "fields", "filter", "command", "event", "errno", "addr", "users",
+        ],
     ),
     (
         "cli",
@@ -151,13 +153,14 @@ const LAYERS: [(&str, &[&str]); 28] = [
     ("outcomes", &["event", "errno", "addr"]),
     ("explain", &["event", "errno", "addr"]),
     ("clock", &["event"]),
+    // Who it is then, beside what it gives up.
+    ("confine", &["command"]),
     ("event", &["errno", "addr"]),
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 11] = [
-    "addr", "alike", "command", "confine", "errno", "manager", "memory", "netlink", "nsfs",
-    "ready", "users",
+const LOWEST: [&str; 10] = [
+    "addr", "alike", "command", "errno", "manager", "memory", "netlink", "nsfs", "ready", "users",
 ];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.

@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::output::sample::{bind, events, hostile, is_dangerous, lost, names, users};
+use crate::output::sample::{
+    bind, events, hostile, hostile_users, is_dangerous, lost, names, texts, users,
+};
 
 /// The fields of an entry, as strict as systemd's own reader: a name of capitals, digits and
 /// underscores that begins with no underscore, of at most 64 bytes.
@@ -32,8 +34,12 @@ fn parse(message: &[u8]) -> BTreeMap<String, String> {
 }
 
 fn entry(event: &Event) -> BTreeMap<String, String> {
+    entry_with(event, &mut users())
+}
+
+fn entry_with(event: &Event, users: &mut Users) -> BTreeMap<String, String> {
     let mut out = Vec::new();
-    JournaldPrinter::new().print(&mut out, 1, event, &mut users());
+    JournaldPrinter::new().print(&mut out, 1, event, users);
     let messages: Vec<_> = frame::split(&out).map(parse).collect();
     assert_eq!(messages.len(), 1);
     messages.into_iter().next().unwrap()
@@ -77,7 +83,7 @@ fn every_kind_has_an_id_of_its_own() {
 proptest! {
     #[test]
     fn no_name_adds_or_changes_another_field(name in names()) {
-        let found = entry(&Event::Attempt(hostile(&name)));
+        let found = entry_with(&Event::Attempt(hostile(&name)), &mut hostile_users(&name));
         let expected = entry(&Event::Attempt(hostile(b"x")));
         prop_assert!(found.values().all(|value| !value.chars().any(is_dangerous)));
         let keys = |entry: &BTreeMap<String, String>| {
@@ -86,5 +92,9 @@ proptest! {
         };
         prop_assert_eq!(keys(&found), keys(&expected));
         prop_assert_eq!(&found["OBJECT_PID"], "1234");
+        for (field, text) in texts(&name) {
+            let key = format!("PORTWATCH_{}", field.replace('.', "_").to_uppercase());
+            prop_assert_eq!(found.get(&key), Some(&text), "{}", key);
+        }
     }
 }

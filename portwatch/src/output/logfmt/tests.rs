@@ -3,14 +3,19 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::{Attempt, End};
 use crate::output::sample::{
-    bind, comm, connect, events, hostile, is_dangerous, lost, names, outcome, start, summary, users,
+    bind, comm, connect, events, hostile, hostile_users, is_dangerous, lost, names, outcome, start,
+    summary, texts, users,
 };
 
 fn print(fields: Option<&str>, event: &Event) -> String {
+    printed(fields, event, &mut users())
+}
+
+fn printed(fields: Option<&str>, event: &Event, users: &mut Users) -> String {
     let mut out = Vec::new();
     let fields = fields.map(|typed| typed.parse().unwrap());
     let mut printer = LogfmtPrinter::new(fields);
-    printer.print(&mut out, 1, event, &mut users()).unwrap();
+    printer.print(&mut out, 1, event, users).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -106,7 +111,7 @@ fn what_was_chosen_is_quoted_where_it_could_end_a_value() {
 proptest! {
     #[test]
     fn no_name_adds_or_changes_another_field(name in names()) {
-        let line = print(None, &Event::Attempt(hostile(&name)));
+        let line = printed(None, &Event::Attempt(hostile(&name)), &mut hostile_users(&name));
         prop_assert!(!line.trim_end_matches('\n').chars().any(is_dangerous), "{line:?}");
         let found = pairs(&line);
         let expected = pairs(&print(None, &Event::Attempt(hostile(b"x"))));
@@ -115,5 +120,10 @@ proptest! {
             keys.filter(|key| key != "ifname").collect::<Vec<_>>()
         };
         prop_assert_eq!(keys(&found), keys(&expected));
+        let texts = texts(&name);
+        for (key, value) in found.iter().filter(|(key, _)| !matches!(&**key, "kind" | "v")) {
+            let text = texts.iter().find(|(name, _)| key == name);
+            prop_assert_eq!(text.map(|(_, text)| text), Some(value), "{}", key);
+        }
     }
 }

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::output::sample::{bind, events, hostile, is_dangerous, lost, names, users};
+use crate::output::sample::{
+    bind, events, hostile, hostile_users, is_dangerous, lost, names, texts, users,
+};
 
 struct Parsed {
     header: Vec<String>,
@@ -43,8 +45,12 @@ fn parse(message: &[u8]) -> Parsed {
 }
 
 fn print(event: &Event) -> Parsed {
+    print_with(event, &mut users())
+}
+
+fn print_with(event: &Event, users: &mut Users) -> Parsed {
     let mut out = Vec::new();
-    SyslogPrinter::new("host", 9).print(&mut out, 1, event, &mut users());
+    SyslogPrinter::new("host", 9).print(&mut out, 1, event, users);
     let messages: Vec<_> = frame::split(&out).map(parse).collect();
     assert_eq!(messages.len(), 1);
     messages.into_iter().next().unwrap()
@@ -105,9 +111,12 @@ fn a_host_name_that_does_not_fit_is_left_out() {
 proptest! {
     #[test]
     fn no_name_adds_or_changes_another_parameter(name in names()) {
-        let found = print(&Event::Attempt(hostile(&name)));
+        let found = print_with(&Event::Attempt(hostile(&name)), &mut hostile_users(&name));
         let expected = print(&Event::Attempt(hostile(b"x")));
         prop_assert!(!found.message.chars().any(is_dangerous));
+        let values = found.parameters.iter().map(|(_, value)| value);
+        prop_assert!(values.clone().all(|value| !value.chars().any(is_dangerous)));
+        prop_assert!(values.eq(texts(&name).iter().map(|(_, text)| text)));
         let names = |parsed: &Parsed| {
             let names = parsed.parameters.iter().map(|(name, _)| name.clone());
             names.filter(|name| name != "ifname").collect::<Vec<_>>()

@@ -1,13 +1,19 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::support::{
-    capability::{Capabilities, Status as ProcessStatus},
-    facts::Grants,
+use crate::{
+    confine::Tried,
+    support::{
+        capability::{Capabilities, Status as ProcessStatus},
+        facts::Grants,
+    },
 };
 
 const ROOT: &str = "CapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\nNSpid:\t7\n";
 const USER: &str = "CapEff:\t0000000000000000\nCapBnd:\t000001ffffffffff\nNSpid:\t7\n";
+
+/// What is left of root's once it watches.
+const CONFINED: &str = "CapEff:\t000000c000281004\nNoNewPrivs:\t1\nSeccomp:\t2\n";
 
 /// Root on a kernel that has everything.
 fn facts() -> Facts {
@@ -32,6 +38,10 @@ fn facts() -> Facts {
         kprobe_program: Trial::Works,
         tracepoint_program: Trial::Works,
         fentry: Trial::Works,
+        confined: Ok(Tried {
+            status: CONFINED.to_owned(),
+            left: Vec::new(),
+        }),
     }
 }
 
@@ -167,6 +177,23 @@ fn a_refusal_in_spite_of_capabilities_is_a_filter_s() {
         check.remedy.as_deref(),
         Some("docker run --security-opt seccomp=unconfined …")
     );
+}
+
+#[test]
+fn what_a_watch_keeps_and_gives_up_is_shown() {
+    insta::assert_snapshot!(check(&facts(), "confinement").detail, @"a watch keeps CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF and gives up 35 others; it can gain none (no_new_privs), nor start programs or change the machine (seccomp)");
+}
+
+#[test]
+fn what_cannot_be_given_up_is_a_limit() {
+    let mut facts = facts();
+    facts.confined = Ok(Tried {
+        status: ROOT.to_owned(),
+        left: vec!["no system call is denied: EINVAL".to_owned()],
+    });
+    insta::assert_snapshot!(troubles(&facts), @"confinement Limited: a watch keeps all 41 and gives up 0 others; but no system call is denied: EINVAL");
+    facts.confined = Err("no thread".to_owned());
+    insta::assert_snapshot!(troubles(&facts), @"confinement Limited: cannot be tried: no thread");
 }
 
 #[test]

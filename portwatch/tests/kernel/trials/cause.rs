@@ -15,7 +15,7 @@ use super::super::{
     source::{self, Source},
     stream::Stream,
     truth::Truth,
-    workload::CAUSES,
+    workload::{CAUSES, USER},
 };
 
 pub(super) fn of_calls(source: Source) -> Result<()> {
@@ -36,6 +36,11 @@ pub(super) fn of_privileges(source: Source) -> Result<()> {
 
 pub(super) fn of_ports(source: Source) -> Result<()> {
     group(source, "port")
+}
+
+/// What it takes to look for holders outlasts the change of user.
+pub(super) fn of_ports_by_another_user(source: Source) -> Result<()> {
+    group_with(source, "port", &["--user-after", &USER.to_string()])
 }
 
 pub(super) fn of_states(source: Source) -> Result<()> {
@@ -88,7 +93,12 @@ fn untrue(pair: &Pair, cause: Option<&Cause>) -> Option<String> {
 
 /// Makes the rows of a group, and compares what is said of each.
 fn group(source: Source, name: &str) -> Result<()> {
-    let mut portwatch = portwatch::start(source, &["--seccomp", "--patient"])?;
+    group_with(source, name, &[])
+}
+
+fn group_with(source: Source, name: &str, args: &[&str]) -> Result<()> {
+    let args = [&["--seccomp", "--patient"], args].concat();
+    let mut portwatch = portwatch::start(source, &args)?;
     let workload = Workload::prepare(&format!("{CAUSES}{name}"), Pace::Stepwise)?;
     let done = workload.run(&mut portwatch)?;
     let stream = portwatch.stop()?;

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -26,15 +27,16 @@ use super::{
         source::{self, Source},
         stream::Stream,
         sys,
-        workload::{MANY_NAMESPACES, SHORT_LIVES, STORM},
+        workload::{CONTAINERS, MANY_NAMESPACES, SHORT_LIVES, STORM},
     },
     cost::{MOST_OWN_KIB, status_kib},
     hooks::Setting,
     load::written_or_counted,
+    path::modprobe,
     program::need,
 };
 
-fn only_once(source: Source) -> Result<()> {
+pub(super) fn only_once(source: Source) -> Result<()> {
     for other in Source::ALL {
         if other.unusable()?.is_none() {
             let why = "one source stands for all";
@@ -316,18 +318,8 @@ pub(super) fn short_lives(source: Source) -> Result<()> {
     Workload::prepare("five_binds", Pace::Stepwise)?.run(&mut portwatch)?;
     memory_is_small(&portwatch)?;
     let stream = portwatch.stop()?;
-    let comm = fs::read_to_string("/proc/self/comm")?;
-    // Who looks afterwards does not find the parent of a process that is gone.
-    let is_child = |it: &&Attempt| {
-        it.comm == comm.trim_end() && it.ppid.is_none_or(|parent| parent == done.pid)
-    };
-    let children: Vec<u32> = stream
-        .attempts
-        .iter()
-        .filter(is_child)
-        .map(|it| it.pid)
-        .collect();
-    let distinct: BTreeSet<_> = children.iter().collect();
+    let children = children(&stream, done.pid)?;
+    let distinct: BTreeSet<_> = children.iter().map(|it| it.pid).collect();
     let accounted = children.len() as u64 + stream.lost();
     ensure!(
         distinct.len() == children.len() && accounted == SHORT_LIVES,
@@ -337,6 +329,65 @@ pub(super) fn short_lives(source: Source) -> Result<()> {
         stream.lost()
     );
     Ok(())
+}
+
+/// What the children of a process did that are gone.
+fn children(stream: &Stream, pid: u32) -> Result<Vec<&Attempt>> {
+    let comm = fs::read_to_string("/proc/self/comm")?;
+    // Who looks afterwards does not find the parent of a process that is gone.
+    let is_child =
+        |it: &&Attempt| it.comm == comm.trim_end() && it.ppid.is_none_or(|parent| parent == pid);
+    Ok(stream.attempts.iter().filter(is_child).collect())
+}
+
+/// What is read of a container while it stops is its own, or not known; nothing stays open of it.
+pub(super) fn containers_stopped(source: Source) -> Result<()> {
+    only_once(source)?;
+    let mut portwatch = portwatch::start(source, &[])?;
+    let before = descriptors(&portwatch)?;
+    let containers = Workload::prepare("containers", Pace::Burst)?;
+    let cgroup = format!("/portwatch-test-{}", containers.pid());
+    let done = containers.run(&mut portwatch)?;
+    // The ring is read in order: when these are written, those before them were looked at.
+    Workload::prepare("five_binds", Pace::Stepwise)?.run(&mut portwatch)?;
+    let after = descriptors(&portwatch)?;
+    ensure!(
+        after <= before,
+        "{before} descriptors were open, now {after}"
+    );
+    memory_is_small(&portwatch)?;
+    let stream = portwatch.stop()?;
+    let children = children(&stream, done.pid)?;
+    let exe = std::env::current_exe()?;
+    for attempt in &children {
+        let path = attempt.cgroup.as_deref();
+        let program = attempt.exe.as_deref().map(Path::new);
+        ensure!(
+            path.is_none_or(|path| path.ends_with(&cgroup))
+                && program.is_none_or(|program| program == exe),
+            "{attempt:#?}"
+        );
+    }
+    let accounted = children.len() as u64 + stream.lost();
+    ensure!(
+        accounted == 2 * CONTAINERS,
+        "{} attempts, {} lost",
+        children.len(),
+        stream.lost()
+    );
+    Ok(())
+}
+
+/// Sockets of the module's own, one in each network namespace, hold it: once loaded it stays, and
+/// with it what is hooked.
+pub(super) fn module_unloaded(source: Source) -> Result<()> {
+    on_a_machine_of_our_own(source)?;
+    modprobe(&["sctp"])?;
+    let mut portwatch = portwatch::start(source, &[])?;
+    let unloaded = sys::unload_module(c"sctp").map_err(|error| error.kind());
+    ensure!(unloaded == Err(ErrorKind::WouldBlock), "{unloaded:?}");
+    let done = Workload::prepare("sctp", Pace::Stepwise)?.run(&mut portwatch)?;
+    same_attempts(source, &done, &portwatch.stop()?)
 }
 
 pub(super) fn many_namespaces(source: Source) -> Result<()> {

@@ -9,14 +9,38 @@ use super::{
     super::{
         driver::{Pace, Workload},
         portwatch,
-        process::{Process, next_line},
+        process::{Ended, Process, next_line},
         source::{self, Source},
     },
     exactly,
+    fault::only_once,
 };
 
 pub(super) fn af_unix_and_others_never_appear(source: Source) -> Result<()> {
     exactly(source, "other_families", Pace::Stepwise).map(drop)
+}
+
+/// Users that /etc/passwd does not have are looked for wherever else a host has them, unless the
+/// program is static, as the one that is tried here.
+pub(super) fn nobodys_user_is_a_number(source: Source) -> Result<()> {
+    only_once(source)?;
+    let run = |args: &[&str]| -> Result<Ended> {
+        let mut command = std::process::Command::new(source::binary()?);
+        let mut process = Process::spawn(command.args(args))?;
+        let mut stdout = String::new();
+        process.stdout()?.read_to_string(&mut stdout)?;
+        process.wait()
+    };
+    let unknown = run(&["--user", "nobody-has-this-name"])?.expect_code(2)?;
+    ensure!(
+        unknown.stderr.contains("there is no user"),
+        "{}",
+        unknown.stderr
+    );
+    // It prints the number, and that root's port is not for it.
+    run(&["why", "127.0.0.1:80", "--user", "4000123"])?.expect_code(5)?;
+    run(&["--user-after", "nobody-has-this-name"])?.expect_code(2)?;
+    Ok(())
 }
 
 pub(super) fn hostile_comm_in_json(source: Source) -> Result<()> {

@@ -78,7 +78,7 @@ fn is_loaded(module: &str) -> bool {
     Path::new("/sys/module").join(module).exists()
 }
 
-fn modprobe(args: &[&str]) -> Result<()> {
+pub(super) fn modprobe(args: &[&str]) -> Result<()> {
     let output = Command::new("modprobe").args(args).output();
     let why = match output {
         Ok(output) if output.status.success() => return Ok(()),

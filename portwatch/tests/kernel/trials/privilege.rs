@@ -1,18 +1,28 @@
 //! What portwatch needs, and how it asks for it.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
+    process::Command,
+    thread,
+};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::thread::CapabilitySet;
 use tempfile::TempDir;
 
-use super::super::{
-    compare::same_attempts,
-    driver::{Pace, Workload},
-    portwatch::{self, Started},
-    process::Process,
-    source::{self, Source},
-    workload::{CONFINED, FLAG},
+use super::{
+    super::{
+        compare::same_attempts,
+        driver::{Impossible, Pace, Workload},
+        portwatch::{self, Portwatch, Started},
+        process::Process,
+        source::{self, Source},
+        workload::{CONFINED, FLAG, USER, landlock_version, restrict},
+    },
+    fault::only_once,
 };
 
 pub(super) fn without_any(source: Source) -> Result<()> {
@@ -40,6 +50,21 @@ pub(super) fn without_any(source: Source) -> Result<()> {
 pub(super) fn few_suffice(source: Source) -> Result<()> {
     // It may not look into root's processes: what is looked up afterwards stays unknown.
     suffice(source, needed()?, "five_binds", Pace::Burst)
+}
+
+/// Of these few, each: without it portwatch does not begin.
+pub(super) fn fewer_are_refused(source: Source) -> Result<()> {
+    let copy = PublicCopy::new()?;
+    let needed = needed()?;
+    for missing in needed.iter() {
+        let mut command = copy.confined(source, needed.difference(missing))?;
+        let mut process = Process::spawn(command.args(["--duration", "1"]))?;
+        process
+            .wait()?
+            .expect_code(3)
+            .with_context(|| format!("without {missing:?}"))?;
+    }
+    Ok(())
 }
 
 /// What the service has, and no more: it may look into everybody's processes, as root may.
@@ -76,46 +101,158 @@ fn of_the_service() -> Result<CapabilitySet> {
     Ok(ambient)
 }
 
+/// What a watch keeps of root's.
+const KEPT: CapabilitySet = CapabilitySet::BPF
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::SYS_ADMIN)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::NET_ADMIN);
+
 /// Once it watches it has given up what it does not need, in every thread, and still looks up who
 /// called and who holds a port.
 pub(super) fn confined(source: Source) -> Result<()> {
     let mut portwatch = portwatch::start(source, &[])?;
-    let kept = CapabilitySet::BPF
-        | CapabilitySet::PERFMON
-        | CapabilitySet::SYS_ADMIN
-        | CapabilitySet::SYS_PTRACE
-        | CapabilitySet::DAC_READ_SEARCH
-        | CapabilitySet::NET_ADMIN;
-    for thread in fs::read_dir(format!("/proc/{}/task", portwatch.pid()))? {
-        let status = fs::read_to_string(thread?.path().join("status"))?;
-        let field = |name: &str| -> Result<&str> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            Ok(line.with_context(|| format!("no {name}"))?.trim())
-        };
-        for name in ["CapPrm:", "CapEff:", "CapBnd:"] {
-            let set = CapabilitySet::from_bits_retain(u64::from_str_radix(field(name)?, 16)?);
-            ensure!(kept.contains(set), "{name} {set:?}");
-        }
-        ensure!(
-            field("NoNewPrivs:")? == "1" && field("Seccomp:")? == "2",
-            "{status}"
-        );
+    for thread in threads(&portwatch)? {
+        thread.is_confined()?;
     }
     let done = Workload::prepare("five_binds", Pace::Burst)?.run(&mut portwatch)?;
     same_attempts(source, &done, &portwatch.stop()?)
 }
 
-/// Debian's kernels know a `perf_event_paranoid` of 3, for which `CAP_PERFMON` is not enough.
+/// The same as another user, whose the log file is then, in a directory that root has to itself
+/// but for that user.
+pub(super) fn another_user(source: Source) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    std::os::unix::fs::chown(directory.path(), Some(USER), Some(USER))?;
+    let file = directory.path().join("log");
+    let log = format!("--log-file={}", file.display());
+    let user = USER.to_string();
+    let mut portwatch = portwatch::start(source, &["--user-after", &user, &log])?;
+    for thread in threads(&portwatch)? {
+        thread.is_confined()?;
+        for ids in ["Uid:", "Gid:"] {
+            ensure!(thread.words(ids)?.all(|id| id == user), "{}", thread.0);
+        }
+        ensure!(
+            !thread.words("Groups:")?.any(|id| id == "0"),
+            "{}",
+            thread.0
+        );
+    }
+    let done = Workload::prepare("every_protocol", Pace::Stepwise)?.run(&mut portwatch)?;
+    let stream = portwatch.stop()?;
+    let exe = std::env::current_exe()?;
+    for attempt in stream.of(done.pid) {
+        ensure!(
+            attempt.exe.as_deref().map(Path::new) == Some(&exe),
+            "{attempt:#?}"
+        );
+    }
+    let written = fs::read_to_string(&file)?;
+    let attempts = written.matches("\"kind\":\"attempt\"").count();
+    ensure!(attempts >= done.truths.len(), "{attempts} in the log");
+    ensure!(fs::metadata(&file)?.uid() == USER, "the log is another's");
+    same_attempts(source, &done, &stream)
+}
+
+/// Files that are root's alone stay closed to it: it ends, and says which.
+pub(super) fn another_user_writes_no_file_of_roots(source: Source) -> Result<()> {
+    only_once(source)?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("log");
+    let log = format!("--log-file={}", file.display());
+    let args = ["--user-after", &USER.to_string(), &log];
+    let mut process = Process::spawn(&mut portwatch::command(source, &args)?)?;
+    let ended = process.wait()?.expect_code(1)?;
+    let expected = format!("cannot write to {}: Permission denied", file.display());
+    ensure!(ended.stderr.contains(&expected), "{:?}", ended.stderr);
+    ensure!(!file.exists());
+    Ok(())
+}
+
+/// Why portwatch is in no domain of Landlock's, which would keep it from writing files: who is in
+/// one looks into no process outside, root neither.
+pub(super) fn landlock_would_hide_who_called(source: Source) -> Result<()> {
+    /// `LANDLOCK_ACCESS_FS_WRITE_FILE`
+    const WRITE_FILE: u64 = 1 << 1;
+    only_once(source)?;
+    landlock_version().map_err(|error| Impossible(format!("no Landlock: {error}")))?;
+    let parent = rustix::process::getppid().context("no parent")?;
+    let program = format!("/proc/{}/exe", parent.as_raw_nonzero());
+    let look = || fs::read_link(&program).map_err(|error| error.kind());
+    ensure!(look().is_ok(), "{:?} outside", look());
+    let inside = thread::scope(|scope| {
+        let inside = scope.spawn(|| restrict([WRITE_FILE, 0]).map(|()| look()));
+        inside.join()
+    });
+    let inside = inside.map_err(|_| anyhow!("the thread inside panicked"))??;
+    ensure!(
+        inside == Err(ErrorKind::PermissionDenied),
+        "{inside:?} inside"
+    );
+    Ok(())
+}
+
+/// What the kernel says of a thread (/proc/PID/status).
+struct Thread(String);
+
+fn threads(portwatch: &Portwatch) -> Result<Vec<Thread>> {
+    let threads = fs::read_dir(format!("/proc/{}/task", portwatch.pid()))?;
+    let threads = threads.map(|thread| {
+        let status = thread?.path().join("status");
+        Ok(Thread(fs::read_to_string(status)?))
+    });
+    threads.collect()
+}
+
+impl Thread {
+    fn words(&self, name: &str) -> Result<impl Iterator<Item = &str>> {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line
+            .with_context(|| format!("no {name}"))?
+            .split_whitespace())
+    }
+
+    fn set(&self, name: &str) -> Result<CapabilitySet> {
+        let digits = self.words(name)?.next().unwrap_or_default();
+        let bits = u64::from_str_radix(digits, 16)?;
+        Ok(CapabilitySet::from_bits_retain(bits))
+    }
+
+    fn is_confined(&self) -> Result<()> {
+        // This process, which started it, may be root of a container.
+        let had = rustix::thread::capabilities(None)?.permitted;
+        for name in ["CapPrm:", "CapEff:"] {
+            let set = self.set(name)?;
+            ensure!(set == KEPT & had, "{name} {set:?}");
+        }
+        let bounding = self.set("CapBnd:")?;
+        ensure!(KEPT.contains(bounding), "CapBnd: {bounding:?}");
+        for name in ["CapInh:", "CapAmb:"] {
+            let set = self.set(name)?;
+            ensure!(set.is_empty(), "{name} {set:?}");
+        }
+        for (name, expected) in [("NoNewPrivs:", "1"), ("Seccomp:", "2")] {
+            ensure!(self.words(name)?.eq([expected]), "{}", self.0);
+        }
+        Ok(())
+    }
+}
+
+/// The least that each source takes here, besides which an ordinary user has nothing.
 fn needed() -> Result<CapabilitySet> {
     let paranoid: i32 = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")?
         .trim()
         .parse()?;
-    let needed = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::DAC_READ_SEARCH;
-    Ok(if paranoid > 2 {
-        needed | CapabilitySet::SYS_ADMIN
-    } else {
-        needed
-    })
+    // Debian's kernels know a value of 3, for which `CAP_PERFMON` is not enough.
+    if paranoid > 2 {
+        return Ok(CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH);
+    }
+    let mut needed = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::DAC_READ_SEARCH;
+    let is_mounted = Path::new("/sys/kernel/tracing/events").exists();
+    needed.set(CapabilitySet::SYS_ADMIN, !is_mounted);
+    Ok(needed)
 }
 
 /// portwatch where everybody can run it.

@@ -21,12 +21,15 @@ use super::{
 /// Network rules since this version of Landlock's interface.
 pub(super) const LANDLOCK_NETWORK: i64 = 4;
 
+/// Nothing of files, binding and connecting by TCP.
+pub(super) const BY_TCP: [u64; 2] = [0, 0b11];
+
 /// Landlock, with no port allowed.
 pub(super) fn by_landlock(recorder: &Recorder) -> Result<()> {
     sys::enter_own_netns()?;
     let (_listener, listening) = listener(recorder, 8)?;
     match landlock_version() {
-        Ok(LANDLOCK_NETWORK..) => restrict()?,
+        Ok(LANDLOCK_NETWORK..) => restrict(BY_TCP)?,
         Ok(version) => return impossible(format!("Landlock {version} knows no network")),
         Err(error) => return impossible(format!("no Landlock: {error}")),
     }
@@ -59,7 +62,7 @@ fn out_of_reach(mut truth: Truth) -> Truth {
     truth
 }
 
-pub(super) fn landlock_version() -> io::Result<i64> {
+pub(crate) fn landlock_version() -> io::Result<i64> {
     const VERSION: u32 = 1;
     // SAFETY: without a ruleset the call only returns a number.
     let version = unsafe {
@@ -77,9 +80,8 @@ pub(super) fn landlock_version() -> io::Result<i64> {
     }
 }
 
-pub(super) fn restrict() -> Result<()> {
-    // `struct landlock_ruleset_attr`: nothing of files, binding and connecting by TCP
-    let attributes: [u64; 2] = [0, 0b11];
+/// `struct landlock_ruleset_attr` of what is allowed nowhere: of files, and of TCP.
+pub(crate) fn restrict(attributes: [u64; 2]) -> Result<()> {
     // SAFETY: the attributes are as long as is said.
     let ruleset = unsafe {
         libc::syscall(

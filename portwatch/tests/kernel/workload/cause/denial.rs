@@ -12,7 +12,8 @@ use super::{
         },
         connect::listener,
         denied::{
-            LANDLOCK_NETWORK, filter_system_calls, landlock_version, no_new_privileges, restrict,
+            BY_TCP, LANDLOCK_NETWORK, filter_system_calls, landlock_version, no_new_privileges,
+            restrict,
         },
         recorder::{Address, Descriptor},
     },
@@ -27,7 +28,7 @@ const HERE: &str = "127.0.0.1:7000";
 
 fn landlock(recorder: &Recorder) -> Result<()> {
     match landlock_version() {
-        Ok(LANDLOCK_NETWORK..) => restrict()?,
+        Ok(LANDLOCK_NETWORK..) => restrict(BY_TCP)?,
         Ok(version) => return Err(lacking(format!("Landlock {version} knows no network"))),
         Err(error) => return Err(lacking(format!("no Landlock: {error}"))),
     }

@@ -1,0 +1,3 @@
+//! No program is static on macOS.
+
+pub const fn ask_no_modules() {}
