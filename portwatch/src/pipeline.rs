@@ -326,13 +326,15 @@ impl<'a> Stream<'a> {
         {
             self.take(record, source)?;
         }
+        let now = Instant::now();
         if self.ring_is_empty {
-            self.pace.emptied(Instant::now());
+            self.pace.emptied(now);
         }
+        self.users.forget_if_stale(now);
         if source.has_losses() {
             self.write_losses(source)?;
         }
-        if self.printers.due().is_some_and(|due| due <= Instant::now()) {
+        if self.printers.due().is_some_and(|due| due <= now) {
             self.printers.draw(&mut self.lines)?;
         }
         sink.put(&mut self.lines);

@@ -83,10 +83,8 @@ impl Pace {
             self.lately = 0;
         }
         self.lately += self.records;
-        let pauses = self.may_pause
-            && !self.is_new
-            && self.lately > FEW
-            && self.records <= TOO_MANY;
+        let pauses =
+            self.may_pause && !self.is_new && self.lately > FEW && self.records <= TOO_MANY;
         self.until = pauses.then(|| now + PAUSE);
         self.records = 0;
         self.is_new = false;
