@@ -58,6 +58,12 @@ pub(crate) fn judge<M: CurrentTask>(call: &impl Call) -> Verdict {
     }
 }
 
+/// Whether a call that is over is to be sent, be it as an aside.
+#[inline(always)]
+pub(crate) fn lets_pass<M: CurrentTask>(call: &impl Call) -> bool {
+    judge::<M>(call) != Verdict::Drop
+}
+
 /// Notes the verdict; false where the attempt is not to be sent.
 #[inline(always)]
 pub(crate) fn note(attempt: &mut Attempt, verdict: Verdict) -> bool {

@@ -55,16 +55,22 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
     if !filter::admits::<Typed>(op::BIND) {
         return;
     }
+    let Some(sk) = socket::of_socket::<Typed>(call.socket) else {
+        return;
+    };
+    let inflight = current(op::BIND, sk);
+    let returned = Returned { call, sk, ret };
+    // Of a bind that succeeded, and of which nothing was noted on its way, the filter needs no more.
+    if ret == 0 && inflight.is_none() && !filter::lets_pass::<Typed>(&returned) {
+        return;
+    }
     let caller = caller(op::BIND);
     if !caller.is_wanted() || !caller.is_outermost::<Typed>(call.socket) {
         return;
     }
-    let Some(sk) = socket::of_socket::<Typed>(call.socket) else {
-        return;
-    };
     // The system call's return is to come, and may say more.
     let goes_on = ret != 0 && caller.has_syscall();
-    if let Some(inflight) = current(op::BIND, sk) {
+    if let Some(inflight) = inflight {
         if inflight.attempt.known & known::SOCKET == 0 {
             describe(inflight, caller, call);
         }
@@ -77,7 +83,6 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
             bound(&mut inflight.attempt, call, sk, ret);
         }
     } else {
-        let returned = Returned { call, sk, ret };
         attempt::emit::<Typed>(&returned, |attempt| {
             attempt::begin(attempt, op::BIND, caller.via);
             caller.note_descriptor(attempt);

@@ -17,6 +17,8 @@ pub mod unit;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
+use foldhash::fast::RandomState;
+
 use self::{membership::Line, mount::Mounts, tree::Tree};
 use crate::{
     event::{Attempt, Cgroup},
@@ -30,9 +32,9 @@ pub struct Cgroups {
     /// Id of what paths begin at
     root: Option<u64>,
     has_version_1: bool,
-    by_id: HashMap<u64, Found>,
+    by_id: HashMap<u64, Found, RandomState>,
     /// Of processes in the root of v2, by thread group and its start
-    by_process: HashMap<(u32, u64), Seen>,
+    by_process: HashMap<(u32, u64), Seen, RandomState>,
 }
 
 #[derive(Debug)]
@@ -78,8 +80,8 @@ impl Cgroups {
             root: tree.as_ref().map_or(Some(ROOT), |tree| tree.id_of(b"/")),
             tree,
             has_version_1,
-            by_id: HashMap::new(),
-            by_process: HashMap::new(),
+            by_id: HashMap::default(),
+            by_process: HashMap::default(),
         }
     }
 
@@ -189,7 +191,7 @@ impl Default for Cgroups {
     }
 }
 
-fn make_room<K, V>(map: &mut HashMap<K, V>) {
+fn make_room<K, V>(map: &mut HashMap<K, V, RandomState>) {
     if map.len() >= CAPACITY {
         map.clear();
     }

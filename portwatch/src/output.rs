@@ -2,6 +2,7 @@
 
 mod columns;
 mod csv;
+mod digits;
 mod ecs;
 pub mod frame;
 mod journald;

@@ -1,6 +1,7 @@
 //! From a source to the output: look up, filter, count, print, and end cleanly.
 
 mod ends;
+mod pace;
 
 use std::{
     collections::VecDeque,
@@ -12,7 +13,10 @@ use std::{
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::ends::{Ends, ReaderGone};
+use self::{
+    ends::{Ends, ReaderGone},
+    pace::Pace,
+};
 use crate::{
     clock::now,
     command::{Order, Prepared, Running},
@@ -131,6 +135,7 @@ async fn follow(
         // For what is left in the ring nobody is woken. One batch at a time, so that in a flood
         // too a signal is seen.
         let left = room && !stream.ring_is_empty;
+        let pause = stream.pace.until();
         let ready = tokio::select! {
             biased;
             end = ends.reached() => {
@@ -149,7 +154,8 @@ async fn follow(
             }
             () = std::future::ready(()), if left => true,
             () = sink.emptied() => false,
-            ready = source.readable(), if room => {
+            () = ready::at(pause), if room => true,
+            ready = source.readable(), if room && pause.is_none() => {
                 ready.context("cannot wait for events")?;
                 true
             }
@@ -260,6 +266,7 @@ struct Stream<'a> {
     outcomes: Outcomes,
     /// Read from the ring and not yet looked at
     records: VecDeque<Record>,
+    pace: Pace,
     /// Of each output, whole lines that are not yet with its sink
     lines: Vec<Vec<u8>>,
     ring_is_empty: bool,
@@ -306,6 +313,7 @@ impl<'a> Stream<'a> {
             summary: Summary::default(),
             outcomes: Outcomes::default(),
             records: VecDeque::with_capacity(RECORDS),
+            pace: Pace::new(matches!(known, Known::Most { .. }), Instant::now()),
             lines: vec![Vec::new(); config.outputs.len()],
             ring_is_empty: false,
             over: false,
@@ -325,10 +333,15 @@ impl<'a> Stream<'a> {
         {
             self.take(record, source)?;
         }
+        let now = Instant::now();
+        if self.ring_is_empty {
+            self.pace.emptied(now);
+        }
+        self.users.forget_if_stale(now);
         if source.has_losses() {
             self.write_losses(source)?;
         }
-        if self.printers.due().is_some_and(|due| due <= Instant::now()) {
+        if self.printers.due().is_some_and(|due| due <= now) {
             self.printers.draw(&mut self.lines)?;
         }
         sink.put(&mut self.lines);
@@ -345,6 +358,7 @@ impl<'a> Stream<'a> {
     }
 
     fn take(&mut self, record: Record, source: &mut Source) -> anyhow::Result<()> {
+        self.pace.note(record.caller());
         match record {
             Record::Attempt(attempt) => self.take_attempt(attempt, source),
             Record::Aside(mut attempt) => {
@@ -373,10 +387,15 @@ impl<'a> Stream<'a> {
             // Also of a bind that is not shown: it may be what a later one meets.
             self.surroundings.remember(&attempt);
         }
-        if !self.is_wanted(&mut attempt) {
-            self.rule_out(&attempt, source);
-            return Ok(());
+        if self.is_wanted(&mut attempt) {
+            return self.pass_on(attempt);
         }
+        self.rule_out(&attempt, source);
+        Ok(())
+    }
+
+    /// Adds what is shown beside an attempt that is wanted, and writes it.
+    fn pass_on(&mut self, mut attempt: Attempt) -> anyhow::Result<()> {
         let early = self.outcomes.early(attempt.id);
         // Of a call that waited, the end is its own.
         attempt.reset |= !is_open(&attempt) && early.is_some_and(|ended| ended.reset);
@@ -531,42 +550,4 @@ async fn received(signal: &mut Option<Signal>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-    use crate::{cli::Cli, event::sample::attempt};
-
-    /// A process of this one, in the root of the cgroups, as a source tells it.
-    fn told() -> Attempt {
-        Attempt {
-            ppid: Some(std::process::id()),
-            cgroup_id: Some(1),
-            ..attempt()
-        }
-    }
-
-    /// Whether it is wanted, and what was looked up for that.
-    fn wanted(filter: &str) -> (bool, Attempt) {
-        let cli = Cli::try_parse_from(["portwatch", "--filter", filter]).unwrap();
-        let config = Config::new(&cli.watch, &Users::new()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let _entered = runtime.enter();
-        let mut stream = Stream::new(&config, Known::Most { resets: false }, Users::new(), 0);
-        let mut attempt = told();
-        (stream.is_wanted(&mut attempt), attempt)
-    }
-
-    #[test]
-    fn what_a_filter_asks_for_is_looked_up_and_nothing_else() {
-        assert_eq!(wanted("port=80"), (true, told()));
-        let (is_wanted, attempt) = wanted("cgroup=/");
-        assert!(is_wanted && attempt.cgroup.is_some() && attempt.ancestors.is_none());
-        let grandparent = std::os::unix::process::parent_id();
-        let (is_wanted, attempt) = wanted(&format!("ppid-tree={grandparent}"));
-        assert!(is_wanted && attempt.cgroup.is_none() && attempt.ancestors.is_some());
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ use std::{
     os::unix::ffi::OsStrExt as _, sync::Arc,
 };
 
+use foldhash::fast::RandomState;
 use rustix::{
     fs::{CWD, readlinkat_raw},
     time::{ClockId, Timespec, clock_gettime},
@@ -27,7 +28,7 @@ use crate::event::{Attempt, Comm, Process, Via};
 /// What processes run, remembered.
 #[derive(Debug)]
 pub struct Processes {
-    known: HashMap<Key, Known>,
+    known: HashMap<Key, Known, RandomState>,
     /// Whether arguments are wanted
     cmdline: bool,
     /// Room for a path in /proc, and for what a link there says
@@ -70,7 +71,7 @@ impl Processes {
     /// With arguments only where they are asked for.
     pub fn new(cmdline: bool) -> Self {
         Self {
-            known: HashMap::new(),
+            known: HashMap::default(),
             cmdline,
             path: String::new(),
             link: vec![0; PATH_MAX].into(),

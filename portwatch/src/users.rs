@@ -9,12 +9,13 @@ use std::{
 };
 
 pub use self::services::ask_no_modules;
+use foldhash::fast::RandomState;
 
 /// Names of users, remembered, since asking may go over the network (LDAP) and each attempt
 /// needs one.
 #[derive(Debug)]
 pub struct Users {
-    names: HashMap<u32, Option<Box<str>>>,
+    names: HashMap<u32, Option<Box<str>>, RandomState>,
     name_of: fn(u32) -> Option<String>,
     uid_of: fn(&str) -> Option<u32>,
     fresh_until: Instant,
@@ -49,7 +50,7 @@ impl Users {
         uid_of: fn(&str) -> Option<u32>,
     ) -> Self {
         Self {
-            names: HashMap::new(),
+            names: HashMap::default(),
             name_of,
             uid_of,
             fresh_until: Instant::now() + Self::FRESH,
@@ -58,7 +59,9 @@ impl Users {
 
     /// The name as the system has it, not made harmless; `None` for an id without a user.
     pub fn name(&mut self, uid: u32) -> Option<&str> {
-        self.forget_if_stale(Instant::now());
+        if self.names.len() >= Self::CAPACITY {
+            self.names.clear();
+        }
         let name_of = self.name_of;
         self.names
             .entry(uid)
@@ -81,8 +84,10 @@ impl Users {
         (self.uid_of)(name)
     }
 
-    fn forget_if_stale(&mut self, now: Instant) {
-        if now >= self.fresh_until || self.names.len() >= Self::CAPACITY {
+    /// Forgets names that were asked for long ago. To be called now and then: a name is needed more
+    /// often than the clock is worth a look.
+    pub fn forget_if_stale(&mut self, now: Instant) {
+        if now >= self.fresh_until {
             self.names.clear();
             self.fresh_until = now + Self::FRESH;
         }

@@ -16,6 +16,14 @@ use unicode_width::UnicodeWidthChar;
 ///
 /// Different inputs give different outputs.
 pub fn escape_into(out: &mut String, bytes: &[u8]) {
+    // Most names are words, of which nothing is to be escaped.
+    let is_word = bytes
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() && *byte != b'\\');
+    if let (true, Ok(word)) = (is_word, str::from_utf8(bytes)) {
+        out.push_str(word);
+        return;
+    }
     let mut previous = ' ';
     let mut rest = bytes.len();
     for chunk in bytes.utf8_chunks() {

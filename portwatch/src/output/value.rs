@@ -5,7 +5,10 @@ use std::{
     io::{self, Write},
 };
 
-use super::sanitize::{escape_into, escape_prose_into};
+use super::{
+    digits::rfc3339,
+    sanitize::{escape_into, escape_prose_into},
+};
 use crate::{
     event::{Proto, Time},
     fields::Value,
@@ -138,9 +141,7 @@ pub(super) struct Rfc3339(pub(super) Time);
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every time that 64 bits of nanoseconds reach is within jiff's range.
-        let time = jiff::Timestamp::from_nanosecond(self.0.0.into()).map_err(|_| fmt::Error)?;
-        write!(f, "{time:.9}")
+        f.write_str(rfc3339(self.0).as_str())
     }
 }
 

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Bytes read after which the counters are looked at: for a ring to have been full, more than
-/// this must have been read since it was not.
+/// this must have been read since it was empty.
 const BURST: usize = settings::EVENTS_BYTES as usize / 2;
 
 /// A loaded and attached set of programs. Dropping it detaches them.
@@ -53,7 +53,8 @@ pub struct Source {
     reported: [Vec<u64>; loss::COUNT as usize],
     /// The counters may have moved since they were read
     unread_losses: bool,
-    /// Bytes that may still be read before the counters are looked at again
+    /// Bytes that may still be read, the ring not being empty meanwhile, before the counters are
+    /// looked at
     burst_left: usize,
     skipped: Skipped,
     /// Came about since the source was opened, and was not told yet
@@ -198,6 +199,7 @@ impl Source {
         let clock = clock_offset();
         while records.len() < most {
             let Some(item) = self.ring.get_mut().next() else {
+                self.burst_left = BURST;
                 return true;
             };
             // A ring that was ever full holds more than this at once, whatever is read meanwhile.

@@ -15,6 +15,16 @@ pub enum Record {
     Module,
 }
 
+impl Record {
+    /// The thread group that made the attempt, if it is one.
+    pub const fn caller(&self) -> Option<u32> {
+        match self {
+            Self::Attempt(attempt) | Self::Aside(attempt) => Some(attempt.tgid),
+            Self::Ended(_) | Self::Notice | Self::Module => None,
+        }
+    }
+}
+
 /// Attempts lost since the last look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LossCount {

@@ -7,16 +7,10 @@
 
 use serde::Serializer;
 
-use crate::{
-    errno::Errno,
-    event::{self, Proto, Time},
-};
+use crate::{errno::Errno, event::Time, output::digits};
 
 pub(super) fn rfc3339<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
-    match jiff::Timestamp::from_nanosecond(i128::from(time.0)) {
-        Ok(time) => serializer.collect_str(&format_args!("{time:.9}")),
-        Err(_) => serializer.serialize_none(),
-    }
+    serializer.serialize_str(digits::rfc3339(*time).as_str())
 }
 
 pub(super) fn maybe_rfc3339<S: Serializer>(
@@ -29,34 +23,12 @@ pub(super) fn maybe_rfc3339<S: Serializer>(
     }
 }
 
-pub(super) fn proto<S: Serializer>(
-    proto: &Option<Proto>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match proto.map(|proto| (proto.name(), proto)) {
-        Some((Some(name), _)) => serializer.serialize_str(name),
-        // A protocol without a name is shown by its number: `proto-99`.
-        Some((None, Proto::Ip(number))) => serializer.collect_str(&format_args!("proto-{number}")),
-        Some((None, Proto::Raw)) | None => serializer.serialize_none(),
-    }
-}
-
 pub(super) fn errno<S: Serializer>(
     errno: &Option<Errno>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     match errno {
         Some(errno) => serializer.collect_str(errno),
-        None => serializer.serialize_none(),
-    }
-}
-
-pub(super) fn options<S: Serializer>(
-    options: &Option<event::Options>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match options {
-        Some(options) => serializer.collect_seq(options.names()),
         None => serializer.serialize_none(),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::event::Time;
+use crate::{event::Time, output::digits};
 
 /// Writes times of day; remembers the last second, since many attempts share one.
 #[derive(Debug)]
@@ -26,8 +26,7 @@ impl Clock {
 
     /// `03:04:05.678`, or without the milliseconds.
     pub(crate) fn write(&mut self, out: &mut String, time: Time, millis: bool) -> fmt::Result {
-        const NANOS: i64 = 1_000_000_000;
-        let second = time.0.div_euclid(NANOS);
+        let (second, nanos) = digits::split(time);
         if self.second != Some(second) {
             self.text.clear();
             // Every second that 64 bits of nanoseconds reach is within jiff's range.
@@ -44,7 +43,7 @@ impl Clock {
         }
         out.push_str(&self.text);
         if millis {
-            write!(out, ".{:03}", time.0.rem_euclid(NANOS) / 1_000_000)?;
+            out.push_str(digits::millis(nanos).as_str());
         }
         Ok(())
     }

@@ -230,10 +230,18 @@ impl Pen<'_> {
     fn write(&mut self, text: &str, cell: &Cell, stop: usize) -> fmt::Result {
         let gap = usize::from(self.column > 0);
         let stop = stop.max(self.column + gap);
-        self.line
-            .extend(std::iter::repeat_n(' ', stop - self.column));
+        self.space(stop - self.column);
         self.column = stop + cell.width;
         self.styled(text, cell.style)
+    }
+
+    fn space(&mut self, mut width: usize) {
+        const SPACES: &str = "                                ";
+        while width > SPACES.len() {
+            self.line.push_str(SPACES);
+            width -= SPACES.len();
+        }
+        self.line.push_str(&SPACES[..width]);
     }
 
     fn styled(&mut self, text: &str, style: Style) -> fmt::Result {

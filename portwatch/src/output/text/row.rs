@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{clock::Clock, layout::Column};
 use crate::{
     event::{Attempt, End, Ended, Family, Local, Op, Outcome, Proto, Requested, System},
-    output::sanitize::escape_into,
+    output::{digits, sanitize::escape_into},
     users::Users,
 };
 
@@ -91,7 +91,7 @@ impl Row {
         self.set(Column::Time, TIME, |text| clock.write(text, *time, millis))?;
         self.set(Column::Op, OK, |text| text.write_str(op.name()))?;
         self.set(Column::Proto, OK, |text| write_proto(text, *proto))?;
-        self.set(Column::Pid, OK, |text| write!(text, "{tgid}"))?;
+        self.set(Column::Pid, OK, |text| write_number(text, *tgid))?;
         // The effective user is the one whose rights decide.
         self.set(Column::User, OK, |text| {
             write_user(text, euid.unwrap_or(*uid), users)
@@ -206,7 +206,13 @@ impl Row {
     ) -> Result<Cell, fmt::Error> {
         let start = self.text.len();
         write(&mut self.text)?;
-        let width = self.text[start..].width();
+        let written = &self.text[start..];
+        // Nothing of it is a control character: of ASCII each takes one column.
+        let width = if written.is_ascii() {
+            written.len()
+        } else {
+            written.width()
+        };
         Ok(Cell {
             start,
             end: self.text.len(),
@@ -267,14 +273,32 @@ fn write_socket_addr(text: &mut String, requested: Requested) -> fmt::Result {
     let Requested { ip, port, scope_id } = requested;
     match (ip, scope_id) {
         (IpAddr::V6(ip), 1..) => write!(text, "[{ip}%{scope_id}]:{port}"),
-        _ => write!(text, "{}", SocketAddr::new(ip, port)),
+        _ => write_end(text, ip, port),
     }
+}
+
+fn write_end(text: &mut String, ip: IpAddr, port: u16) -> fmt::Result {
+    match digits::as_ipv4(ip) {
+        Some(ip) => {
+            text.push_str(digits::ipv4(ip).as_str());
+            text.push(':');
+            write_number(text, port)
+        }
+        None => write!(text, "{}", SocketAddr::new(ip, port)),
+    }
+}
+
+fn write_number(text: &mut String, number: impl itoa::Integer) -> fmt::Result {
+    text.write_str(itoa::Buffer::new().format(number))
 }
 
 fn write_local(text: &mut String, preposition: &str, local: Local) -> fmt::Result {
     let Local { ip, port } = local;
     match port {
-        Some(port) => write!(text, "{preposition}{}", SocketAddr::new(ip, port)),
+        Some(port) => {
+            text.push_str(preposition);
+            write_end(text, ip, port)
+        }
         None => write!(text, "{preposition}{ip}"),
     }
 }
