@@ -40,44 +40,6 @@ fn what_a_filter_asks_for_is_looked_up_and_nothing_else() {
     assert!(is_wanted && attempt.cgroup.is_none() && attempt.ancestors.is_some());
 }
 
-/// What the kernel's side writes of a bind to 127.0.0.1:8080 by this thread that succeeds.
-#[cfg(target_os = "linux")]
-fn raw() -> Vec<u8> {
-    use portwatch_common::event::{self as wire, known};
-    use zerocopy::{FromZeros as _, IntoBytes as _};
-
-    let own = crate::process::tests::own_attempt();
-    let mut record = wire::Attempt::new_zeroed();
-    record.kind = wire::KIND_ATTEMPT;
-    record.op = wire::op::BIND;
-    record.via = wire::via::SYSCALL;
-    record.known = known::SOCKADDR
-        | known::RET
-        | known::FD
-        | known::TASK
-        | known::SOCKET
-        | known::LOCAL
-        | known::THRESHOLD;
-    record.tgid = own.tgid;
-    record.tid = own.tid;
-    record.ppid = std::os::unix::process::parent_id();
-    record.process_start_ns = own.process_start.unwrap();
-    record.comm[..own.comm.as_bytes().len()].copy_from_slice(own.comm.as_bytes());
-    record.start_ns = own.id.start_ns;
-    record.cgroup_id = 1;
-    record.fd = 3;
-    record.family = 2;
-    record.sock_type = 1;
-    record.protocol = 6;
-    record.netns = 4_026_531_840;
-    record.unprivileged_port_start = 1024;
-    record.local_addr[..4].copy_from_slice(&[127, 0, 0, 1]);
-    record.local_port = 8080;
-    record.sockaddr_len = 16;
-    record.sockaddr[..8].copy_from_slice(&[2, 0, 0x1f, 0x90, 127, 0, 0, 1]);
-    record.as_bytes().to_vec()
-}
-
 /// All that becomes of one record, but for the ring and the writing thread.
 #[cfg(target_os = "linux")]
 fn pass_through(stream: &mut Stream<'_>, raw: &[u8]) {
@@ -101,7 +63,7 @@ fn pass_through(stream: &mut Stream<'_>, raw: &[u8]) {
 fn an_attempt_of_a_known_process_takes_no_memory() {
     /// More than the binds that are remembered.
     const WARM_UP: u32 = 5_000;
-    let raw = raw();
+    let raw = crate::source::decode::sample::own_bind();
     for format in ["json", "text", "logfmt", "csv"] {
         let cli = Cli::try_parse_from(["portwatch", "-o", format, "--no-header"]).unwrap();
         let config = Config::new(&cli.watch, &Users::new()).unwrap();

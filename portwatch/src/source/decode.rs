@@ -1,5 +1,8 @@
 //! From the ring's bytes to events. Pure: the clock comes in as a number.
 
+#[cfg(test)]
+pub(crate) mod sample;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,

@@ -106,8 +106,8 @@ impl<T: Put> Put for Option<T> {
 
 impl Put for &str {
     fn put(self, out: &mut Vec<u8>) {
-        let is_plain = |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\');
-        if self.bytes().fold(true, is_plain) {
+        let is_plain = |byte| byte >= b' ' && byte != b'"' && byte != b'\\';
+        if self.bytes().all(is_plain) {
             quote(out, self.as_bytes());
         } else {
             serde_json::to_writer(out, self).expect("a string always serialises");
