@@ -290,3 +290,11 @@ fn template_and_format_at_once() {
     For more information, try '--help'.
     ");
 }
+
+#[test]
+fn a_user_who_is_not_there() {
+    let said = refusal(&["--user-after", "nobody-has-this-name"]);
+    let expected =
+        "error: invalid value for '--user-after': there is no user `nobody-has-this-name`";
+    assert!(said.starts_with(expected), "{said}");
+}

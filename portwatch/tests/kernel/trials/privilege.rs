@@ -49,13 +49,13 @@ pub(super) fn without_any(source: Source) -> Result<()> {
 
 pub(super) fn few_suffice(source: Source) -> Result<()> {
     // It may not look into root's processes: what is looked up afterwards stays unknown.
-    suffice(source, needed()?, "five_binds", Pace::Burst)
+    suffice(source, needed(source)?, "five_binds", Pace::Burst)
 }
 
 /// Of these few, each: without it portwatch does not begin.
 pub(super) fn fewer_are_refused(source: Source) -> Result<()> {
     let copy = PublicCopy::new()?;
-    let needed = needed()?;
+    let needed = needed(source)?;
     for missing in needed.iter() {
         let mut command = copy.confined(source, needed.difference(missing))?;
         let mut process = Process::spawn(command.args(["--duration", "1"]))?;
@@ -240,8 +240,13 @@ impl Thread {
     }
 }
 
-/// The least that each source takes here, besides which an ordinary user has nothing.
-fn needed() -> Result<CapabilitySet> {
+/// The least that a source takes here, besides which an ordinary user has nothing.
+fn needed(source: Source) -> Result<CapabilitySet> {
+    let programs = CapabilitySet::BPF | CapabilitySet::PERFMON;
+    // Neither tracefs nor perf: what needs these is optional.
+    if source == Source::Fexit {
+        return Ok(programs);
+    }
     let paranoid: i32 = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")?
         .trim()
         .parse()?;
@@ -249,7 +254,7 @@ fn needed() -> Result<CapabilitySet> {
     if paranoid > 2 {
         return Ok(CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH);
     }
-    let mut needed = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::DAC_READ_SEARCH;
+    let mut needed = programs | CapabilitySet::DAC_READ_SEARCH;
     let is_mounted = Path::new("/sys/kernel/tracing/events").exists();
     needed.set(CapabilitySet::SYS_ADMIN, !is_mounted);
     Ok(needed)
