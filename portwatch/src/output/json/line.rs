@@ -34,13 +34,15 @@ impl<'a> Line<'a> {
         Self { out }
     }
 
-    /// What is not known is null.
+    /// What is not known is null. Inlined, so that the length of a key is known where it is copied.
+    #[inline]
     pub(super) fn put(&mut self, key: &'static str, value: impl Put) {
         self.out.extend_from_slice(key.as_bytes());
         value.put(self.out);
     }
 
     /// What is not known is left out.
+    #[inline]
     pub(super) fn known(&mut self, key: &'static str, value: Option<impl Put>) {
         if let Some(value) = value {
             self.put(key, value);
