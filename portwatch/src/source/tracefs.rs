@@ -19,17 +19,21 @@ const MOUNT_POINT: &str = "/sys/kernel/tracing";
 /// Where it is not mounted, it is mounted in a mount namespace of portwatch's own, so that
 /// nothing changes for anybody else. To be called while the process has one thread.
 pub(super) fn make_visible() -> anyhow::Result<()> {
-    let looks = PLACES.map(|place| Path::new(place).join("events").try_exists());
+    let look = |place| Path::new(place).join("events").try_exists();
+    let closed = || format!("{MOUNT_POINT} is not for this process");
+    let looks = PLACES.map(look);
     if looks.iter().any(|look| matches!(look, Ok(true))) {
         return Ok(());
     }
     // Where nothing is mounted everybody may look; debugfs is root's whatever is below it.
     let [at_mount_point, _] = looks;
-    at_mount_point.with_context(|| format!("{MOUNT_POINT} is not for this process"))?;
+    at_mount_point.with_context(closed)?;
     mount_privately().map_err(std::io::Error::from).context(
         "tracefs is not mounted and cannot be mounted for portwatch alone; \
          mount it with `sudo mount -t tracefs nodev /sys/kernel/tracing`",
-    )
+    )?;
+    // Whoever mounts it may not look into it for that.
+    look(MOUNT_POINT).map(drop).with_context(closed)
 }
 
 #[expect(

@@ -250,14 +250,15 @@ fn needed(source: Source) -> Result<CapabilitySet> {
     let paranoid: i32 = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")?
         .trim()
         .parse()?;
-    // Debian's kernels know a value of 3, for which `CAP_PERFMON` is not enough.
-    if paranoid > 2 {
-        return Ok(CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH);
-    }
-    let mut needed = programs | CapabilitySet::DAC_READ_SEARCH;
     let is_mounted = Path::new("/sys/kernel/tracing/events").exists();
-    needed.set(CapabilitySet::SYS_ADMIN, !is_mounted);
-    Ok(needed)
+    // Debian's kernels know a value of 3, for which `CAP_PERFMON` is not enough; so is it for a mount.
+    // What is enough then does for the programs too.
+    let programs = if paranoid > 2 || !is_mounted {
+        CapabilitySet::SYS_ADMIN
+    } else {
+        programs
+    };
+    Ok(programs | CapabilitySet::DAC_READ_SEARCH)
 }
 
 /// portwatch where everybody can run it.
