@@ -287,12 +287,31 @@ mod guest {
                 let pid = Pid::from_child(&child);
                 kill_process(pid, Signal::INT)?;
                 child.wait()?;
+                // Its hooks are in the next one's way until the kernel has detached them.
+                while hooks_are_attached()? {
+                    thread::sleep(WHILE);
+                }
             }
             if let Some(reading) = self.reading.take() {
                 ensure!(reading.join().is_ok(), "the thread that read panicked");
             }
             Ok(())
         }
+    }
+
+    /// Whether any process has a program attached to something.
+    fn hooks_are_attached() -> io::Result<bool> {
+        let is_link = |fd: io::Result<fs::DirEntry>| {
+            let target = fd.and_then(|fd| fs::read_link(fd.path()));
+            target.is_ok_and(|target| target.as_os_str() == "anon_inode:bpf_link")
+        };
+        let mut processes = fs::read_dir("/proc")?.flatten();
+        Ok(processes.any(|process| {
+            let open = fs::read_dir(process.path().join("fd"))
+                .into_iter()
+                .flatten();
+            open.into_iter().any(is_link)
+        }))
     }
 
     fn count(mut output: ChildStdout, lines: &AtomicU64, reader: &AtomicU32) -> io::Result<()> {

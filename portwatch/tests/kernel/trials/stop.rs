@@ -109,7 +109,7 @@ pub(super) fn killed_leaves_nothing_behind(source: Source) -> Result<()> {
 
 /// Nobody waits for the hooks, and they go all the same.
 pub(super) fn stopped_leaves_nothing_behind(source: Source) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const PATIENCE: Duration = Duration::from_mins(1);
     let before = traces();
     let others: Vec<u32> = processes().filter(|&pid| has_links(pid)).collect();
     let mut portwatch = portwatch::start(source, &[])?;
