@@ -1,13 +1,15 @@
 //! cgroup BPF programs by the `bpf()` system call, as systemd or Cilium attach them.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     net::SocketAddrV4,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     path::PathBuf,
 };
 
 use anyhow::{Context as _, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 // include/uapi/linux/bpf.h
 const PROG_LOAD: i32 = 5;
@@ -174,6 +176,23 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// portwatch leaves a process behind that detaches its hooks, for some seconds.
+    fn wait_until_empty(&self) -> io::Result<()> {
+        const PATIENCE: Timespec = Timespec {
+            tv_sec: 30,
+            tv_nsec: 0,
+        };
+        loop {
+            let mut events = fs::File::open(self.path.join("cgroup.events"))?;
+            let mut text = String::new();
+            events.read_to_string(&mut text)?;
+            let mut polled = [PollFd::new(&events, PollFlags::PRI)];
+            if text.contains("populated 0") || poll(&mut polled, Some(&PATIENCE))? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     pub(crate) fn attach(&self, hook: Hook, verdict: Verdict) -> Result<Attached> {
         let attached = Attached {
             cgroup: fs::File::open(&self.path)?,
@@ -203,6 +222,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // What fails here leaves an empty cgroup behind, and a test that went well went well.
         drop(fs::write(self.parent.join("cgroup.procs"), "0"));
+        drop(self.wait_until_empty());
         drop(fs::remove_dir(&self.path));
     }
 }
