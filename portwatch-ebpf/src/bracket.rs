@@ -57,12 +57,12 @@ pub(crate) fn end_connect(inflight: &mut Inflight, ret: i32) {
     if inflight.attempt.op != op::CONNECT || inflight.depth == 0 {
         return;
     }
-    station::note_operation(&mut inflight.attempt, ret);
     // What TCP has told stays: the end that the SYN left from, which a refusal takes away again.
     if inflight.end_sk == 0 {
         let sk = inflight.sk;
         socket::local_end::<Probed>(&mut inflight.attempt, sk);
     }
+    station::note_operation(&mut inflight.attempt, ret);
 }
 
 /// The security modules are asked about a system call, or about what `io_uring` does.
@@ -217,7 +217,6 @@ pub(crate) fn exit_protocol(op: u8, ret: i32) {
     if inflight.depth > 0 {
         return;
     }
-    station::note_operation(&mut inflight.attempt, ret);
     let sk = inflight.sk;
     if op == op::BIND {
         let (addr, len) = (inflight.addr, inflight.attempt.sockaddr_len);
@@ -226,6 +225,7 @@ pub(crate) fn exit_protocol(op: u8, ret: i32) {
         socket::far_end::<Probed>(&mut inflight.attempt, sk);
     }
     socket::local_end::<Probed>(&mut inflight.attempt, sk);
+    station::note_operation(&mut inflight.attempt, ret);
     socket::describe::<Probed>(&mut inflight.attempt, sk);
     if inflight.owner == Owner::Protocol {
         inflight.close::<Probed>(ret);
@@ -246,16 +246,6 @@ pub(crate) fn enter_listen(socket: u64) {
 pub(crate) fn exit_cgroup(ret: i32) {
     if let Some(inflight) = Inflight::current() {
         station::note_cgroup(&mut inflight.attempt, ret);
-    }
-}
-
-/// A port was looked for.
-#[inline(always)]
-pub(crate) fn exit_get_port(ret: i32) {
-    if ret != 0
-        && let Some(inflight) = Inflight::current()
-    {
-        station::note_port(&mut inflight.attempt, ret);
     }
 }
 

@@ -37,6 +37,13 @@ pub(crate) fn admits<M: CurrentTask>(op: u8) -> bool {
     active().is_none_or(|filter| filter.admits(&Current::<M>(PhantomData), op))
 }
 
+/// Whether a call that has just reached its protocol may come to pass. What this says no to, the
+/// system call's return says no to as well.
+#[inline(always)]
+pub(crate) fn may_begin<M: CurrentTask>(call: &ProtocolCall) -> bool {
+    active().is_none_or(|filter| filter.may_pass(&Current::<M>(PhantomData), &Entered(call)))
+}
+
 /// Whether the call on record may still come to pass: if not, its end is nobody's business.
 #[inline(always)]
 pub(crate) fn may_pass<M: CurrentTask>(attempt: &Attempt) -> bool {
@@ -140,6 +147,56 @@ fn cgroup() -> u64 {
     unsafe { bpf_get_current_cgroup_id() }
 }
 
+/// A protocol's function that is called, before any record of it is there.
+pub(crate) struct Entered<'a>(pub(crate) &'a ProtocolCall);
+
+impl Call for Entered<'_> {
+    #[inline(always)]
+    fn op(&self) -> u8 {
+        self.0.op
+    }
+
+    #[inline(always)]
+    fn asked(&self) -> Asked {
+        asked_of(self.0)
+    }
+
+    // What the system call's return will know no more than this of, if no record is opened, must
+    // not decide here.
+
+    #[inline(always)]
+    fn protocol(&self) -> Number {
+        Number::UNKNOWN
+    }
+
+    #[inline(always)]
+    fn netns(&self) -> Number {
+        Number::UNKNOWN
+    }
+
+    #[inline(always)]
+    fn local_port(&self) -> Number {
+        Number::UNKNOWN
+    }
+
+    #[inline(always)]
+    fn ret(&self) -> Option<i32> {
+        None
+    }
+}
+
+/// What the kernel's copy of the address says.
+#[inline(always)]
+fn asked_of(call: &ProtocolCall) -> Asked {
+    let mut bytes = [0; SOCKADDR_LEN];
+    let ProtocolCall { addr, addr_len, .. } = *call;
+    if addr != 0 && sockaddr::copy_kernel(&mut bytes, addr, addr_len) {
+        Asked::read(&bytes, addr_len)
+    } else {
+        Asked::NONE
+    }
+}
+
 /// A protocol's function that has returned, and no cgroup BPF program has changed its address.
 pub(crate) struct Returned<'a> {
     pub(crate) call: &'a ProtocolCall,
@@ -155,13 +212,7 @@ impl Call for Returned<'_> {
 
     #[inline(always)]
     fn asked(&self) -> Asked {
-        let mut bytes = [0; SOCKADDR_LEN];
-        let ProtocolCall { addr, addr_len, .. } = *self.call;
-        if addr != 0 && sockaddr::copy_kernel(&mut bytes, addr, addr_len) {
-            Asked::read(&bytes, addr_len)
-        } else {
-            Asked::NONE
-        }
+        asked_of(self.call)
     }
 
     #[inline(always)]

@@ -8,6 +8,8 @@ use crate::{
     task::CurrentTask,
 };
 
+const EAGAIN: i32 = -11;
+const EADDRINUSE: i32 = -98;
 /// `SS_CONNECTING` (include/uapi/linux/net.h): a connect on this socket is already under way.
 const SS_CONNECTING: u8 = 2;
 
@@ -35,18 +37,38 @@ pub(crate) fn passed_cgroup(attempt: &Attempt) -> bool {
     attempt.stages.reached & stage::CGROUP != 0
 }
 
-/// A port was looked for in vain.
-#[inline(always)]
-pub(crate) fn note_port(attempt: &mut Attempt, ret: i32) {
-    attempt.stages.reached |= stage::GET_PORT;
-    attempt.stages.get_port = ret as i16;
-}
-
-/// The protocol's operation has ended.
+/// The protocol's operation has ended, and the socket's own end is known.
 #[inline(always)]
 pub(crate) fn note_operation(attempt: &mut Attempt, ret: i32) {
     attempt.stages.reached |= stage::OPERATION;
     attempt.stages.operation = ret as i16;
+    if searched_in_vain(attempt, ret) {
+        attempt.stages.reached |= stage::GET_PORT;
+        attempt.stages.get_port = ret as i16;
+    }
+}
+
+/// Whether it was the search for a port (`inet_csk_get_port` …) that failed. It has no hook of its
+/// own, by which every bind would have to pass: what it says, nothing else says but a cgroup's BPF
+/// program, whose verdict is known.
+///
+/// `EADDRINUSE` of a bind (`__inet_bind`, net/ipv4/af_inet.c) or of a listen
+/// (`inet_csk_listen_start`, net/ipv4/inet_connection_sock.c). Of a connect `EAGAIN`, where the
+/// socket was left without a port (`inet_autobind`): TCP chooses one by other means, and an IPsec
+/// policy that waits for its keys says so only when there is one.
+#[inline(always)]
+fn searched_in_vain(attempt: &Attempt, ret: i32) -> bool {
+    let stages = &attempt.stages;
+    stages.cgroup == 0
+        && match attempt.op {
+            op::CONNECT => {
+                ret == EAGAIN
+                    && stages.reached & stage::CONNECT == 0
+                    && attempt.known & known::LOCAL != 0
+                    && attempt.local_port == 0
+            }
+            _ => ret == EADDRINUSE,
+        }
 }
 
 /// The address that a bind was given in the end: cgroup BPF programs write to the kernel's copy.

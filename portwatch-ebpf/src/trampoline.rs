@@ -96,10 +96,10 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
 /// Notes what the operation did.
 #[inline(always)]
 fn bound(attempt: &mut Attempt, call: &ProtocolCall, sk: u64, ret: i32) {
-    station::note_operation(attempt, ret);
     attempt.sockaddr_len = call.addr_len;
     station::note_effective(attempt, call.addr, call.addr_len);
     socket::local_end::<Typed>(attempt, sk);
+    station::note_operation(attempt, ret);
     if ret != 0 {
         // A bind that fails leaves the socket as it was.
         station::note_before::<Typed>(attempt, call);
@@ -194,19 +194,6 @@ pub(crate) fn cgroup_socket_returns(sk: u64, ret: i32) {
     }
 }
 
-/// A port was looked for. Where that failed, the record waits for the bind that asked for it.
-#[inline(always)]
-pub(crate) fn get_port_returns(sk: u64, ret: i32) {
-    if ret == 0 {
-        return;
-    }
-    if let Some(inflight) = Inflight::current() {
-        station::note_port(&mut inflight.attempt, ret);
-    } else if let Some(inflight) = await_bind(sk) {
-        station::note_port(&mut inflight.attempt, ret);
-    }
-}
-
 /// Opens a record for a bind of which so far only the socket is known.
 #[inline(always)]
 fn await_bind(sk: u64) -> Option<&'static mut Inflight> {
@@ -273,6 +260,9 @@ fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
 /// A protocol's connect begins.
 #[inline(always)]
 pub(crate) fn connect_enters(call: &ProtocolCall) {
+    if !filter::may_begin::<Typed>(call) {
+        return;
+    }
     let caller = caller(op::CONNECT);
     if caller.is_wanted()
         && caller.is_outermost::<Typed>(call.socket)
@@ -292,7 +282,6 @@ pub(crate) fn connect_returns(socket: u64, ret: i32) {
         return;
     };
     let attempt = &mut inflight.attempt;
-    station::note_operation(attempt, ret);
     let is_open = attempt.known & known::EFFECTIVE == 0;
     if ret == 0 && is_open && station::passed_cgroup(attempt) {
         socket::far_end::<Typed>(attempt, sk);
@@ -302,6 +291,7 @@ pub(crate) fn connect_returns(socket: u64, ret: i32) {
     if attempt.known & known::LOCAL == 0 {
         socket::local_end::<Typed>(attempt, sk);
     }
+    station::note_operation(attempt, ret);
     if inflight.owner == Owner::Protocol {
         inflight.close::<Typed>(ret);
     }
@@ -331,8 +321,8 @@ pub(crate) fn listen_returns(socket: u64, ret: i32) {
     let Some(inflight) = current(op::LISTEN, sk) else {
         return;
     };
-    station::note_operation(&mut inflight.attempt, ret);
     socket::local_end::<Typed>(&mut inflight.attempt, sk);
+    station::note_operation(&mut inflight.attempt, ret);
     inflight.close::<Typed>(ret);
 }
 

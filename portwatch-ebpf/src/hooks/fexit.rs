@@ -103,19 +103,6 @@ fn fx_cgroup_sk(ctx: FExitContext) -> i32 {
     0
 }
 
-macro_rules! get_port_returns {
-    ($($program:ident)*) => {$(
-        #[fexit]
-        fn $program(ctx: FExitContext) -> i32 {
-            trampoline::get_port_returns(ctx.arg(0), ctx.arg(2));
-            0
-        }
-    )*};
-}
-
-// `int f(struct sock *sk, unsigned short snum)`: `inet_csk_get_port`, `udp_v4_get_port`, `udp_v6_get_port`
-get_port_returns! { fx_csk_port fx_udp4_port fx_udp6_port }
-
 /// `int __sys_bind(int fd, struct sockaddr __user *umyaddr, int addrlen)`
 #[fexit]
 fn fx_sys_bind(ctx: FExitContext) -> i32 {

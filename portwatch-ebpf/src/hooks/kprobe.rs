@@ -147,13 +147,6 @@ fn cgroup_exit(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// `inet_csk_get_port`, `udp_v4_get_port`, `udp_v6_get_port`
-#[kretprobe]
-fn get_port_exit(ctx: RetProbeContext) -> u32 {
-    bracket::exit_get_port(ctx.ret());
-    0
-}
-
 /// `int inet_listen(struct socket *sock, int backlog)`
 #[kprobe]
 fn listen_enter(ctx: ProbeContext) -> u32 {

@@ -31,7 +31,7 @@ use super::{
     record::{LossCount, Record},
 };
 use crate::{
-    event::{Degradation, LossReason, MissingHook, Place},
+    event::{Attempt, Degradation, LossReason, Lsm, MissingHook, Place},
     ready,
 };
 
@@ -57,6 +57,8 @@ pub struct Source {
     /// looked at
     burst_left: usize,
     skipped: Skipped,
+    /// The security module that refused what none that is hooked has refused
+    unhooked: Option<Lsm>,
     /// Came about since the source was opened, and was not told yet
     degradation: Option<Degradation>,
     diagnostics: Option<AsyncFd<aya_log::EbpfLogger<&'static dyn log::Log>>>,
@@ -83,9 +85,13 @@ impl Source {
             programs,
             hooks,
             missing,
+            unhooked,
         } = loader.attach(kind, request)?;
         let (skipped, uncounted) = Skipped::find(&programs, &hooks);
-        let mut source = Self::over(programs, skipped, request)?;
+        let mut source = Self {
+            unhooked,
+            ..Self::over(programs, skipped, request)?
+        };
         let hooks: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
         let silent = source.try_hooks(kind, &hooks)?;
         source.arm()?;
@@ -166,6 +172,7 @@ impl Source {
             unread_losses: false,
             burst_left: BURST,
             skipped,
+            unhooked: None,
             degradation: None,
             diagnostics,
             programs,
@@ -210,14 +217,25 @@ impl Source {
             match record {
                 Ok(Record::Notice) => self.unread_losses = true,
                 Ok(Record::Module) => self.attach_sctp(),
-                Ok(record) => {
+                Ok(mut record) => {
                     self.read += 1;
+                    self.name_module(&mut record);
                     records.push_back(record);
                 }
                 Err(error) => log::error!("{error}"),
             }
         }
         false
+    }
+
+    /// Of the security modules one may have no hook: it is known by the silence of the others.
+    fn name_module(&self, record: &mut Record) {
+        if let Record::Attempt(Attempt { stages, .. }) | Record::Aside(Attempt { stages, .. }) =
+            record
+            && stages.lsm.is_some()
+        {
+            stages.lsm_name = stages.lsm_name.or(self.unhooked);
+        }
     }
 
     /// The module was loaded: its functions can be hooked from now on.

@@ -4,7 +4,7 @@ mod security;
 
 use std::fmt;
 
-pub(super) use self::security::of_modules;
+pub(super) use self::security::{Active, tells_modules_apart};
 use super::Kind;
 
 /// One program at one place.
@@ -75,7 +75,7 @@ pub(super) fn of(kind: Kind) -> &'static [Hook] {
 pub(super) fn every(kind: Kind) -> impl Iterator<Item = &'static Hook> {
     let seccomp = if kind == Kind::Fexit { SECCOMP } else { &[] };
     let sctp = if kind == Kind::Tracepoint { &[] } else { SCTP };
-    let modules = of_modules(kind, None);
+    let modules: Vec<_> = Active::any().hooks(kind).collect();
     of(kind).iter().chain(seccomp).chain(sctp).chain(modules)
 }
 
@@ -128,7 +128,6 @@ const NO_LSM: &str = "that it was a security module that denied an attempt";
 const NO_RESET: &str = "that it was a reset that ended a connect";
 const NO_CGROUP: &str =
     "that it was a cgroup BPF program that denied an attempt, or changed its address";
-const NO_PORT: &str = "that a port was looked for in vain";
 const NO_RING: &str = "what cgroup BPF programs make of binds by io_uring";
 const NO_SCTP: &str = "of SCTP, bindx and connectx, and all but the system call of a connect";
 const NO_LATE_SCTP: &str = "the same, where that module is loaded later";
@@ -193,9 +192,6 @@ const FEXIT: &[Hook] = &[
         Attach::Fexit("__cgroup_bpf_run_filter_sk"),
         NO_CGROUP,
     ),
-    optional("fx_csk_port", Attach::Fexit("inet_csk_get_port"), NO_PORT),
-    optional("fx_udp4_port", Attach::Fexit("udp_v4_get_port"), NO_PORT),
-    optional("fx_udp6_port", Attach::Fexit("udp_v6_get_port"), NO_PORT),
     optional(
         "fe_cgroup_addr",
         Attach::Fentry("__cgroup_bpf_run_filter_sock_addr"),
@@ -268,21 +264,6 @@ const KPROBE: &[Hook] = &[
         "cgroup_exit",
         Attach::Kretprobe("__cgroup_bpf_run_filter_sk"),
         NO_CGROUP,
-    ),
-    optional(
-        "get_port_exit",
-        Attach::Kretprobe("inet_csk_get_port"),
-        NO_PORT,
-    ),
-    optional(
-        "get_port_exit",
-        Attach::Kretprobe("udp_v4_get_port"),
-        NO_PORT,
-    ),
-    optional(
-        "get_port_exit",
-        Attach::Kretprobe("udp_v6_get_port"),
-        NO_PORT,
     ),
     needed("tcp_enter", Attach::Kprobe("tcp_v4_connect")),
     optional("tcp_enter", Attach::Kprobe("tcp_v6_connect"), NO_IPV6),

@@ -15,7 +15,7 @@ use super::{
     hooks::{self, Attach, Hook, TRACEPOINT_TYPE},
 };
 use crate::{
-    event::MissingHook,
+    event::{Lsm, MissingHook},
     filter::Field,
     source::{Kind, Request, btf, offsets, tracefs},
 };
@@ -26,9 +26,6 @@ static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/
 /// Bytes of the log ring while nobody reads it: the smallest that the kernel makes.
 const LOG_RING_UNUSED: u32 = 4096;
 const LOG_RING: &str = "AYA_LOGS";
-
-/// The security modules that are active, where securityfs is mounted.
-const ACTIVE_MODULES: &str = "/sys/kernel/security/lsm";
 
 /// Off, this keeps hooks on functions from being called, without an error to whoever attaches
 /// them; and the kernel may not find its way back from what was attached meanwhile
@@ -75,6 +72,8 @@ pub(super) struct Attached {
     pub(super) programs: Ebpf,
     pub(super) hooks: Vec<&'static Hook>,
     pub(super) missing: Vec<MissingHook>,
+    /// The security module that refused what none that is hooked has refused
+    pub(super) unhooked: Option<Lsm>,
 }
 
 impl Attached {
@@ -125,13 +124,14 @@ impl Loader {
         kind: Kind,
         request: &Request,
     ) -> anyhow::Result<Attached> {
-        let mut hooks = wanted(kind, request);
+        let modules = hooks::Active::read();
+        let mut hooks = wanted(kind, request, &modules);
         let (programs, kernel) = self.open(memory, kind, request, &hooks)?;
         hooks.retain(|hook| !hook.moot_if_absent || kernel.has(hook));
         if kind != Kind::Tracepoint && Path::new(SCTP_MODULE).exists() {
             hooks.extend(hooks::SCTP);
         }
-        attach_all(programs, &hooks, kernel.functions.as_ref())
+        attach_all(programs, &hooks, kernel.functions.as_ref(), &modules)
     }
 
     /// The object with its maps, of which no program is loaded yet, and what the kernel has of
@@ -210,16 +210,14 @@ impl Loader {
     }
 }
 
-fn wanted(kind: Kind, request: &Request) -> Vec<&'static Hook> {
+fn wanted(kind: Kind, request: &Request, modules: &hooks::Active) -> Vec<&'static Hook> {
     let seccomp = if kind == Kind::Fexit && request.seccomp {
         hooks::SECCOMP
     } else {
         &[]
     };
-    let mut wanted: Vec<_> = hooks::of(kind).iter().chain(seccomp).collect();
-    let active = std::fs::read_to_string(ACTIVE_MODULES).ok();
-    wanted.extend(hooks::of_modules(kind, active.as_deref()));
-    wanted
+    let own = hooks::of(kind).iter().chain(seccomp);
+    own.chain(modules.hooks(kind)).collect()
 }
 
 /// Finds out what needs nothing to be loaded, and makes tracefs visible where it is needed.
@@ -313,14 +311,20 @@ fn attach_all(
     programs: Ebpf,
     hooks: &[&'static Hook],
     functions: Option<&Btf>,
+    modules: &hooks::Active,
 ) -> anyhow::Result<Attached> {
     let mut attached = Attached {
         programs,
         hooks: Vec::new(),
         missing: Vec::new(),
+        unhooked: modules.unhooked(),
     };
     for hook in hooks {
         attached.add(hook, functions)?;
+    }
+    let mut missing = attached.missing.iter();
+    if missing.any(|hook| hooks::tells_modules_apart(&hook.unseen)) {
+        attached.unhooked = None;
     }
     Ok(attached)
 }

@@ -26,9 +26,7 @@ pub(super) enum Call {
     ConnectNowhere,
     /// To port 0 of loopback
     Bind(Socket),
-    /// To the port that was given to the one above
-    BindTaken(Socket),
-    /// To that port, on which nobody listens. Where there is none, since loopback is down, to an
+    /// To the port that was given to the one above, on which nobody listens. Where there is none, since loopback is down, to an
     /// address of another family, which is refused before a route is looked for
     Connect(Socket),
     /// On a socket whose connect was refused: it has no port, and is refused one
@@ -41,7 +39,6 @@ impl fmt::Display for Call {
             Self::BindNowhere => f.write_str("bind() on a descriptor that is no socket"),
             Self::ConnectNowhere => f.write_str("connect() on a descriptor that is no socket"),
             Self::Bind(socket) => write!(f, "bind() on {socket}"),
-            Self::BindTaken(socket) => write!(f, "bind() to a taken port on {socket}"),
             Self::Connect(socket) => write!(f, "connect() on {socket}"),
             Self::ListenRefused => f.write_str("listen() on a TCP socket"),
         }
@@ -53,7 +50,6 @@ pub(super) enum Socket {
     Tcp4,
     Tcp6,
     Udp4,
-    Udp6,
     Mptcp,
 }
 
@@ -63,14 +59,13 @@ impl fmt::Display for Socket {
             Self::Tcp4 => "a TCP socket",
             Self::Tcp6 => "a TCP socket of IPv6",
             Self::Udp4 => "a UDP socket",
-            Self::Udp6 => "a UDP socket of IPv6",
             Self::Mptcp => "a Multipath TCP socket",
         })
     }
 }
 
 impl Socket {
-    const ALL: [Self; 5] = [Self::Tcp4, Self::Tcp6, Self::Udp4, Self::Udp6, Self::Mptcp];
+    const ALL: [Self; 4] = [Self::Tcp4, Self::Tcp6, Self::Udp4, Self::Mptcp];
 
     /// It never waits: a firewall may swallow what is sent on loopback.
     fn open(self) -> io::Result<OwnedFd> {
@@ -78,7 +73,6 @@ impl Socket {
             Self::Tcp4 => (AddressFamily::INET, SocketType::STREAM, None),
             Self::Tcp6 => (AddressFamily::INET6, SocketType::STREAM, None),
             Self::Udp4 => (AddressFamily::INET, SocketType::DGRAM, None),
-            Self::Udp6 => (AddressFamily::INET6, SocketType::DGRAM, None),
             Self::Mptcp => (
                 AddressFamily::INET,
                 SocketType::STREAM,
@@ -92,14 +86,14 @@ impl Socket {
     const fn loopback(self) -> SocketAddr {
         match self {
             Self::Tcp4 | Self::Udp4 | Self::Mptcp => any_port_of_ipv4(),
-            Self::Tcp6 | Self::Udp6 => any_port_of_ipv6(),
+            Self::Tcp6 => any_port_of_ipv6(),
         }
     }
 
     const fn foreign(self) -> SocketAddr {
         match self {
             Self::Tcp4 | Self::Udp4 | Self::Mptcp => any_port_of_ipv6(),
-            Self::Tcp6 | Self::Udp6 => any_port_of_ipv4(),
+            Self::Tcp6 => any_port_of_ipv4(),
         }
     }
 }
@@ -147,8 +141,7 @@ impl Calls {
         let mut open = Vec::new();
         open.extend(calls.nowhere());
         for socket in Socket::ALL {
-            let calls_of = [Call::Bind, Call::BindTaken, Call::Connect];
-            if calls_of.iter().any(|call| wanted(call(socket))) {
+            if wanted(Call::Bind(socket)) || wanted(Call::Connect(socket)) {
                 open.extend(calls.on(socket).into_iter().flatten());
             }
         }
@@ -166,24 +159,20 @@ impl Calls {
 
     /// Those on one kind of socket; the sockets stay open, so that no descriptor comes twice.
     fn on(&mut self, socket: Socket) -> io::Result<[OwnedFd; 2]> {
-        let [holder, rival] = [socket.open()?, socket.open()?];
+        let [holder, caller] = [socket.open()?, socket.open()?];
         let bound = bind(&holder, &socket.loopback());
         self.note(Call::Bind(socket), Op::Bind, &holder, bound);
-        let taken = bound.and_then(|()| local(&holder));
-        if let Ok(taken) = taken {
-            let ret = bind(&rival, &taken);
-            self.note(Call::BindTaken(socket), Op::Bind, &rival, ret);
-        }
-        let ret = connect(&rival, &taken.unwrap_or(socket.foreign()));
-        self.note(Call::Connect(socket), Op::Connect, &rival, ret);
+        let given = bound.and_then(|()| local(&holder));
+        let ret = connect(&caller, &given.unwrap_or(socket.foreign()));
+        self.note(Call::Connect(socket), Op::Connect, &caller, ret);
         // Until it is connected again such a socket cannot listen (`inet_listen`, net/ipv4/
         // af_inet.c), so that none is opened to the world. Has the refusal come, it has no port.
-        let refused = ret == Err(Errno::INPROGRESS) && local(&rival)?.port() == 0;
+        let refused = ret == Err(Errno::INPROGRESS) && local(&caller)?.port() == 0;
         if socket == Socket::Tcp4 && refused {
-            let ret = listen(&rival, 1);
-            self.note(Call::ListenRefused, Op::Listen, &rival, ret);
+            let ret = listen(&caller, 1);
+            self.note(Call::ListenRefused, Op::Listen, &caller, ret);
         }
-        Ok([holder, rival])
+        Ok([holder, caller])
     }
 
     fn note(&mut self, call: Call, op: Op, fd: impl AsFd, ret: io::Result<()>) {

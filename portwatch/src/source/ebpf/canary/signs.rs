@@ -4,8 +4,8 @@
 //! it does when the kernel has come by that function, and the hooks that it rests on did answer.
 
 use super::calls::{
-    Call::{self, Bind, BindNowhere, BindTaken, Connect, ConnectNowhere, ListenRefused},
-    Socket::{Mptcp, Tcp4, Tcp6, Udp4, Udp6},
+    Call::{self, Bind, BindNowhere, Connect, ConnectNowhere, ListenRefused},
+    Socket::{Mptcp, Tcp4, Tcp6, Udp4},
 };
 use crate::{
     event::{Attempt, Proto},
@@ -15,7 +15,6 @@ use crate::{
 const EBADF: i32 = -9;
 const EINVAL: i32 = -22;
 const EAFNOSUPPORT: i32 = -97;
-const EADDRINUSE: i32 = -98;
 const EADDRNOTAVAIL: i32 = -99;
 const EINPROGRESS: i32 = -115;
 const IPPROTO_MPTCP: u16 = 262;
@@ -82,24 +81,6 @@ const FEXIT: &[Sign] = &[
     sign("fexit:inet_bind", Bind(Tcp4), bind_decided, operated),
     sign("fexit:inet6_bind", Bind(Tcp6), bind_decided, operated),
     sign("fexit:mptcp_bind", Bind(Mptcp), bind_decided, operated),
-    sign(
-        "fexit:inet_csk_get_port",
-        BindTaken(Tcp4),
-        port_refused,
-        port_sought,
-    ),
-    sign(
-        "fexit:udp_v4_get_port",
-        BindTaken(Udp4),
-        port_refused,
-        port_sought,
-    ),
-    sign(
-        "fexit:udp_v6_get_port",
-        BindTaken(Udp6),
-        port_refused,
-        port_sought,
-    ),
     sign(
         "fentry:inet_stream_connect",
         Connect(Tcp4),
@@ -196,24 +177,6 @@ const KPROBE: &[Sign] = &[
     ),
     sign("tp_btf:inet_sock_set_state", Connect(Tcp4), syn_sent, ended),
     sign(
-        "kretprobe:inet_csk_get_port",
-        BindTaken(Tcp4),
-        port_refused,
-        port_sought,
-    ),
-    sign(
-        "kretprobe:udp_v4_get_port",
-        BindTaken(Udp4),
-        port_refused,
-        port_sought,
-    ),
-    sign(
-        "kretprobe:udp_v6_get_port",
-        BindTaken(Udp6),
-        port_refused,
-        port_sought,
-    ),
-    sign(
         "kprobe:inet_listen",
         ListenRefused,
         listen_decided,
@@ -295,10 +258,6 @@ fn connect_entered(trial: &Trial) -> bool {
     connect_decided(trial) && entered(trial)
 }
 
-fn port_refused(trial: &Trial) -> bool {
-    trial.ret == EADDRINUSE && was_let_pass(trial)
-}
-
 fn bound(trial: &Trial) -> bool {
     trial.ret == 0 && has_socket(trial)
 }
@@ -321,10 +280,6 @@ fn operated(trial: &Trial) -> bool {
 
 fn connected(trial: &Trial) -> bool {
     holds(trial, |it| it.stages.connect.is_some())
-}
-
-fn port_sought(trial: &Trial) -> bool {
-    holds(trial, |it| it.stages.get_port.is_some())
 }
 
 fn ended(trial: &Trial) -> bool {

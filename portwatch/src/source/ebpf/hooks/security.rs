@@ -1,6 +1,10 @@
 //! The hooks that tell one security module from another.
 
 use super::{Attach, Hook, Kind, moot};
+use crate::event::Lsm;
+
+/// Where securityfs is mounted.
+const LIST: &str = "/sys/kernel/security/lsm";
 
 /// A security module, and what is attached to its own hooks.
 struct Module {
@@ -40,51 +44,123 @@ const MODULES: &[Module] = modules! {
     "tomoyo" "tomoyo_socket_bind" "tomoyo_socket_connect": "fx_tomoyo" "tomoyo_exit";
 };
 
-/// The hooks of the modules that are active, as /sys/kernel/security/lsm lists them: all of them
-/// where the kernel does not tell.
-pub(in super::super) fn of_modules(
-    kind: Kind,
-    active: Option<&str>,
-) -> impl Iterator<Item = &'static Hook> {
-    let is_active = move |module: &&Module| {
-        active.is_none_or(|active| active.trim().split(',').any(|name| name == module.name))
-    };
-    let active = MODULES.iter().filter(is_active);
-    active.flat_map(move |module| match kind {
-        Kind::Fexit => &module.fexit[..],
-        Kind::Kprobe => &module.kprobe[..],
-        Kind::Tracepoint => &[],
-    })
+/// Those that have no say in a bind or connect.
+const INDIFFERENT: &[&str] = &[
+    "capability",
+    "evm",
+    "ima",
+    "integrity",
+    "ipe",
+    "loadpin",
+    "lockdown",
+    "safesetid",
+    "yama",
+];
+
+const BPF: &str = "bpf";
+
+/// The modules that are active, as /sys/kernel/security/lsm lists them; `None` where the kernel does
+/// not tell.
+pub(in super::super) struct Active(Option<String>);
+
+impl Active {
+    pub(in super::super) fn read() -> Self {
+        Self(std::fs::read_to_string(LIST).ok())
+    }
+
+    /// Whatever may be active.
+    pub(super) const fn any() -> Self {
+        Self(None)
+    }
+
+    fn names(&self) -> Option<impl Iterator<Item = &str>> {
+        Some(self.0.as_deref()?.trim().split(','))
+    }
+
+    fn has(&self, module: &str) -> bool {
+        self.names()
+            .is_none_or(|mut names| names.any(|name| name == module))
+    }
+
+    /// The module that refused what no module's hook has seen refused: BPF programs, if all others
+    /// that could refuse are hooked. A hook is passed by every call, and costs what it costs.
+    pub(in super::super) fn unhooked(&self) -> Option<Lsm> {
+        let is_known =
+            |name| INDIFFERENT.contains(&name) || MODULES.iter().any(|it| it.name == name);
+        let all_are_known = self.names()?.all(is_known);
+        (all_are_known && self.has(BPF)).then_some(Lsm::Bpf)
+    }
+
+    /// The hooks that tell the modules apart: where it is not known which are active, all there are.
+    pub(in super::super) fn hooks(&self, kind: Kind) -> impl Iterator<Item = &'static Hook> {
+        let unhooked = self.unhooked().map(|_| BPF);
+        let hooked = MODULES
+            .iter()
+            .filter(move |module| self.has(module.name) && Some(module.name) != unhooked);
+        hooked.flat_map(move |module| match kind {
+            Kind::Fexit => &module.fexit[..],
+            Kind::Kprobe => &module.kprobe[..],
+            Kind::Tracepoint => &[],
+        })
+    }
+}
+
+/// Whether a hook is there to tell the modules apart.
+pub(in super::super) fn tells_modules_apart(unseen: &str) -> bool {
+    unseen == NO_MODULE
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn hooks(kind: Kind, active: Option<&str>) -> Vec<String> {
-        of_modules(kind, active)
+    fn active(list: &str) -> Active {
+        Active(Some(list.to_owned()))
+    }
+
+    fn hooks(kind: Kind, active: &Active) -> Vec<String> {
+        active
+            .hooks(kind)
             .map(|hook| hook.attach.to_string())
             .collect()
     }
 
     #[test]
     fn only_active_modules_are_hooked() {
+        let landlock = active("capability,landlock,yama\n");
         assert_eq!(
-            hooks(Kind::Fexit, Some("capability,landlock,yama\n")),
+            hooks(Kind::Fexit, &landlock),
             ["fexit:hook_socket_bind", "fexit:hook_socket_connect"]
         );
+        assert_eq!(landlock.unhooked(), None);
+        assert!(hooks(Kind::Tracepoint, &active("apparmor")).is_empty());
+    }
+
+    #[test]
+    fn bpf_programs_are_known_by_the_others() {
+        let debian = active("lockdown,capability,landlock,yama,apparmor,tomoyo,bpf,ipe,ima,evm");
+        assert_eq!(debian.unhooked(), Some(Lsm::Bpf));
+        let names = hooks(Kind::Kprobe, &debian);
+        assert_eq!(names.len(), 6, "{names:?}");
+        assert!(!names.contains(&"kretprobe:bpf_lsm_socket_bind".to_owned()));
+    }
+
+    #[test]
+    fn bpf_programs_are_hooked_beside_a_module_that_nobody_knows() {
+        let unknown = active("lockdown,novel,bpf");
+        assert_eq!(unknown.unhooked(), None);
         assert_eq!(
-            hooks(Kind::Kprobe, Some("lockdown,bpf")),
+            hooks(Kind::Kprobe, &unknown),
             [
                 "kretprobe:bpf_lsm_socket_bind",
                 "kretprobe:bpf_lsm_socket_connect"
             ]
         );
-        assert!(hooks(Kind::Tracepoint, Some("apparmor")).is_empty());
     }
 
     #[test]
     fn all_are_hooked_where_none_is_known_to_be_active() {
-        assert_eq!(hooks(Kind::Fexit, None).len(), 2 * MODULES.len());
+        assert_eq!(hooks(Kind::Fexit, &Active::any()).len(), 2 * MODULES.len());
+        assert_eq!(Active::any().unhooked(), None);
     }
 }

@@ -36,10 +36,10 @@ const UNTRIED: &[(&str, &str)] = &[
         "it tells the subflow of a Multipath TCP connect only",
     ),
     ("tp_btf:tcp_receive_reset", FIREWALLS),
-    ("fexit:apparmor_socket_bind", REFUSALS),
-    ("fexit:apparmor_socket_connect", REFUSALS),
     ("fexit:bpf_lsm_socket_bind", REFUSALS),
     ("fexit:bpf_lsm_socket_connect", REFUSALS),
+    ("fexit:apparmor_socket_bind", REFUSALS),
+    ("fexit:apparmor_socket_connect", REFUSALS),
     ("fexit:hook_socket_bind", REFUSALS),
     ("fexit:hook_socket_connect", REFUSALS),
     ("fexit:selinux_socket_bind", REFUSALS),
@@ -48,10 +48,10 @@ const UNTRIED: &[(&str, &str)] = &[
     ("fexit:smack_socket_connect", REFUSALS),
     ("fexit:tomoyo_socket_bind", REFUSALS),
     ("fexit:tomoyo_socket_connect", REFUSALS),
-    ("kretprobe:apparmor_socket_bind", REFUSALS),
-    ("kretprobe:apparmor_socket_connect", REFUSALS),
     ("kretprobe:bpf_lsm_socket_bind", REFUSALS),
     ("kretprobe:bpf_lsm_socket_connect", REFUSALS),
+    ("kretprobe:apparmor_socket_bind", REFUSALS),
+    ("kretprobe:apparmor_socket_connect", REFUSALS),
     ("kretprobe:hook_socket_bind", REFUSALS),
     ("kretprobe:hook_socket_connect", REFUSALS),
     ("kretprobe:selinux_socket_bind", REFUSALS),
@@ -117,7 +117,6 @@ fn answered() -> Vec<Trial> {
         };
         record.stages.operation = Some(ret);
         record.stages.connect = Some(0);
-        record.stages.get_port = Some(ret);
         record.before.socket = Some(SocketBefore {
             state: 7,
             socket_state: 1,
@@ -137,9 +136,6 @@ fn answered() -> Vec<Trial> {
         trial(Bind(Tcp4), 0, 6),
         trial(Bind(Tcp6), 0, 6),
         trial(Bind(Mptcp), 0, IPPROTO_MPTCP),
-        trial(BindTaken(Tcp4), EADDRINUSE, 6),
-        trial(BindTaken(Udp4), EADDRINUSE, 17),
-        trial(BindTaken(Udp6), EADDRINUSE, 17),
         trial(Connect(Tcp4), EINPROGRESS, 6),
         trial(Connect(Tcp6), EINPROGRESS, 6),
         trial(Connect(Udp4), 0, 17),
@@ -206,10 +202,6 @@ fn the_hook_that_is_missing_is_named_and_no_other() {
     assert_eq!(without_entry, ["fentry:inet_stream_connect"]);
     let without_tcp = accused_without(Kind::Fexit, Connect(Tcp6), |it| it.stages.connect = None);
     assert_eq!(without_tcp, ["fexit:tcp_v6_connect"]);
-    let without_port = accused_without(Kind::Fexit, BindTaken(Udp6), |it| {
-        it.stages.get_port = None;
-    });
-    assert_eq!(without_port, ["fexit:udp_v6_get_port"]);
     let without_return = accused_without(Kind::Kprobe, BindNowhere, |it| it.ret = None);
     assert_eq!(without_return, ["kretprobe:__sys_bind"]);
     let as_subflow = accused_without(Kind::Kprobe, Bind(Mptcp), |it| {
@@ -252,7 +244,7 @@ fn what_the_kernel_did_not_come_by_is_not_accused() {
 #[test]
 fn without_loopback_the_hooks_are_tried_all_the_same() {
     let mut trials = answered();
-    trials.retain(|trial| !matches!(trial.call, BindTaken(_) | ListenRefused));
+    trials.retain(|trial| trial.call != ListenRefused);
     for trial in &mut trials {
         trial.ret = match trial.call {
             Bind(_) => EADDRNOTAVAIL,
