@@ -60,8 +60,8 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
     };
     let inflight = current(op::BIND, sk);
     let returned = Returned { call, sk, ret };
-    // Of a bind that succeeded, and of which nothing was noted on its way, the filter needs no more.
-    if ret == 0 && inflight.is_none() && !filter::lets_pass::<Typed>(&returned) {
+    // Of what nothing was noted on its way the filter needs no more.
+    if inflight.is_none() && !may_pass(&returned) {
         return;
     }
     let caller = caller(op::BIND);
@@ -90,6 +90,16 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
             bound(attempt, call, sk, ret);
             attempt::returned(attempt, ret);
         });
+    }
+}
+
+/// Whether the filter may let pass, or aside, a bind of which there is no record.
+#[inline(always)]
+fn may_pass(returned: &Returned<'_>) -> bool {
+    if returned.ret == 0 {
+        filter::lets_pass::<Typed>(returned)
+    } else {
+        filter::may_begin::<Typed>(returned.call)
     }
 }
 
