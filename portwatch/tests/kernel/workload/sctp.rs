@@ -18,6 +18,7 @@ use super::{
 // include/uapi/linux/sctp.h
 const BINDX_ADD: i32 = 100;
 const CONNECTX: i32 = 110;
+const ADDRINUSE: i32 = -libc::EADDRINUSE;
 const CLOSED: SocketAddr = SocketAddr::new(LOOPBACK, 7002);
 
 pub(super) fn by_options(recorder: &Recorder) -> Result<()> {
@@ -31,8 +32,7 @@ pub(super) fn by_options(recorder: &Recorder) -> Result<()> {
     option(recorder, "one more", &listener, Op::Bind, second, 0)?;
     listen(&listener, 8).context("listen")?;
     let taken = open()?;
-    let ret = -libc::EADDRINUSE;
-    option(recorder, "taken", &taken, Op::Bind, first, ret)?;
+    option(recorder, "taken", &taken, Op::Bind, first, ADDRINUSE)?;
     let (granted, refused) = (open()?, open()?);
     option(recorder, "granted", &granted, Op::Connect, first, 0)?;
     let ret = -libc::ECONNREFUSED;
@@ -73,9 +73,11 @@ fn option(
     };
     let mut truth = recorder.measure(&what, expected, || set(socket.raw_fd(), name, address))?;
     via.clone_into(&mut truth.via);
-    if expected != 0 {
-        truth.stages = Some(format!("operation {expected}"));
-    }
+    truth.stages = match expected {
+        0 => None,
+        ADDRINUSE => Some(format!("operation {ADDRINUSE}, get_port {ADDRINUSE}")),
+        _ => Some(format!("operation {expected}")),
+    };
     recorder.write(truth)
 }
 
