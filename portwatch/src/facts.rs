@@ -88,9 +88,10 @@ impl Gatherer {
 
     /// What is known about an attempt, by how it ended.
     pub fn gather(&mut self, attempt: &Attempt) -> Facts {
-        attempt
-            .ret
-            .map_or_else(Facts::default, |ret| self.about(attempt, ret))
+        match attempt.ret {
+            Some(ret) => self.about(attempt, ret),
+            None => Facts::default(),
+        }
     }
 
     /// The same of a connect that was pending.

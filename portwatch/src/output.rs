@@ -8,6 +8,7 @@ pub mod frame;
 mod journald;
 pub mod json;
 mod logfmt;
+mod memo;
 mod ocsf;
 mod otel;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use self::{
     columns::ColumnsPrinter,
     csv::CsvPrinter,
     journald::JournaldPrinter,
+    json::JsonPrinter,
     logfmt::LogfmtPrinter,
     syslog::SyslogPrinter,
     tally::{Look, TallyPrinter},
@@ -52,7 +54,7 @@ pub enum Printer {
     Columns(ColumnsPrinter),
     Template(TemplatePrinter),
     Tally(Box<TallyPrinter>),
-    Json,
+    Json(Box<JsonPrinter>),
     Logfmt(LogfmtPrinter),
     Csv(CsvPrinter),
     Ecs,
@@ -77,7 +79,7 @@ impl Printer {
                 let look = tally_look(&output.target, config);
                 Self::Tally(Box::new(TallyPrinter::new(counted.clone(), look)))
             }
-            Format::Json => Self::Json,
+            Format::Json => Self::Json(Box::default()),
             Format::Logfmt(fields) => Self::Logfmt(LogfmtPrinter::new(fields.clone())),
             Format::Csv(fields) => Self::Csv(CsvPrinter::new(fields.clone(), config.header)),
             Format::Ecs => Self::Ecs,
@@ -105,7 +107,7 @@ impl Printer {
             Self::Columns(printer) => printer.print(out, seq, event, users),
             Self::Template(printer) => printer.print(out, seq, event, users),
             Self::Tally(printer) => printer.print(out, seq, event, users),
-            Self::Json => json::print(out, seq, event, users),
+            Self::Json(printer) => printer.print(out, seq, event, users),
             Self::Logfmt(printer) => printer.print(out, seq, event, users),
             Self::Csv(printer) => printer.print(out, seq, event, users),
             Self::Ecs => ecs::print(out, seq, event, users),
@@ -125,7 +127,7 @@ impl Printer {
     /// What the format itself does not tell of an event, for people on standard error.
     fn message(&self, event: &Event) -> Option<String> {
         let told = match self {
-            Self::Json
+            Self::Json(_)
             | Self::Logfmt(_)
             | Self::Ecs
             | Self::Ocsf

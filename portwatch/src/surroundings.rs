@@ -90,14 +90,17 @@ impl Surroundings {
 
     /// What a cause may rest on.
     pub fn facts(&mut self, attempt: &Attempt) -> Facts {
-        let host = self.0.as_mut();
-        host.map(|host| host.facts(attempt)).unwrap_or_default()
+        match &mut self.0 {
+            Some(host) => host.facts(attempt),
+            None => Facts::default(),
+        }
     }
 
     /// The same, of how a connect ended.
     pub fn facts_of_outcome(&mut self, outcome: &OutcomeOf) -> Facts {
-        let host = self.0.as_mut();
-        host.map(|host| host.facts_of_outcome(outcome))
-            .unwrap_or_default()
+        match &mut self.0 {
+            Some(host) => host.facts_of_outcome(outcome),
+            None => Facts::default(),
+        }
     }
 }

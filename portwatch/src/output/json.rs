@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, io};
 
 use serde::Serialize;
 
-use self::cause::Cause;
+use self::{attempt::AttemptPrinter, cause::Cause};
 use crate::{
     errno::Errno,
     event::{self, End, Event, LossReason, Op, Outcome, System, Time},
@@ -21,15 +21,29 @@ use crate::{
 /// Version of the format; field names do not change without a new one.
 const VERSION: u8 = 1;
 
-/// Writes one event as one line. `seq` numbers the attempts; other kinds have no number.
-pub fn print(out: &mut Vec<u8>, seq: u64, event: &Event, users: &mut Users) -> io::Result<()> {
-    match event {
-        Event::Start(start) => line(out, &Start::of(start)),
-        Event::Attempt(attempt) => attempt::print(out, attempt, seq, users),
-        Event::Outcome(outcome) => line(out, &OutcomeOf::of(outcome, users)),
-        Event::Lost(lost) => line(out, &Lost::of(lost)),
-        Event::Degraded(degraded) => line(out, &Degraded::of(degraded)),
-        Event::Summary(summary) => line(out, &Summary::of(summary)),
+/// Prints events as JSON.
+#[derive(Debug, Default)]
+pub struct JsonPrinter {
+    attempts: AttemptPrinter,
+}
+
+impl JsonPrinter {
+    /// Writes one event as one line. `seq` numbers the attempts; other kinds have no number.
+    pub fn print(
+        &mut self,
+        out: &mut Vec<u8>,
+        seq: u64,
+        event: &Event,
+        users: &mut Users,
+    ) -> io::Result<()> {
+        match event {
+            Event::Start(start) => line(out, &Start::of(start)),
+            Event::Attempt(attempt) => self.attempts.print(out, attempt, seq, users),
+            Event::Outcome(outcome) => line(out, &OutcomeOf::of(outcome, users)),
+            Event::Lost(lost) => line(out, &Lost::of(lost)),
+            Event::Degraded(degraded) => line(out, &Degraded::of(degraded)),
+            Event::Summary(summary) => line(out, &Summary::of(summary)),
+        }
     }
 }
 

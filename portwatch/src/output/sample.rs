@@ -106,6 +106,37 @@ pub(crate) fn ok(attempt: Attempt) -> Attempt {
     }
 }
 
+/// Attempts of which each has one thing that the first has not.
+pub(crate) fn unlike() -> Vec<Attempt> {
+    let changes: [fn(&mut Attempt); 19] = [
+        |_| {},
+        |attempt| attempt.time = Time(attempt.time.0 + 1_000_000_000),
+        |attempt| attempt.op = Op::Listen,
+        |attempt| attempt.via = Some(Via::IoUring),
+        |attempt| attempt.tgid += 1,
+        |attempt| attempt.tid += 1,
+        |attempt| attempt.ppid = None,
+        |attempt| attempt.comm = comm(b"nginx2"),
+        |attempt| attempt.process = Some(Arc::default()),
+        |attempt| attempt.uid += 1,
+        |attempt| attempt.euid = Some(0),
+        |attempt| attempt.gid = None,
+        |attempt| attempt.proto = None,
+        |attempt| attempt.netns = None,
+        |attempt| attempt.cgroup_id = Some(2),
+        |attempt| attempt.cgroup = Some(Arc::default()),
+        |attempt| attempt.ifindex = Some(2),
+        |attempt| attempt.ifname = IfName::new(b"eth1"),
+        |attempt| attempt.privileged = None,
+    ];
+    let with = |change: fn(&mut Attempt)| {
+        let mut attempt = bind();
+        change(&mut attempt);
+        attempt
+    };
+    changes.map(with).into()
+}
+
 pub(crate) fn outcome(end: End) -> Event {
     Event::Outcome(OutcomeOf {
         seq: 7,

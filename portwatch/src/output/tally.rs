@@ -18,6 +18,7 @@ use self::{
 };
 use super::{
     csv,
+    json::JsonPrinter,
     value::{Rfc3339, write_json, write_text},
 };
 use crate::{
@@ -103,7 +104,9 @@ impl TallyPrinter {
         }
         match event {
             Event::Attempt(_) | Event::Outcome(_) => Ok(()),
-            _ if self.counted.form == Form::Json => super::json::print(out, seq, event, users),
+            _ if self.counted.form == Form::Json => {
+                JsonPrinter::default().print(out, seq, event, users)
+            }
             _ => Ok(()),
         }
     }

@@ -13,7 +13,7 @@ use portwatch::{
     explain::predict::Station,
     fields,
     filter::Field,
-    output::json,
+    output::json::JsonPrinter,
     source::Kind,
     users::Users,
 };
@@ -402,6 +402,8 @@ fn keys(object: &Value) -> BTreeSet<String> {
 fn as_json(event: &Event) -> Value {
     let mut line = Vec::new();
     let mut users = Users::with_lookups(|_| Some("alice".to_owned()), |_| None);
-    json::print(&mut line, 1, event, &mut users).unwrap();
+    JsonPrinter::default()
+        .print(&mut line, 1, event, &mut users)
+        .unwrap();
     serde_json::from_slice(&line).unwrap()
 }

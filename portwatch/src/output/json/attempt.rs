@@ -1,6 +1,6 @@
 //! Attempts.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -8,91 +8,175 @@ use super::{
     Container, VERSION,
     cause::Cause,
     foreign,
-    line::{Line, Put, fields},
+    line::{Line, Name, Put, fields},
     value,
 };
 use crate::{
     errno::Errno,
-    event::{self, Family, Outcome, Proto},
+    event::{self, Cgroup, Comm, Family, IfName, Options, Outcome, Process, Proto},
+    output::memo::Memo,
     users::Users,
 };
 
-/// Writes an attempt, field by field as docs/EVENTS.md has them.
-pub(super) fn print(
-    out: &mut Vec<u8>,
-    attempt: &event::Attempt,
-    seq: u64,
-    users: &mut Users,
-) -> io::Result<()> {
-    let asked = attempt.requested;
-    let process = attempt.process.as_deref();
-    let exe = process.and_then(|process| process.exe.as_deref());
-    let cgroup = attempt.cgroup.as_deref();
-    let container = cgroup.and_then(|cgroup| cgroup.container.as_ref());
-    let mut line = Line::begin(out, VERSION);
-    fields! { line:
-        "kind" put "attempt";
-        "seq" put seq;
-        "time" put attempt.time;
-        // Of others than Linux, whose names of errors `errno` has and whose numbers `ret`
-        "system" known foreign(attempt.system).as_deref();
-        "op" put attempt.op.name();
-        "via" put attempt.via.map(event::Via::name);
-        "pid" put attempt.tgid;
-        "tid" put attempt.tid;
-        "ppid" put attempt.ppid;
-        "comm" put String::from_utf8_lossy(attempt.comm.as_bytes());
-        "exe" known exe.map(Path::to_string_lossy);
-        "cmdline" known process.and_then(|process| process.cmdline.as_deref());
-        "uid" put attempt.uid;
-        "euid" put attempt.euid;
-        "gid" put attempt.gid;
-        "user" put attempt.euid.and_then(|uid| users.name(uid));
-        "family" put attempt.family.map(Family::name);
-        "family_number" known attempt.family.and_then(other_number);
-        "proto" put attempt.proto.map(Named);
-        "addr" put asked.map(|asked| asked.ip);
-        "port" put asked.map(|asked| asked.port);
-        "scope_id" known asked.map(|asked| asked.scope_id).filter(|&id| id != 0);
-        "effective_addr" known attempt.effective.map(|end| end.ip);
-        "effective_port" known attempt.effective.map(|end| end.port);
-        "local_addr" put attempt.local.map(|end| end.ip);
-        "local_port" put attempt.local.and_then(|end| end.port);
-        "fd" put attempt.fd;
-        "ret" put attempt.ret;
-        "errno" known attempt.errno();
-        "outcome" put attempt.outcome().name();
-        "latency_ns" put attempt.latency.and_then(nanoseconds);
-        "netns" put attempt.netns;
-        "cgroup_id" put attempt.cgroup_id;
-        "cgroup" known cgroup.map(|cgroup| cgroup.path.as_str());
-    }
-    line.object(",\"container\":", container.map(Container::of))?;
-    fields! { line:
-        "unit" known cgroup.and_then(|cgroup| cgroup.unit.as_deref());
-        "ifindex" known attempt.ifindex;
-        "ifname" known attempt.ifname.as_ref().map(|name| String::from_utf8_lossy(name.as_bytes()));
-        "options" put attempt.options;
-        "privileged" known attempt.privileged;
-        "repeat" flag attempt.repeat;
-        "seccomp" flag attempt.seccomp;
-    }
-    line.object(",\"stages\":", Stages::of(attempt))?;
-    line.object(",\"before\":", Before::of(attempt))?;
-    line.flag(",\"reset\":", attempt.reset);
-    let cause = attempt.cause.as_deref();
-    line.object(",\"cause\":", cause.map(|cause| Cause::of(cause, users)))?;
-    line.end();
-    Ok(())
+/// Writes attempts, field by field as docs/EVENTS.md has them.
+#[derive(Debug, Default)]
+pub(super) struct AttemptPrinter {
+    second: Memo<i64>,
+    caller: Memo<Caller>,
+    place: Memo<Place>,
 }
 
-/// A protocol by its name, or, of one without a name, by its number: `proto-99`.
-struct Named(Proto);
+impl AttemptPrinter {
+    pub(super) fn print(
+        &mut self,
+        out: &mut Vec<u8>,
+        attempt: &event::Attempt,
+        seq: u64,
+        users: &mut Users,
+    ) -> io::Result<()> {
+        let asked = attempt.requested;
+        let mut line = Line::begin(out, VERSION);
+        fields! { line:
+            "kind" put Name("attempt");
+            "seq" put seq;
+        }
+        line.time(",\"time\":", &mut self.second, attempt.time);
+        fields! { line:
+            // Of others than Linux, whose names of errors `errno` has and whose numbers `ret`
+            "system" known foreign(attempt.system).as_deref();
+            "op" put Name(attempt.op.name());
+        }
+        line.remembered(&mut self.caller, Caller::of(attempt), Caller::write);
+        fields! { line:
+            "user" put attempt.euid.and_then(|uid| users.name(uid));
+            "family" put attempt.family.map(|family| Name(family.name()));
+            "family_number" known attempt.family.and_then(other_number);
+            "proto" put attempt.proto;
+            "addr" put asked.map(|asked| asked.ip);
+            "port" put asked.map(|asked| asked.port);
+            "scope_id" known asked.map(|asked| asked.scope_id).filter(|&id| id != 0);
+            "effective_addr" known attempt.effective.map(|end| end.ip);
+            "effective_port" known attempt.effective.map(|end| end.port);
+            "local_addr" put attempt.local.map(|end| end.ip);
+            "local_port" put attempt.local.and_then(|end| end.port);
+            "fd" put attempt.fd;
+            "ret" put attempt.ret;
+            "errno" known attempt.errno();
+            "outcome" put Name(attempt.outcome().name());
+            "latency_ns" put attempt.latency.and_then(nanoseconds);
+        }
+        line.remembered(&mut self.place, Place::of(attempt), Place::write);
+        line.flag(",\"repeat\":", attempt.repeat);
+        line.flag(",\"seccomp\":", attempt.seccomp);
+        line.object(",\"stages\":", Stages::of(attempt))?;
+        line.object(",\"before\":", Before::of(attempt))?;
+        line.flag(",\"reset\":", attempt.reset);
+        let cause = attempt.cause.as_deref();
+        line.object(",\"cause\":", cause.map(|cause| Cause::of(cause, users)))?;
+        line.end();
+        Ok(())
+    }
+}
 
-impl Put for Named {
+/// Who called: the same for many attempts in a row.
+#[derive(Debug, PartialEq)]
+struct Caller {
+    via: Option<event::Via>,
+    tgid: u32,
+    tid: u32,
+    ppid: Option<u32>,
+    comm: Comm,
+    process: Option<Arc<Process>>,
+    uid: u32,
+    euid: Option<u32>,
+    gid: Option<u32>,
+}
+
+impl Caller {
+    fn of(attempt: &event::Attempt) -> Self {
+        Self {
+            via: attempt.via,
+            tgid: attempt.tgid,
+            tid: attempt.tid,
+            ppid: attempt.ppid,
+            comm: attempt.comm,
+            process: attempt.process.clone(),
+            uid: attempt.uid,
+            euid: attempt.euid,
+            gid: attempt.gid,
+        }
+    }
+
+    fn write(&self, line: &mut Line<'_>) {
+        let process = self.process.as_deref();
+        let exe = process.and_then(|process| process.exe.as_deref());
+        fields! { line:
+            "via" put self.via.map(|via| Name(via.name()));
+            "pid" put self.tgid;
+            "tid" put self.tid;
+            "ppid" put self.ppid;
+            "comm" put String::from_utf8_lossy(self.comm.as_bytes());
+            "exe" known exe.map(Path::to_string_lossy);
+            "cmdline" known process.and_then(|process| process.cmdline.as_deref());
+            "uid" put self.uid;
+            "euid" put self.euid;
+            "gid" put self.gid;
+        }
+    }
+}
+
+/// Where it was called, and with what options: the same for many attempts in a row.
+#[derive(Debug, PartialEq)]
+struct Place {
+    netns: Option<u32>,
+    cgroup_id: Option<u64>,
+    cgroup: Option<Arc<Cgroup>>,
+    ifindex: Option<u32>,
+    ifname: Option<IfName>,
+    options: Option<Options>,
+    privileged: Option<bool>,
+}
+
+impl Place {
+    fn of(attempt: &event::Attempt) -> Self {
+        Self {
+            netns: attempt.netns,
+            cgroup_id: attempt.cgroup_id,
+            cgroup: attempt.cgroup.clone(),
+            ifindex: attempt.ifindex,
+            ifname: attempt.ifname,
+            options: attempt.options,
+            privileged: attempt.privileged,
+        }
+    }
+
+    fn write(&self, line: &mut Line<'_>) {
+        let cgroup = self.cgroup.as_deref();
+        fields! { line:
+            "netns" put self.netns;
+            "cgroup_id" put self.cgroup_id;
+            "cgroup" known cgroup.map(|cgroup| cgroup.path.as_str());
+            "container" known cgroup.and_then(|cgroup| cgroup.container.as_ref());
+            "unit" known cgroup.and_then(|cgroup| cgroup.unit.as_deref());
+            "ifindex" known self.ifindex;
+            "ifname" known self.ifname.as_ref().map(|name| String::from_utf8_lossy(name.as_bytes()));
+            "options" put self.options;
+            "privileged" known self.privileged;
+        }
+    }
+}
+
+impl Put for &event::Container {
     fn put(self, out: &mut Vec<u8>) {
-        match (self.0.name(), self.0) {
-            (Some(name), _) => name.put(out),
+        serde_json::to_writer(out, &Container::of(self)).expect("strings always serialise");
+    }
+}
+
+/// By its name, or, of one without a name, by its number: `proto-99`.
+impl Put for Proto {
+    fn put(self, out: &mut Vec<u8>) {
+        match (self.name(), self) {
+            (Some(name), _) => Name(name).put(out),
             (None, Proto::Ip(number)) => format!("proto-{number}").as_str().put(out),
             (None, Proto::Raw) => None::<&str>.put(out),
         }
@@ -102,7 +186,7 @@ impl Put for Named {
 impl Put for Errno {
     fn put(self, out: &mut Vec<u8>) {
         match self.name() {
-            Some(name) => name.put(out),
+            Some(name) => Name(name).put(out),
             None => self.to_string().as_str().put(out),
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     event::{Options, Time},
-    output::digits,
+    output::{digits, memo::Memo},
 };
 
 /// An object, as far as it is written.
@@ -54,6 +54,28 @@ impl<'a> Line<'a> {
         if value {
             self.put(key, true);
         }
+    }
+
+    /// Fields that are written of `key` alone, which may have been written before.
+    pub(super) fn remembered<K: PartialEq>(
+        &mut self,
+        memo: &mut Memo<K>,
+        key: K,
+        write: impl FnOnce(&K, &mut Line<'_>),
+    ) {
+        memo.put(self.out, key, |key, out| write(key, &mut Line { out }));
+    }
+
+    /// Of many times in a row the second is the same.
+    pub(super) fn time(&mut self, key: &'static str, seconds: &mut Memo<i64>, time: Time) {
+        let (second, nanos) = digits::split(time);
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.push(b'"');
+        seconds.put(self.out, second, |second, out| {
+            digits::date_time(*second).append_to(out);
+        });
+        digits::nanoseconds(nanos).append_to(self.out);
+        self.out.push(b'"');
     }
 
     /// An object of serde's; left out where there is none.
@@ -106,13 +128,25 @@ impl<T: Put> Put for Option<T> {
     }
 }
 
+/// A name of our own, in which nothing is to be escaped.
+pub(super) struct Name(pub(super) &'static str);
+
+impl Put for Name {
+    #[inline]
+    fn put(self, out: &mut Vec<u8>) {
+        quote(out, self.0.as_bytes());
+    }
+}
+
 impl Put for &str {
     fn put(self, out: &mut Vec<u8>) {
-        let is_plain = |byte| byte >= b' ' && byte != b'"' && byte != b'\\';
-        if self.bytes().all(is_plain) {
-            quote(out, self.as_bytes());
-        } else {
+        let is_special = |byte| byte < b' ' || byte == b'"' || byte == b'\\';
+        // Of all bytes, without an end at the first: many are looked at in one instruction.
+        let special = self.bytes().fold(false, |any, byte| any | is_special(byte));
+        if special {
             serde_json::to_writer(out, self).expect("a string always serialises");
+        } else {
+            quote(out, self.as_bytes());
         }
     }
 }
@@ -123,16 +157,14 @@ impl Put for Cow<'_, str> {
     }
 }
 
-impl Put for Time {
-    fn put(self, out: &mut Vec<u8>) {
-        quote(out, digits::rfc3339(self).as_bytes());
-    }
-}
-
 impl Put for IpAddr {
     fn put(self, out: &mut Vec<u8>) {
         match digits::as_ipv4(self) {
-            Some(ip) => quote(out, digits::ipv4(ip).as_bytes()),
+            Some(ip) => {
+                out.push(b'"');
+                digits::ipv4(ip).append_to(out);
+                out.push(b'"');
+            }
             None => serde_json::to_writer(out, &self).expect("an address always serialises"),
         }
     }
@@ -140,7 +172,7 @@ impl Put for IpAddr {
 
 impl Put for Options {
     fn put(self, out: &mut Vec<u8>) {
-        list(out, self.names());
+        list(out, self.names().map(Name));
     }
 }
 

@@ -4,12 +4,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::event::{Cgroup, IfName, Process, Runtime, sample};
-use crate::output::sample::{events, hostile, python, users};
+use crate::output::sample::{bind, events, hostile, python, unlike, users};
 
 fn printed(attempt: event::Attempt) -> (String, Value) {
     let mut out = Vec::new();
     let users = &mut Users::with_lookups(|_| None, |_| None);
-    print(&mut out, 1, &Event::Attempt(attempt), users).unwrap();
+    JsonPrinter::default()
+        .print(&mut out, 1, &Event::Attempt(attempt), users)
+        .unwrap();
     let line = String::from_utf8(out).unwrap();
     let value = serde_json::from_str(&line).unwrap();
     (line, value)
@@ -48,9 +50,10 @@ fn names_that_others_chose_stay_inside_their_strings() {
 #[test]
 fn python_reads_the_same() {
     let mut out = Vec::new();
+    let mut printer = JsonPrinter::default();
     let hostile = Event::Attempt(hostile(b"a\n\"b\xff\x1b"));
     for event in events().into_iter().chain([hostile]) {
-        print(&mut out, 1, &event, &mut users()).unwrap();
+        printer.print(&mut out, 1, &event, &mut users()).unwrap();
     }
     let text = String::from_utf8(out).unwrap();
     let read: Vec<Value> = text
@@ -66,5 +69,23 @@ fn what_is_not_known_of_the_caller_is_absent() {
     let (_, value) = printed(sample::attempt());
     for field in ["exe", "cmdline", "cgroup", "container", "unit", "ifname"] {
         assert_eq!(value.get(field), None);
+    }
+}
+
+#[test]
+fn a_line_is_the_same_whatever_was_written_before() {
+    let print = |printer: &mut JsonPrinter, attempt: event::Attempt| {
+        let mut out = Vec::new();
+        printer
+            .print(&mut out, 1, &Event::Attempt(attempt), &mut users())
+            .unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let mut used = JsonPrinter::default();
+    for attempt in unlike() {
+        for attempt in [bind(), attempt] {
+            let fresh = print(&mut JsonPrinter::default(), attempt.clone());
+            assert_eq!(print(&mut used, attempt), fresh);
+        }
     }
 }

@@ -206,9 +206,9 @@ impl Layout {
     /// The columns that are shown, and how wide.
     fn columns(&self) -> impl Iterator<Item = (Column, usize)> {
         Column::ALL
-            .into_iter()
-            .zip(self.widths)
-            .filter_map(|(column, width)| Some((column, width?)))
+            .iter()
+            .zip(&self.widths)
+            .filter_map(|(&column, &width)| Some((column, width?)))
     }
 }
 
@@ -235,13 +235,15 @@ impl Pen<'_> {
         self.styled(text, cell.style)
     }
 
-    fn space(&mut self, mut width: usize) {
-        const SPACES: &str = "                                ";
-        while width > SPACES.len() {
+    /// Whole runs of spaces, of which what is too much is cut off again: a copy of a length that the
+    /// compiler knows takes a few instructions, another one a call.
+    fn space(&mut self, width: usize) {
+        const SPACES: &str = "                ";
+        let end = self.line.len() + width;
+        while self.line.len() < end {
             self.line.push_str(SPACES);
-            width -= SPACES.len();
         }
-        self.line.push_str(&SPACES[..width]);
+        self.line.truncate(end);
     }
 
     fn styled(&mut self, text: &str, style: Style) -> fmt::Result {

@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{clock::Clock, layout::Column};
 use crate::{
-    event::{Attempt, End, Ended, Family, Local, Op, Outcome, Proto, Requested, System},
+    event::{Attempt, Comm, End, Ended, Family, Local, Op, Outcome, Proto, Requested, System},
     output::{digits, sanitize::escape_into},
     users::Users,
 };
@@ -29,9 +29,22 @@ const RESULT_CELLS: usize = 3;
 /// The cells of one line. Used again for every line, so that it allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Row {
+    /// What is kept comes first
     text: String,
+    /// Whose cells are kept, and where they end: many attempts in a row are made by the same
+    kept: Option<Caller>,
+    kept_end: usize,
     columns: [Cell; Column::ALL.len()],
     result: [Cell; RESULT_CELLS],
+}
+
+/// What some cells are made of, and of nothing else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Caller {
+    op: Op,
+    proto: Option<Proto>,
+    tgid: u32,
+    comm: Comm,
 }
 
 /// A piece of the row's text.
@@ -78,29 +91,47 @@ impl Row {
         let Attempt {
             time,
             op,
-            tgid,
-            comm,
             uid,
             euid,
             family,
-            proto,
             requested,
             ..
         } = attempt;
-        self.clear();
+        self.set_caller(attempt)?;
         self.set(Column::Time, TIME, |text| clock.write(text, *time, millis))?;
-        self.set(Column::Op, OK, |text| text.write_str(op.name()))?;
-        self.set(Column::Proto, OK, |text| write_proto(text, *proto))?;
-        self.set(Column::Pid, OK, |text| write_number(text, *tgid))?;
         // The effective user is the one whose rights decide.
         self.set(Column::User, OK, |text| {
             write_user(text, euid.unwrap_or(*uid), users)
         })?;
-        self.set(Column::Comm, OK, |text| write_comm(text, comm.as_bytes()))?;
         self.set(Column::Address, OK, |text| {
             write_requested(text, *op, *family, *requested)
         })?;
+        self.result = Default::default();
         self.set_result(attempt)
+    }
+
+    /// Begins a row: sets the cells of the caller, or keeps those of the last row.
+    fn set_caller(&mut self, attempt: &Attempt) -> fmt::Result {
+        let caller = Caller {
+            op: attempt.op,
+            proto: attempt.proto,
+            tgid: attempt.tgid,
+            comm: attempt.comm,
+        };
+        if self.kept == Some(caller) {
+            self.text.truncate(self.kept_end);
+            return Ok(());
+        }
+        self.text.clear();
+        self.set(Column::Op, OK, |text| text.write_str(caller.op.name()))?;
+        self.set(Column::Proto, OK, |text| write_proto(text, caller.proto))?;
+        self.set(Column::Pid, OK, |text| write_number(text, caller.tgid))?;
+        self.set(Column::Comm, OK, |text| {
+            write_comm(text, caller.comm.as_bytes())
+        })?;
+        self.kept_end = self.text.len();
+        self.kept = Some(caller);
+        Ok(())
     }
 
     fn set_result(&mut self, attempt: &Attempt) -> fmt::Result {
@@ -173,12 +204,6 @@ impl Row {
         }
     }
 
-    fn clear(&mut self) {
-        self.text.clear();
-        self.columns = Default::default();
-        self.result = Default::default();
-    }
-
     fn set(
         &mut self,
         column: Column,
@@ -206,16 +231,16 @@ impl Row {
     ) -> Result<Cell, fmt::Error> {
         let start = self.text.len();
         write(&mut self.text)?;
-        let written = &self.text[start..];
+        let end = self.text.len();
         // Nothing of it is a control character: of ASCII each takes one column.
-        let width = if written.is_ascii() {
-            written.len()
+        let width = if self.text.as_bytes()[start..].is_ascii() {
+            end - start
         } else {
-            written.width()
+            self.text[start..].width()
         };
         Ok(Cell {
             start,
-            end: self.text.len(),
+            end,
             width,
             style,
         })

@@ -11,7 +11,7 @@ use crate::{
         SocketState, Stages, System, Time, Version, Via, sample::attempt,
     },
     filter::sample::attempts,
-    output::json,
+    output::json::JsonPrinter,
     source::replay::{Item, Recorded, Recording, Unreadable},
     users::Users,
 };
@@ -30,7 +30,9 @@ fn users() -> Users {
 
 fn printed(seq: u64, event: &Event, users: &mut Users) -> String {
     let mut line = Vec::new();
-    json::print(&mut line, seq, event, users).unwrap();
+    JsonPrinter::default()
+        .print(&mut line, seq, event, users)
+        .unwrap();
     String::from_utf8(line).unwrap()
 }
 

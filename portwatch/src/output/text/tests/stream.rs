@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 
 use super::*;
+use crate::output::sample;
 
 #[test]
 fn losses_are_seen_in_the_stream() {
@@ -139,4 +140,33 @@ fn colours_mark_what_is_to_be_looked_at() {
     ESC[2m05:04:05.678ESC[0m connect tcp     1234 anna     curl            127.0.0.1:8080        ESC[33mpendingESC[0m
     ESC[1mESC[33m-- lost 12 attempts on CPU 1: ring buffer full (portwatch or its reader is too slow)ESC[0m
     ");
+}
+
+#[test]
+fn a_line_is_the_same_whatever_was_written_before() {
+    let print = |printer: &mut TextPrinter, attempt: Attempt| {
+        let mut out = Vec::new();
+        printer
+            .print(&mut out, 1, &Event::Attempt(attempt), &mut users())
+            .unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let fresh = || {
+        TextPrinter::new(TextOptions {
+            colour: false,
+            width: None,
+            header: false,
+            detail: Detail::Short,
+            timezone: TimeZone::UTC,
+        })
+    };
+    let mut used = fresh();
+    for attempt in sample::unlike() {
+        for attempt in [sample::bind(), attempt] {
+            assert_eq!(
+                print(&mut used, attempt.clone()),
+                print(&mut fresh(), attempt)
+            );
+        }
+    }
 }
