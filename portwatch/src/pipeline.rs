@@ -134,7 +134,7 @@ async fn follow(
         let room = sink.has_room();
         // For what is left in the ring nobody is woken. One batch at a time, so that in a flood
         // too a signal is seen.
-        let left = room && !stream.ring_is_empty;
+        let left = room && !stream.is_drained();
         let pause = stream.pace.until();
         let ready = tokio::select! {
             biased;
@@ -168,7 +168,7 @@ async fn follow(
             return Ok(());
         }
         // Of what is left in the ring the parents are still to be looked up.
-        if dead && stream.ring_is_empty {
+        if dead && stream.is_drained() {
             dead = false;
             if command.as_mut().is_some_and(|command| command.bury()) {
                 return Ok(());
@@ -216,7 +216,7 @@ async fn finish(
     source.stop();
     let rest = async {
         while !sink.has_ended() && stream.read(source, sink)?.is_continue() {
-            if stream.ring_is_empty && !source.wait_for_more().await {
+            if stream.is_drained() && !source.wait_for_more().await {
                 break;
             }
             while !sink.has_room() && !sink.has_ended() {
@@ -328,13 +328,17 @@ impl<'a> Stream<'a> {
     /// Reads a batch from the ring, and passes on what comes of it.
     fn read(&mut self, source: &mut Source, sink: &Sinks) -> anyhow::Result<ControlFlow<()>> {
         self.ring_is_empty = source.fill(&mut self.records, RECORDS);
-        while let Some(record) = self.records.pop_front()
-            && !self.over
-        {
-            self.take(record, source)?;
+        // What look-ups add to them waits until there was a look at the sink: in a flood there would
+        // be no end to it.
+        for _ in 0..self.records.len() {
+            if let Some(record) = self.records.pop_front()
+                && !self.over
+            {
+                self.take(record, source)?;
+            }
         }
         let now = Instant::now();
-        if self.ring_is_empty {
+        if self.is_drained() {
             self.pace.emptied(now);
         }
         self.users.forget_if_stale(now);
@@ -350,6 +354,11 @@ impl<'a> Stream<'a> {
         } else {
             ControlFlow::Continue(())
         })
+    }
+
+    /// Nothing is left to be looked at.
+    fn is_drained(&self) -> bool {
+        self.ring_is_empty && self.records.is_empty()
     }
 
     /// As many attempts as were asked for are written.

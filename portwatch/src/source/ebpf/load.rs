@@ -1,6 +1,6 @@
 //! Loading and attaching: a source's hooks as a whole, or not at all.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use anyhow::{Context as _, ensure};
 use aya::{
@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::{
     block, functions,
     hooks::{self, Attach, Hook, TRACEPOINT_TYPE},
+    probe::{self, Trial},
 };
 use crate::{
     event::{Lsm, MissingHook},
@@ -51,7 +52,7 @@ impl Default for Loader {
 ///
 /// aya's loader has one constructor, which first reads and parses all of the kernel's type
 /// information, megabytes of it; the few facts that are wanted come from [`read_types`].
-fn without_opening_files<T>(action: impl FnOnce() -> T) -> T {
+pub(super) fn without_opening_files<T>(action: impl FnOnce() -> T) -> T {
     let limit = getrlimit(Resource::Nofile);
     let none = Rlimit {
         current: Some(0),
@@ -226,6 +227,13 @@ fn ensure_possible(kind: Kind, hooks: &[&Hook]) -> anyhow::Result<()> {
         kind != Kind::Fexit || cfg!(target_arch = "x86_64"),
         "it reads the registers of whoever calls, which portwatch knows for x86-64 only"
     );
+    // Before megabytes of type information are read for it.
+    if kind == Kind::Fexit
+        && let Trial::Refused { errno, .. } = probe::tracing()
+    {
+        return Err(io::Error::from_raw_os_error(errno))
+            .context("the kernel refuses to load tracing programs");
+    }
     ensure!(
         kind != Kind::Kprobe || Path::new(KPROBE_PMU).exists(),
         "this kernel has no kprobes (CONFIG_KPROBE_EVENTS): there is no {KPROBE_PMU}"

@@ -8,6 +8,8 @@ use aya::{
     sys::{SyscallError, is_map_supported, is_program_supported},
 };
 
+use super::load::without_opening_files;
+
 /// How a trial ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trial {
@@ -49,6 +51,12 @@ pub(crate) fn tracepoint() -> Trial {
 /// Without BTF this says `Works` for any kernel that knows the program type.
 pub(crate) fn fentry() -> Trial {
     program(ProgramType::Tracing)
+}
+
+/// Whether this process may load such a program at all, which is known without type information: a
+/// program for no function is refused for that last.
+pub(crate) fn tracing() -> Trial {
+    without_opening_files(|| program(ProgramType::Tracing))
 }
 
 fn map(kind: MapType) -> Trial {
