@@ -91,6 +91,11 @@ pub(crate) fn bench() -> Result<PathBuf> {
     guest("bench")
 }
 
+/// What puts load on a tracer, in the VMs and on this machine.
+pub(crate) fn load() -> Result<PathBuf> {
+    guest("load")
+}
+
 /// One of this package's programs for the VMs.
 fn guest(name: &str) -> Result<PathBuf> {
     let targets = ["--bin", name, "--no-default-features"];

@@ -23,7 +23,7 @@ const BENCH: &str = "/usr/bin/bench";
 const MEMORY: &str = "3G";
 const UNTRACED: &str = "untraced";
 /// The whole of what the others do for a line.
-const BPFTRACE: &str =
+pub(crate) const BPFTRACE: &str =
     r#"kretprobe:__sys_bind, kretprobe:__sys_connect { printf("%d %s %d\n", pid, comm, retval); }"#;
 
 /// What `cargo xtask bench` takes.

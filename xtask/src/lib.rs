@@ -2,4 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod figures;
+#[cfg(target_os = "linux")]
+pub mod guest;
+pub mod trial;
 pub mod wire;

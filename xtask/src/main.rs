@@ -13,6 +13,7 @@ mod deny;
 mod dist;
 mod fuzz;
 mod lint;
+mod load;
 mod run;
 mod setup;
 mod tables;
@@ -47,6 +48,9 @@ enum Task {
     /// Measure what tracing costs in the test kernels, beside other tracers, and rewrite the tables of
     /// docs/PERFORMANCE.md
     Bench(bench::Options),
+    /// Measure what portwatch can take, here and in the test kernels, what it takes at rest, and how fast
+    /// it starts, and rewrite the tables of docs/PERFORMANCE.md
+    Load(load::Options),
     /// Build portwatch as it is handed out: one file that needs nothing else
     Dist(dist::Options),
     /// Rewrite the tables of docs/KERNELS.md that are measured or follow from the kernel tests
@@ -75,6 +79,7 @@ fn start(task: Task) -> Result<ExitCode> {
         Task::Lint => lint::run_all()?,
         Task::Deny(options) => deny::run(&options)?,
         Task::Bench(options) => bench::run(&options)?,
+        Task::Load(options) => load::run(&options)?,
         Task::Dist(options) => dist::run(&options)?,
         Task::Tables(options) => tables::run(&options)?,
         Task::Fuzz(options) => fuzz::run(&options)?,

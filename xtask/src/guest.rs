@@ -1,0 +1,10 @@
+//! What the programs that measure have in common (bin/bench.rs, bin/load.rs): calls to make, a tracer
+//! that runs meanwhile, and what the kernel says of its process.
+
+mod calls;
+mod process;
+mod tracer;
+
+pub use calls::Calls;
+pub use process::{Process, schedstat};
+pub use tracer::{Reader, Tracer};
