@@ -7,4 +7,4 @@ mod tracer;
 
 pub use calls::Calls;
 pub use process::{Process, schedstat};
-pub use tracer::{Reader, Tracer};
+pub use tracer::{Legacy, Reader, Tracer};

@@ -36,6 +36,14 @@ pub enum Reader {
     Stalls,
 }
 
+/// What a tracer leaves.
+pub struct Legacy {
+    /// All that it wrote
+    pub lines: u64,
+    /// The end of its output, and its messages
+    pub words: String,
+}
+
 pub struct Tracer {
     pub begun: Instant,
     name: String,
@@ -150,8 +158,8 @@ impl Tracer {
         fs::read_to_string(&self.messages).unwrap_or_default()
     }
 
-    /// Ends it; the end of its output, and its messages.
-    pub fn stop(mut self) -> Result<String> {
+    /// Ends it.
+    pub fn stop(mut self) -> Result<Legacy> {
         let mut words = Vec::new();
         if let Some(mut child) = self.child.take() {
             // Where nobody read, it would wait for somebody.
@@ -172,7 +180,10 @@ impl Tracer {
             words.extend(tail.ok().context("the thread that read panicked")??);
         }
         words.extend(self.errors().into_bytes());
-        Ok(String::from_utf8_lossy(&words).into_owned())
+        Ok(Legacy {
+            lines: self.lines(),
+            words: String::from_utf8_lossy(&words).into_owned(),
+        })
     }
 }
 

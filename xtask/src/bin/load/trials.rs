@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use xtask::{
     figures::Call,
-    guest::{Process, Reader, Tracer},
+    guest::{Legacy, Process, Reader, Tracer},
     trial::{Found, Load, Memory, Order, Outcome, Rest, Trial},
 };
 
@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const HALVINGS: u32 = 4;
 /// Of a rate that was held for a moment and not for long, what is tried next.
 const LESS: (u64, u64) = (4, 5);
+/// Lines that may wait in a tracer until there are more, or it ends: 4 KiB of short ones.
+const BUFFERED: u64 = 128;
 /// A rate counts as made when so many in a hundred were.
 const MADE: u64 = 98;
 
@@ -86,33 +88,40 @@ impl Trials<'_> {
             .collect()
     }
 
-    /// The highest rate that a tracer holds, and a second one of the same kind for long.
+    /// The highest rate that a tracer holds for a moment, or less that it holds for long.
     fn held(&self, time: Duration) -> Result<u64> {
         let tracer = self.start(Reader::Counts)?;
         let mut rate = self.highest(&tracer)?;
         tracer.stop()?;
-        loop {
-            ensure!(rate > 0, "it loses attempts at any rate");
-            let tracer = self.start(Reader::Counts)?;
-            let held = self.holds(&tracer, rate, time)?;
-            let words = tracer.stop()?;
-            let clean = self.order.clean.as_deref();
-            if held && clean.is_none_or(|clean| words.contains(clean)) {
-                return Ok(rate);
-            }
+        while !self.is_held(rate, time)? {
             rate = rate * LESS.0 / LESS.1;
+            ensure!(rate > 0, "it loses attempts at any rate");
         }
+        Ok(rate)
+    }
+
+    /// Whether a tracer has told of all when it has ended.
+    fn is_held(&self, rate: u64, time: Duration) -> Result<bool> {
+        let tracer = self.start(Reader::Counts)?;
+        let alone = tracer.process().is_none();
+        let before = tracer.lines();
+        let made = self.pacer.make(&[Call::Bind], rate, time)?;
+        tracer.come_to_rest()?;
+        let Legacy { lines, words } = tracer.stop()?;
+        let clean = self.order.clean.as_deref();
+        let told = lines - before >= made && clean.is_none_or(|clean| words.contains(clean));
+        Ok((told || alone) && is_made(made, rate, time))
     }
 
     /// By doubling, then by halving what lies between.
     fn highest(&self, tracer: &Tracer) -> Result<u64> {
         let (mut held, mut failed) = (0, FIRST);
-        while self.holds(tracer, failed, LOOK)? {
+        while self.seems_held(tracer, failed)? {
             (held, failed) = (failed, failed * 2);
         }
         for _ in 0..HALVINGS {
             let between = held.midpoint(failed);
-            if self.holds(tracer, between, LOOK)? {
+            if self.seems_held(tracer, between)? {
                 held = between;
             } else {
                 failed = between;
@@ -121,13 +130,13 @@ impl Trials<'_> {
         Ok(held)
     }
 
-    /// Whether that many are made, and there is a line for each of them.
-    fn holds(&self, tracer: &Tracer, rate: u64, time: Duration) -> Result<bool> {
+    /// Whether that many are made, and there is a line for each of them, or soon will be.
+    fn seems_held(&self, tracer: &Tracer, rate: u64) -> Result<bool> {
         let before = tracer.lines();
-        let made = self.pacer.make(&[Call::Bind], rate, time)?;
+        let made = self.pacer.make(&[Call::Bind], rate, LOOK)?;
         tracer.come_to_rest()?;
-        let told = tracer.process().is_none() || tracer.lines() - before >= made;
-        Ok(told && made >= rate * time.as_secs() * MADE / 100)
+        let told = tracer.process().is_none() || tracer.lines() - before + BUFFERED >= made;
+        Ok(told && is_made(made, rate, LOOK))
     }
 
     fn memory(&self, kinds: &[Call], load: Load, reader: Reader) -> Result<Found> {
@@ -200,4 +209,8 @@ impl Trials<'_> {
         child.wait()?;
         Ok(took)
     }
+}
+
+fn is_made(made: u64, rate: u64, time: Duration) -> bool {
+    made >= rate * time.as_secs() * MADE / 100
 }
