@@ -156,23 +156,35 @@ pub trait Caller {
 }
 
 /// What is called, on what, and what came of it. Each value is asked for only where a test needs it.
+/// Of a socket that is not looked at nothing is known.
 pub trait Call {
     fn op(&self) -> u8;
     fn asked(&self) -> Asked;
+    /// The address, if there is one, as of IPv6
+    fn ip(&self, is_ipv4: bool) -> [u32; 4];
     /// [`RAW`] or `IPPROTO_*`
-    fn protocol(&self) -> Number;
-    fn netns(&self) -> Number;
-    fn local_port(&self) -> Number;
+    #[inline(always)]
+    fn protocol(&self) -> Number {
+        Number::UNKNOWN
+    }
+    #[inline(always)]
+    fn netns(&self) -> Number {
+        Number::UNKNOWN
+    }
+    #[inline(always)]
+    fn local_port(&self) -> Number {
+        Number::UNKNOWN
+    }
     /// `None` where the call has not returned, or nobody saw it return
     fn ret(&self) -> Option<i32>;
 }
 
-/// The address asked for.
+/// The address asked for, but for the IP address itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
     pub family: Number,
+    /// Where there is one, there is an IP address too
     pub port: Number,
-    pub ip: [u32; 4],
 }
 
 impl Asked {
@@ -180,36 +192,45 @@ impl Asked {
     pub const NONE: Self = Self {
         family: Number::NONE,
         port: Number::NONE,
-        ip: [0; 4],
     };
 
-    /// What a `struct sockaddr` holds as far as it was passed: a negative length is refused, but
-    /// the address that it came with still says what was meant.
+    /// What a `struct sockaddr` begins with says, of which `len` bytes were passed: a negative length
+    /// is refused, but the address that it came with still says what was meant.
     #[inline(always)]
-    pub fn read(sockaddr: &[u8; SOCKADDR_LEN], len: i32) -> Self {
-        let bytes = sockaddr;
+    pub fn of(family: u16, port_be: u16, len: i32) -> Self {
         let len = if len < 0 { i32::MAX } else { len };
         if len < 2 {
             return Self::NONE;
         }
-        let family = Number::of(u32::from(u16::from_ne_bytes([bytes[0], bytes[1]])));
-        let port = Number::of(u32::from(u16::from_be_bytes([bytes[2], bytes[3]])));
-        let word = |at: usize| {
-            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        let mapped = 0xFFFF_u32.to_be();
-        if family.is(AF_INET) && len >= 8 {
-            let ip = [0, 0, mapped, word(4)];
-            Self { family, port, ip }
-        } else if family.is(AF_INET6) && len >= 24 {
-            let ip = [word(8), word(12), word(16), word(20)];
-            Self { family, port, ip }
+        let family = Number::of(u32::from(family));
+        let has_port = family.is(AF_INET) && len >= 8 || family.is(AF_INET6) && len >= 24;
+        let port = if has_port {
+            Number::of(u32::from(u16::from_be(port_be)))
         } else {
-            Self {
-                family,
-                ..Self::NONE
-            }
-        }
+            Number::NONE
+        };
+        Self { family, port }
+    }
+
+    /// The same from a copy of it.
+    #[inline(always)]
+    pub fn read(sockaddr: &[u8; SOCKADDR_LEN], len: i32) -> Self {
+        let half = |at: usize| u16::from_ne_bytes([sockaddr[at], sockaddr[at + 1]]);
+        Self::of(half(0), half(2), len)
+    }
+}
+
+/// The IP address of a `struct sockaddr` that has one, as of IPv6.
+#[inline(always)]
+pub fn ip(sockaddr: &[u8; SOCKADDR_LEN], is_ipv4: bool) -> [u32; 4] {
+    let word = |at: usize| {
+        let bytes = sockaddr;
+        u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    };
+    if is_ipv4 {
+        [0, 0, 0xFFFF_u32.to_be(), word(4)]
+    } else {
+        [word(8), word(12), word(16), word(20)]
     }
 }
 
@@ -404,47 +425,34 @@ impl Block {
     }
 
     #[inline(always)]
-    fn asks_address(&self) -> bool {
-        self.port.is_given()
-            || self.lport.is_given()
-            || self.dport.is_given()
-            || self.addr.is_given()
-            || self.family.is_given()
-            || self.role.is_given()
-    }
-
-    #[inline(always)]
     fn allows_asked(&self, call: &impl Call) -> bool {
-        if !self.asks_address() {
-            return true;
-        }
-        let asked = call.asked();
-        self.port.allows(|| port(call, asked))
+        self.port.allows(|| port(call))
             && self.lport.allows(|| match call.op() {
                 op::CONNECT => call.local_port(),
-                _ => port(call, asked),
+                _ => port(call),
             })
             && self.dport.allows(|| match call.op() {
-                op::CONNECT => port(call, asked),
+                op::CONNECT => port(call),
                 _ => Number::NONE,
             })
-            && self.allows_addr(asked)
-            && self.family.allows(|| asked.family)
-            && self.role.allows(|| role_of(call, asked))
+            && self.allows_addr(call)
+            && self.family.allows(|| call.asked().family)
+            && self.role.allows(|| role_of(call))
     }
 
     #[inline(always)]
-    fn allows_addr(&self, asked: Asked) -> bool {
+    fn allows_addr(&self, call: &impl Call) -> bool {
         if !self.addr.is_given() {
             return true;
         }
-        // There is a port where there is an address.
-        if asked.port == Number::NONE {
+        let Asked { family, port } = call.asked();
+        if port == Number::NONE {
             return self.addr.holds_none();
         }
-        let ipv4 = asked.family.is(AF_INET);
+        let is_ipv4 = family.is(AF_INET);
+        let ip = call.ip(is_ipv4);
         self.addr
-            .holds(|net| !(ipv4 && set(&net.ipv6_only) != 0) && net.bits.has(asked.ip))
+            .holds(|net| !(is_ipv4 && set(&net.ipv6_only) != 0) && net.bits.has(ip))
     }
 
     #[inline(always)]
@@ -464,7 +472,8 @@ impl Block {
 
 /// The port asked for; of a bind to port 0, and of a listen, the one given.
 #[inline(always)]
-fn port(call: &impl Call, asked: Asked) -> Number {
+fn port(call: &impl Call) -> Number {
+    let asked = call.asked();
     let given = call.op() == op::LISTEN || call.op() == op::BIND && asked.port.is(0);
     match asked.port {
         Number::NONE | Number(0) if given => call.local_port(),
@@ -477,14 +486,14 @@ fn port(call: &impl Call, asked: Asked) -> Number {
 #[inline(always)]
 fn port_taken(call: &impl Call) -> Number {
     match call.local_port() {
-        Number::UNKNOWN => port(call, call.asked()),
+        Number::UNKNOWN => port(call),
         port => port,
     }
 }
 
 #[inline(always)]
-fn role_of(call: &impl Call, asked: Asked) -> Number {
-    match (call.op(), asked.port) {
+fn role_of(call: &impl Call) -> Number {
+    match (call.op(), call.asked().port) {
         (op::LISTEN, _) => Number::of(role::SERVER),
         (op::CONNECT, _) | (_, Number(0)) => Number::of(role::CLIENT),
         (_, Number::NONE) => Number::NONE,
@@ -506,6 +515,11 @@ impl Call for Attempt {
             return Asked::NONE;
         }
         Asked::read(&self.sockaddr, self.sockaddr_len)
+    }
+
+    #[inline(always)]
+    fn ip(&self, is_ipv4: bool) -> [u32; 4] {
+        ip(&self.sockaddr, is_ipv4)
     }
 
     #[inline(always)]

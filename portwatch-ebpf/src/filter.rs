@@ -16,7 +16,7 @@ use portwatch_common::{
 use crate::{
     attempt::ProtocolCall,
     maps::{ARMED, CGROUP_SET, MNTNS_SET, OUT_OF_TREE, RULED_OUT, settings},
-    memory::Typed,
+    memory::{Memory as _, Typed},
     sockaddr, socket,
     task::{self, CurrentTask},
 };
@@ -147,7 +147,8 @@ fn cgroup() -> u64 {
     unsafe { bpf_get_current_cgroup_id() }
 }
 
-/// A protocol's function that is called, before any record of it is there.
+/// A protocol's function that is called, before any record of it is there. What the system call's
+/// return would know no more of, if none is opened, must not decide here.
 pub(crate) struct Entered<'a>(pub(crate) &'a ProtocolCall);
 
 impl Call for Entered<'_> {
@@ -161,22 +162,9 @@ impl Call for Entered<'_> {
         asked_of(self.0)
     }
 
-    // What the system call's return will know no more than this of, if no record is opened, must
-    // not decide here.
-
     #[inline(always)]
-    fn protocol(&self) -> Number {
-        Number::UNKNOWN
-    }
-
-    #[inline(always)]
-    fn netns(&self) -> Number {
-        Number::UNKNOWN
-    }
-
-    #[inline(always)]
-    fn local_port(&self) -> Number {
-        Number::UNKNOWN
+    fn ip(&self, is_ipv4: bool) -> [u32; 4] {
+        ip_of(self.0, is_ipv4)
     }
 
     #[inline(always)]
@@ -188,13 +176,21 @@ impl Call for Entered<'_> {
 /// What the kernel's copy of the address says.
 #[inline(always)]
 fn asked_of(call: &ProtocolCall) -> Asked {
-    let mut bytes = [0; SOCKADDR_LEN];
-    let ProtocolCall { addr, addr_len, .. } = *call;
-    if addr != 0 && sockaddr::copy_kernel(&mut bytes, addr, addr_len) {
-        Asked::read(&bytes, addr_len)
-    } else {
-        Asked::NONE
+    // `struct sockaddr` is part of the kernel's ABI; no more of it than this has a type that fits.
+    let family = Typed::read(call.addr, 0);
+    let port = Typed::read(call.addr, 2);
+    match (family, port) {
+        (Some(family), Some(port)) => Asked::of(family, port, call.addr_len),
+        _ => Asked::NONE,
     }
+}
+
+#[inline(always)]
+fn ip_of(call: &ProtocolCall, is_ipv4: bool) -> [u32; 4] {
+    let mut bytes = [0; SOCKADDR_LEN];
+    // What cannot be read is no address that anybody asks for.
+    sockaddr::copy_kernel(&mut bytes, call.addr, call.addr_len);
+    filter::ip(&bytes, is_ipv4)
 }
 
 /// A protocol's function that has returned, and no cgroup BPF program has changed its address.
@@ -213,6 +209,11 @@ impl Call for Returned<'_> {
     #[inline(always)]
     fn asked(&self) -> Asked {
         asked_of(self.call)
+    }
+
+    #[inline(always)]
+    fn ip(&self, is_ipv4: bool) -> [u32; 4] {
+        ip_of(self.call, is_ipv4)
     }
 
     #[inline(always)]
@@ -259,6 +260,14 @@ pub(crate) struct Unreached {
     pub(crate) ret: i32,
 }
 
+impl Unreached {
+    #[inline(always)]
+    fn sockaddr(&self) -> Option<[u8; SOCKADDR_LEN]> {
+        let mut bytes = [0; SOCKADDR_LEN];
+        sockaddr::copy_user(&mut bytes, self.addr, self.addr_len).then_some(bytes)
+    }
+}
+
 impl Call for Unreached {
     #[inline(always)]
     fn op(&self) -> u8 {
@@ -267,27 +276,15 @@ impl Call for Unreached {
 
     #[inline(always)]
     fn asked(&self) -> Asked {
-        let mut bytes = [0; SOCKADDR_LEN];
-        if sockaddr::copy_user(&mut bytes, self.addr, self.addr_len) {
-            Asked::read(&bytes, self.addr_len)
-        } else {
-            Asked::NONE
+        match self.sockaddr() {
+            Some(sockaddr) => Asked::read(&sockaddr, self.addr_len),
+            None => Asked::NONE,
         }
     }
 
     #[inline(always)]
-    fn protocol(&self) -> Number {
-        Number::UNKNOWN
-    }
-
-    #[inline(always)]
-    fn netns(&self) -> Number {
-        Number::UNKNOWN
-    }
-
-    #[inline(always)]
-    fn local_port(&self) -> Number {
-        Number::UNKNOWN
+    fn ip(&self, is_ipv4: bool) -> [u32; 4] {
+        filter::ip(&self.sockaddr().unwrap_or_default(), is_ipv4)
     }
 
     #[inline(always)]

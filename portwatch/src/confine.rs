@@ -79,7 +79,21 @@ const DENIED: &[i64] = &[
     libc::SYS_listen,
     libc::SYS_accept,
     libc::SYS_accept4,
+    // What makes all of the above, unseen by seccomp
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
 ];
+
+/// The x32 ABI goes by the same architecture: its numbers have this bit set
+/// (arch/x86/include/uapi/asm/unistd.h).
+#[cfg(target_arch = "x86_64")]
+const X32: i64 = 0x4000_0000;
+
+/// Of calls among those above it has numbers of its own: `ptrace`, `execve`, `kexec_load`,
+/// `process_vm_readv`, `process_vm_writev`, `execveat` (arch/x86/entry/syscalls/syscall_64.tbl).
+#[cfg(target_arch = "x86_64")]
+const X32_OWN: [i64; 6] = [520, 521, 528, 539, 540, 545];
 
 /// What is kept beside what every watch takes, and who it is then.
 #[derive(Debug, Default)]
@@ -179,18 +193,26 @@ fn kept(needs: &Needs<'_>) -> CapabilitySet {
 
 fn deny_calls() -> io::Result<()> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
+    let other_namespaces = vec![other_namespaces().map_err(io::Error::other)?];
     let mut denied: BTreeMap<i64, Vec<SeccompRule>> =
         DENIED.iter().map(|&call| (call, Vec::new())).collect();
-    denied.insert(
-        libc::SYS_setns,
-        vec![other_namespaces().map_err(io::Error::other)?],
-    );
+    denied.insert(libc::SYS_setns, other_namespaces);
+    #[cfg(target_arch = "x86_64")]
+    deny_x32(&mut denied);
     let refused = SeccompAction::Errno(Errno::PERM.raw_os_error().unsigned_abs());
     let filter = SeccompFilter::new(denied, SeccompAction::Allow, refused, architecture);
     let program: BpfProgram = filter
         .and_then(TryInto::try_into)
         .map_err(io::Error::other)?;
     seccompiler::apply_filter(&program).map_err(io::Error::other)
+}
+
+/// The same of the x32 ABI.
+#[cfg(target_arch = "x86_64")]
+fn deny_x32(denied: &mut BTreeMap<i64, Vec<SeccompRule>>) {
+    let own = X32_OWN.map(|call| (call, Vec::new()));
+    let both = denied.clone().into_iter().chain(own);
+    denied.extend(both.map(|(call, rules)| (call | X32, rules)));
 }
 
 /// Whatever setns(2) is asked for but network namespaces.
@@ -243,6 +265,27 @@ mod tests {
             of_it.map(str::to_owned).collect()
         };
         assert_eq!(privileges(&after), privileges(&before));
+    }
+
+    /// Without the filter the kernel finds fault with the arguments, or does not know the number.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_x32_abi_is_no_way_around() {
+        let call = |number: i64| {
+            #[expect(unsafe_code, reason = "no crate makes calls of this ABI")]
+            // SAFETY: the kernel refuses the call, whose arguments point nowhere.
+            let result = unsafe { libc::syscall(number, 0, 0, 0, 0, 0) };
+            (result, io::Error::last_os_error().raw_os_error())
+        };
+        let execve = X32 | X32_OWN[0];
+        assert_ne!(call(execve), (-1, Some(libc::EPERM)));
+        let confined = thread::spawn(move || {
+            give_up(&Needs::default()).unwrap();
+            [execve, X32 | libc::SYS_accept, libc::SYS_io_uring_setup].map(call)
+        });
+        for denied in confined.join().unwrap() {
+            assert_eq!(denied, (-1, Some(libc::EPERM)));
+        }
     }
 
     /// Whoever may enter none is told so by the kernel, with the same number.

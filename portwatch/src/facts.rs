@@ -86,27 +86,23 @@ impl Gatherer {
         self.bound.remember(attempt);
     }
 
-    /// What is known about an attempt, by how it ended.
-    pub fn gather(&mut self, attempt: &Attempt) -> Facts {
-        match attempt.ret {
-            Some(ret) => self.about(attempt, ret),
-            None => Facts::default(),
-        }
+    /// What is known about an attempt, by how it ended; `None` where nothing helps to explain it, as
+    /// of most that succeed.
+    pub fn gather(&mut self, attempt: &Attempt) -> Option<Facts> {
+        let wanted = Wanted::by(attempt, attempt.ret?)?;
+        Some(self.about(attempt, wanted))
     }
 
     /// The same of a connect that was pending.
-    pub fn gather_outcome(&mut self, outcome: &OutcomeOf) -> Facts {
-        match outcome.ended.end {
-            End::Failed(ret) => self.about(&outcome.attempt, ret),
-            End::Connected | End::Abandoned => Facts::default(),
-        }
+    pub fn gather_outcome(&mut self, outcome: &OutcomeOf) -> Option<Facts> {
+        let End::Failed(ret) = outcome.ended.end else {
+            return None;
+        };
+        let wanted = Wanted::by(&outcome.attempt, ret)?;
+        Some(self.about(&outcome.attempt, wanted))
     }
 
-    fn about(&mut self, attempt: &Attempt, ret: i32) -> Facts {
-        let wanted = Wanted::by(attempt, ret);
-        if wanted == Wanted::default() {
-            return Facts::default();
-        }
+    fn about(&mut self, attempt: &Attempt, wanted: Wanted) -> Facts {
         let begun = Instant::now();
         let key = answers::Key::of(attempt, wanted);
         // What was found before the call may have changed by then.

@@ -94,7 +94,9 @@ impl Printer {
         }
     }
 
-    /// Appends the event to `out`, in whole lines or messages.
+    /// Appends the event to `out`, in whole lines or messages. Not inlined: of all formats at once,
+    /// what each takes from the event would be looked up for every line.
+    #[inline(never)]
     fn print(
         &mut self,
         out: &mut Vec<u8>,

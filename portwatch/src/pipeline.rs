@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     confine,
     event::{Attempt, Degraded, Event, Lost, Outcome, OutcomeOf, Start, Summary},
-    explain,
+    explain::{self, Facts},
     filter::{Filter, Needs},
     manager::Manager,
     memory,
@@ -280,7 +280,7 @@ struct Stream<'a> {
 /// The hook that tells what TCP was refused by.
 const RESETS: &str = "tp_btf:tcp_receive_reset";
 /// Records that are taken from the ring at once: enough for few hand-overs, few enough for little memory.
-const RECORDS: usize = 128;
+const RECORDS: usize = 256;
 
 /// Whether a record is about the same descriptor of the same process.
 fn is_about(record: &Record, attempt: &Attempt) -> bool {
@@ -396,28 +396,29 @@ impl<'a> Stream<'a> {
             // Also of a bind that is not shown: it may be what a later one meets.
             self.surroundings.remember(&attempt);
         }
-        if self.is_wanted(&mut attempt) {
-            return self.pass_on(attempt);
+        if !self.is_wanted(&mut attempt) {
+            self.rule_out(&attempt, source);
+            return Ok(());
         }
-        self.rule_out(&attempt, source);
-        Ok(())
-    }
-
-    /// Adds what is shown beside an attempt that is wanted, and writes it.
-    fn pass_on(&mut self, mut attempt: Attempt) -> anyhow::Result<()> {
-        let early = self.outcomes.early(attempt.id);
-        // Of a call that waited, the end is its own.
-        attempt.reset |= !is_open(&attempt) && early.is_some_and(|ended| ended.reset);
-        self.enrich(&mut attempt);
-        self.explain(&mut attempt);
-        self.count(&attempt);
-        let outcome = self.outcomes.follow(self.seq, &attempt, early);
+        let outcome = self.complete(&mut attempt);
         self.write(&Event::Attempt(attempt))?;
         if let Some(outcome) = outcome {
             self.write_outcome(outcome)?;
         }
         self.over = self.is_full();
         Ok(())
+    }
+
+    /// Adds what is shown beside an attempt that is wanted, and counts it; gives its end, where that
+    /// has come already. The attempt stays where it is: each move is a copy of half a kilobyte.
+    fn complete(&mut self, attempt: &mut Attempt) -> Option<OutcomeOf> {
+        let early = self.outcomes.early(attempt.id);
+        // Of a call that waited, the end is its own.
+        attempt.reset |= !is_open(attempt) && early.is_some_and(|ended| ended.reset);
+        self.enrich(attempt);
+        self.explain(attempt);
+        self.count(attempt);
+        self.outcomes.follow(self.seq, attempt, early)
     }
 
     /// Adds what the source could not know; false where that shows the attempt to be none of ours.
@@ -464,14 +465,15 @@ impl<'a> Stream<'a> {
     fn explain(&mut self, attempt: &mut Attempt) {
         if self.config.explain.is_some() {
             let facts = self.surroundings.facts(attempt);
-            attempt.cause = explain::explain(attempt, &facts);
+            attempt.cause = explain::explain(attempt, facts.as_ref().unwrap_or(Facts::none()));
         }
     }
 
     fn write_outcome(&mut self, mut outcome: OutcomeOf) -> anyhow::Result<()> {
         if self.config.explain.is_some() {
             let facts = self.surroundings.facts_of_outcome(&outcome);
-            outcome.cause = explain::explain_outcome(&outcome, &facts);
+            outcome.cause =
+                explain::explain_outcome(&outcome, facts.as_ref().unwrap_or(Facts::none()));
         }
         self.write(&Event::Outcome(outcome))
     }

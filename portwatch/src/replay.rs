@@ -198,7 +198,7 @@ impl<'a, W: Write> Replay<'a, W> {
             Some(_) => attempt
                 .cause
                 .take()
-                .or_else(|| explain::explain(&attempt, &Facts::default())),
+                .or_else(|| explain::explain(&attempt, Facts::none())),
             None => None,
         };
         let state = &mut self.recording;
@@ -215,7 +215,7 @@ impl<'a, W: Write> Replay<'a, W> {
             Some(_) => outcome
                 .cause
                 .take()
-                .or_else(|| explain::explain_outcome(&outcome, &Facts::default())),
+                .or_else(|| explain::explain_outcome(&outcome, Facts::none())),
             None => None,
         };
         self.print(&Event::Outcome(outcome))

@@ -89,18 +89,12 @@ impl Surroundings {
     }
 
     /// What a cause may rest on.
-    pub fn facts(&mut self, attempt: &Attempt) -> Facts {
-        match &mut self.0 {
-            Some(host) => host.facts(attempt),
-            None => Facts::default(),
-        }
+    pub fn facts(&mut self, attempt: &Attempt) -> Option<Facts> {
+        self.0.as_mut()?.facts(attempt)
     }
 
     /// The same, of how a connect ended.
-    pub fn facts_of_outcome(&mut self, outcome: &OutcomeOf) -> Facts {
-        match &mut self.0 {
-            Some(host) => host.facts_of_outcome(outcome),
-            None => Facts::default(),
-        }
+    pub fn facts_of_outcome(&mut self, outcome: &OutcomeOf) -> Option<Facts> {
+        self.0.as_mut()?.facts_of_outcome(outcome)
     }
 }

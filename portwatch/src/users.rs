@@ -19,6 +19,8 @@ pub struct Users {
     name_of: fn(u32) -> Option<String>,
     uid_of: fn(&str) -> Option<u32>,
     fresh_until: Instant,
+    /// How often names were forgotten, or were others than before
+    version: u64,
 }
 
 impl Users {
@@ -54,13 +56,19 @@ impl Users {
             name_of,
             uid_of,
             fresh_until: Instant::now() + Self::FRESH,
+            version: 0,
         }
+    }
+
+    /// As long as this is the same, so is each name that was given.
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     /// The name as the system has it, not made harmless; `None` for an id without a user.
     pub fn name(&mut self, uid: u32) -> Option<&str> {
         if self.names.len() >= Self::CAPACITY {
-            self.names.clear();
+            self.forget();
         }
         let name_of = self.name_of;
         self.names
@@ -73,9 +81,12 @@ impl Users {
     pub fn remember(&mut self, uid: u32, name: Option<String>) {
         // One less than what makes `name` forget them.
         if self.names.len() + 1 >= Self::CAPACITY {
-            self.names.clear();
+            self.forget();
         }
-        self.names.insert(uid, name.map(String::into_boxed_str));
+        let known = self.names.insert(uid, name.map(String::into_boxed_str));
+        if known.as_ref() != self.names.get(&uid) {
+            self.version += 1;
+        }
         self.fresh_until = Instant::now() + Self::FRESH;
     }
 
@@ -88,9 +99,14 @@ impl Users {
     /// often than the clock is worth a look.
     pub fn forget_if_stale(&mut self, now: Instant) {
         if now >= self.fresh_until {
-            self.names.clear();
+            self.forget();
             self.fresh_until = now + Self::FRESH;
         }
+    }
+
+    fn forget(&mut self) {
+        self.names.clear();
+        self.version += 1;
     }
 }
 
@@ -151,17 +167,23 @@ mod tests {
             assert_eq!(users.name(uid), Some(uid.to_string().as_str()));
         }
         assert!(users.names.len() <= Users::CAPACITY);
+        let version = users.version();
+        users.remember(9999, Some("9999".to_owned()));
+        assert_eq!(users.version(), version, "it is the same name");
         users.remember(9999, None);
         assert_eq!(users.name(9999), None);
+        assert_ne!(users.version(), version);
     }
 
     #[test]
     fn names_are_asked_for_again_after_a_while() {
         let mut users = Users::with_lookups(|uid| Some(uid.to_string()), |_| None);
         users.name(1);
+        let version = users.version();
         users.forget_if_stale(Instant::now());
-        assert_eq!(users.names.len(), 1);
+        assert_eq!((users.names.len(), users.version()), (1, version));
         users.forget_if_stale(Instant::now() + Users::FRESH);
         assert_eq!(users.names.len(), 0);
+        assert_ne!(users.version(), version);
     }
 }

@@ -1,4 +1,4 @@
-//! What `cargo xtask load` and its half that measures (bin/load.rs) say to each other.
+//! What `cargo xtask load` and its half that measures (bin/load/) say to each other.
 
 use std::time::Duration;
 

@@ -39,6 +39,30 @@ pub struct Facts {
     pub interface_exists: Option<bool>,
 }
 
+/// What is known where nothing was looked up: all that most attempts need.
+static NONE: Facts = Facts {
+    taken: None,
+    skipped: None,
+    namespace: None,
+    unprivileged_port_start: None,
+    credentials: None,
+    resets_seen: false,
+    lsms: Vec::new(),
+    holders: None,
+    ports: None,
+    address: None,
+    host_has_address: None,
+    route: None,
+    neighbour_failed: None,
+    interface_exists: None,
+};
+
+impl Facts {
+    pub const fn none() -> &'static Self {
+        &NONE
+    }
+}
+
 /// Why there are no facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skipped {

@@ -32,9 +32,9 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// By the operation and its error. Where the answer is in the attempt already, nothing is.
-    pub(super) fn by(attempt: &Attempt, ret: i32) -> Self {
+    pub(super) fn by(attempt: &Attempt, ret: i32) -> Option<Self> {
         if ret >= 0 {
-            return Self::of_success(attempt).unwrap_or_default();
+            return Self::of_success(attempt);
         }
         let errno = -ret;
         let denied = matches!(errno, libc::EACCES | libc::EPERM);
@@ -45,22 +45,25 @@ impl Wanted {
             Op::Bind | Op::Listen => Self::of_bind(attempt, errno),
             Op::Connect => Self::of_connect(attempt, errno),
         };
-        Self {
+        Some(Self {
             namespace: true,
             lsms: denied || is_error(attempt.stages.lsm),
             ..wanted.unwrap_or_default()
-        }
+        })
     }
 
     /// An address that need not be the host's, or a port that others may have too: these are few.
     fn of_success(attempt: &Attempt) -> Option<Self> {
         let options = attempt.options.filter(|_| attempt.op == Op::Bind)?;
+        let anywhere = options.freebind || options.transparent;
+        if !anywhere && !options.reuseport {
+            return None;
+        }
         let asked = attempt.requested?;
         let ip = asked.ip.to_canonical();
-        let anywhere = options.freebind || options.transparent;
         let address = (anywhere && !ip.is_unspecified() && !ip.is_loopback()).then_some(asked.ip);
         let shared = options.reuseport && asked.port != 0;
-        Some(Self {
+        (address.is_some() || shared).then(|| Self {
             address,
             ifindex: address.and_then(|_| interface(attempt)),
             holders: attempt

@@ -108,7 +108,7 @@ pub(crate) fn ok(attempt: Attempt) -> Attempt {
 
 /// Attempts of which each has one thing that the first has not.
 pub(crate) fn unlike() -> Vec<Attempt> {
-    let changes: [fn(&mut Attempt); 19] = [
+    let changes: [fn(&mut Attempt); 25] = [
         |_| {},
         |attempt| attempt.time = Time(attempt.time.0 + 1_000_000_000),
         |attempt| attempt.op = Op::Listen,
@@ -121,7 +121,18 @@ pub(crate) fn unlike() -> Vec<Attempt> {
         |attempt| attempt.uid += 1,
         |attempt| attempt.euid = Some(0),
         |attempt| attempt.gid = None,
+        |attempt| attempt.system = System::named("macOS 15.1").expect("a system"),
+        |attempt| attempt.family = Some(Family::Ipv6),
         |attempt| attempt.proto = None,
+        |attempt| attempt.requested = None,
+        |attempt| {
+            attempt.local = attempt.requested.map(|asked| Local {
+                ip: asked.ip,
+                port: None,
+            });
+        },
+        |attempt| attempt.ret = Some(0),
+        |attempt| attempt.ret = None,
         |attempt| attempt.netns = None,
         |attempt| attempt.cgroup_id = Some(2),
         |attempt| attempt.cgroup = Some(Arc::default()),

@@ -40,7 +40,7 @@ pub struct DecodeError {
     kind: u32,
 }
 
-/// Decodes one record.
+/// Decodes one record, which lies where a `u64` may, as all of the ring's do.
 pub fn decode(bytes: &[u8], clock: ClockOffset) -> Result<Record, DecodeError> {
     let kind = bytes
         .first_chunk()
@@ -51,13 +51,13 @@ pub fn decode(bytes: &[u8], clock: ClockOffset) -> Result<Record, DecodeError> {
     };
     match kind {
         KIND_ATTEMPT => {
-            let record = wire::Attempt::read_from_bytes(bytes).map_err(|_| unknown)?;
-            let attempt = attempt(&record, clock);
-            Ok(if record.known & known::ASIDE == 0 {
-                Record::Attempt(attempt)
+            let record = wire::Attempt::ref_from_bytes(bytes).map_err(|_| unknown)?;
+            // Each is made where it is to be: to move it is to copy half a kilobyte.
+            if record.known & known::ASIDE == 0 {
+                Ok(Record::Attempt(attempt(record, clock)))
             } else {
-                Record::Aside(attempt)
-            })
+                Ok(Record::Aside(attempt(record, clock)))
+            }
         }
         KIND_OUTCOME => {
             let record = wire::Outcome::read_from_bytes(bytes).map_err(|_| unknown)?;

@@ -36,11 +36,11 @@ impl Host {
         match *self {}
     }
 
-    pub(super) fn facts(&self, _: &Attempt) -> Facts {
+    pub(super) fn facts(&self, _: &Attempt) -> Option<Facts> {
         match *self {}
     }
 
-    pub(super) fn facts_of_outcome(&self, _: &OutcomeOf) -> Facts {
+    pub(super) fn facts_of_outcome(&self, _: &OutcomeOf) -> Option<Facts> {
         match *self {}
     }
 }

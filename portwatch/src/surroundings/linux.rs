@@ -92,11 +92,11 @@ impl Host {
         self.interfaces.describe(attempt);
     }
 
-    pub(super) fn facts(&mut self, attempt: &Attempt) -> Facts {
+    pub(super) fn facts(&mut self, attempt: &Attempt) -> Option<Facts> {
         self.facts.gather(attempt)
     }
 
-    pub(super) fn facts_of_outcome(&mut self, outcome: &OutcomeOf) -> Facts {
+    pub(super) fn facts_of_outcome(&mut self, outcome: &OutcomeOf) -> Option<Facts> {
         self.facts.gather_outcome(outcome)
     }
 }

@@ -1,6 +1,6 @@
 //! Attempts.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     errno::Errno,
-    event::{self, Cgroup, Comm, Family, IfName, Options, Outcome, Process, Proto},
+    event::{
+        self, Cgroup, Comm, Family, IfName, Op, Options, Outcome, Process, Proto, System, Via,
+    },
     output::memo::Memo,
     users::Users,
 };
@@ -22,7 +24,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct AttemptPrinter {
     second: Memo<i64>,
-    caller: Memo<Caller>,
+    call: Memo<Call>,
+    target: Memo<Target>,
+    local_ip: Memo<Option<IpAddr>>,
+    end: Memo<End>,
     place: Memo<Place>,
 }
 
@@ -35,34 +40,31 @@ impl AttemptPrinter {
         users: &mut Users,
     ) -> io::Result<()> {
         let asked = attempt.requested;
-        let mut line = Line::begin(out, VERSION);
+        const { assert!(VERSION == 1, "as the line begins") };
+        let mut line = Line::begin(out, r#"{"v":1,"kind":"attempt""#);
         fields! { line:
-            "kind" put Name("attempt");
             "seq" put seq;
         }
         line.time(",\"time\":", &mut self.second, attempt.time);
+        let call = Call::of(attempt, users);
+        line.remembered(&mut self.call, call, |call, line| call.write(line, users));
+        line.remembered(&mut self.target, Target::of(attempt), Target::write);
         fields! { line:
-            // Of others than Linux, whose names of errors `errno` has and whose numbers `ret`
-            "system" known foreign(attempt.system).as_deref();
-            "op" put Name(attempt.op.name());
-        }
-        line.remembered(&mut self.caller, Caller::of(attempt), Caller::write);
-        fields! { line:
-            "user" put attempt.euid.and_then(|uid| users.name(uid));
-            "family" put attempt.family.map(|family| Name(family.name()));
-            "family_number" known attempt.family.and_then(other_number);
-            "proto" put attempt.proto;
-            "addr" put asked.map(|asked| asked.ip);
             "port" put asked.map(|asked| asked.port);
             "scope_id" known asked.map(|asked| asked.scope_id).filter(|&id| id != 0);
             "effective_addr" known attempt.effective.map(|end| end.ip);
             "effective_port" known attempt.effective.map(|end| end.port);
-            "local_addr" put attempt.local.map(|end| end.ip);
+        }
+        let local_ip = attempt.local.map(|end| end.ip);
+        line.remembered(&mut self.local_ip, local_ip, |&ip, line| {
+            fields! { line: "local_addr" put ip; }
+        });
+        fields! { line:
             "local_port" put attempt.local.and_then(|end| end.port);
             "fd" put attempt.fd;
-            "ret" put attempt.ret;
-            "errno" known attempt.errno();
-            "outcome" put Name(attempt.outcome().name());
+        }
+        line.remembered(&mut self.end, End::of(attempt), End::write);
+        fields! { line:
             "latency_ns" put attempt.latency.and_then(nanoseconds);
         }
         line.remembered(&mut self.place, Place::of(attempt), Place::write);
@@ -78,10 +80,14 @@ impl AttemptPrinter {
     }
 }
 
-/// Who called: the same for many attempts in a row.
+// What follows has parts of a line that are the same for many attempts in a row.
+
+/// What was called, and by whom.
 #[derive(Debug, PartialEq)]
-struct Caller {
-    via: Option<event::Via>,
+struct Call {
+    system: System,
+    op: Op,
+    via: Option<Via>,
     tgid: u32,
     tid: u32,
     ppid: Option<u32>,
@@ -90,11 +96,15 @@ struct Caller {
     uid: u32,
     euid: Option<u32>,
     gid: Option<u32>,
+    /// Of the users' names
+    names: u64,
 }
 
-impl Caller {
-    fn of(attempt: &event::Attempt) -> Self {
+impl Call {
+    fn of(attempt: &event::Attempt, users: &Users) -> Self {
         Self {
+            system: attempt.system,
+            op: attempt.op,
             via: attempt.via,
             tgid: attempt.tgid,
             tid: attempt.tid,
@@ -104,13 +114,17 @@ impl Caller {
             uid: attempt.uid,
             euid: attempt.euid,
             gid: attempt.gid,
+            names: users.version(),
         }
     }
 
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut Line<'_>, users: &mut Users) {
         let process = self.process.as_deref();
         let exe = process.and_then(|process| process.exe.as_deref());
         fields! { line:
+            // Of others than Linux, whose names of errors `errno` has and whose numbers `ret`
+            "system" known foreign(self.system).as_deref();
+            "op" put Name(self.op.name());
             "via" put self.via.map(|via| Name(via.name()));
             "pid" put self.tgid;
             "tid" put self.tid;
@@ -121,11 +135,65 @@ impl Caller {
             "uid" put self.uid;
             "euid" put self.euid;
             "gid" put self.gid;
+            "user" put self.euid.and_then(|uid| users.name(uid));
         }
     }
 }
 
-/// Where it was called, and with what options: the same for many attempts in a row.
+/// What was asked for, but for the port.
+#[derive(Debug, PartialEq)]
+struct Target {
+    family: Option<Family>,
+    proto: Option<Proto>,
+    ip: Option<IpAddr>,
+}
+
+impl Target {
+    fn of(attempt: &event::Attempt) -> Self {
+        Self {
+            family: attempt.family,
+            proto: attempt.proto,
+            ip: attempt.requested.map(|asked| asked.ip),
+        }
+    }
+
+    fn write(&self, line: &mut Line<'_>) {
+        fields! { line:
+            "family" put self.family.map(|family| Name(family.name()));
+            "family_number" known self.family.and_then(other_number);
+            "proto" put self.proto;
+            "addr" put self.ip;
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug, PartialEq)]
+struct End {
+    ret: Option<i32>,
+    errno: Option<Errno>,
+    outcome: Outcome,
+}
+
+impl End {
+    fn of(attempt: &event::Attempt) -> Self {
+        Self {
+            ret: attempt.ret,
+            errno: attempt.errno(),
+            outcome: attempt.outcome(),
+        }
+    }
+
+    fn write(&self, line: &mut Line<'_>) {
+        fields! { line:
+            "ret" put self.ret;
+            "errno" known self.errno;
+            "outcome" put Name(self.outcome.name());
+        }
+    }
+}
+
+/// Where it was called, and with what options.
 #[derive(Debug, PartialEq)]
 struct Place {
     netns: Option<u32>,

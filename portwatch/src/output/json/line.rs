@@ -27,10 +27,9 @@ macro_rules! fields {
 pub(super) use fields;
 
 impl<'a> Line<'a> {
-    /// With its first field.
-    pub(super) fn begin(out: &'a mut Vec<u8>, version: u8) -> Self {
-        out.extend_from_slice(b"{\"v\":");
-        version.put(out);
+    /// With its first fields.
+    pub(super) fn begin(out: &'a mut Vec<u8>, first: &'static str) -> Self {
+        out.extend_from_slice(first.as_bytes());
         Self { out }
     }
 

@@ -45,6 +45,9 @@ struct Caller {
     proto: Option<Proto>,
     tgid: u32,
     comm: Comm,
+    uid: u32,
+    /// Of the users' names
+    names: u64,
 }
 
 /// A piece of the row's text.
@@ -91,18 +94,12 @@ impl Row {
         let Attempt {
             time,
             op,
-            uid,
-            euid,
             family,
             requested,
             ..
         } = attempt;
-        self.set_caller(attempt)?;
+        self.set_caller(attempt, users)?;
         self.set(Column::Time, TIME, |text| clock.write(text, *time, millis))?;
-        // The effective user is the one whose rights decide.
-        self.set(Column::User, OK, |text| {
-            write_user(text, euid.unwrap_or(*uid), users)
-        })?;
         self.set(Column::Address, OK, |text| {
             write_requested(text, *op, *family, *requested)
         })?;
@@ -111,12 +108,15 @@ impl Row {
     }
 
     /// Begins a row: sets the cells of the caller, or keeps those of the last row.
-    fn set_caller(&mut self, attempt: &Attempt) -> fmt::Result {
+    fn set_caller(&mut self, attempt: &Attempt, users: &mut Users) -> fmt::Result {
         let caller = Caller {
             op: attempt.op,
             proto: attempt.proto,
             tgid: attempt.tgid,
             comm: attempt.comm,
+            // The effective user is the one whose rights decide.
+            uid: attempt.euid.unwrap_or(attempt.uid),
+            names: users.version(),
         };
         if self.kept == Some(caller) {
             self.text.truncate(self.kept_end);
@@ -129,6 +129,7 @@ impl Row {
         self.set(Column::Comm, OK, |text| {
             write_comm(text, caller.comm.as_bytes())
         })?;
+        self.set(Column::User, OK, |text| write_user(text, caller.uid, users))?;
         self.kept_end = self.text.len();
         self.kept = Some(caller);
         Ok(())

@@ -75,17 +75,18 @@ fn a_log_file_that_was_moved_is_made_anew_and_keeps_what_it_had() {
     fs::write(&log, "before\n").unwrap();
     let sinks = open(&[&option("--log-file", &log)]).unwrap();
     runtime().block_on(async {
-        sinks.put(&mut [b"one\n".to_vec()]);
-        while fs::read(&log).unwrap().len() < "before\none\n".len() {
+        for lines in ["one\n", "two\n"] {
+            sinks.put(&mut [lines.into()]);
+            // Taken, that is: for the file that is open.
             sinks.emptied().await;
         }
         fs::rename(&log, &old).unwrap();
         sinks.reopen();
-        sinks.put(&mut [b"two\n".to_vec()]);
+        sinks.put(&mut [b"three\n".to_vec()]);
         sinks.finish().await.unwrap();
     });
-    assert_eq!(fs::read_to_string(&old).unwrap(), "before\none\n");
-    assert_eq!(fs::read_to_string(&log).unwrap(), "two\n");
+    assert_eq!(fs::read_to_string(&old).unwrap(), "before\none\ntwo\n");
+    assert_eq!(fs::read_to_string(&log).unwrap(), "three\n");
     let mode = fs::metadata(&log).unwrap().permissions().mode();
     assert_eq!(mode & 0o137, 0, "not for others: {mode:o}");
 }

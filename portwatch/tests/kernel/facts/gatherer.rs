@@ -78,7 +78,7 @@ pub(super) fn credentials() -> Result<()> {
 /// No process is in the namespace: only the attempt's socket leads there.
 pub(super) fn without_process() -> Result<()> {
     let (listener, failed) = in_use()?;
-    let facts = Gatherer::new().gather(&failed);
+    let facts = Gatherer::new().gather(&failed).context("no facts")?;
     ensure!(
         facts.skipped.is_none() && facts.holders.is_some(),
         "{facts:?}"
@@ -89,7 +89,7 @@ pub(super) fn without_process() -> Result<()> {
         fd: Some(elsewhere.as_raw_fd()),
         ..failed
     };
-    let facts = Gatherer::new().gather(&wrong);
+    let facts = Gatherer::new().gather(&wrong).context("no facts")?;
     ensure!(facts.skipped == Some(Skipped::Namespace), "{facts:?}");
     drop(listener);
     Ok(())
@@ -98,7 +98,7 @@ pub(super) fn without_process() -> Result<()> {
 pub(super) fn port_in_use() -> Result<()> {
     let (listener, failed) = in_use()?;
     let mut gatherer = Gatherer::new();
-    let first = gatherer.gather(&failed);
+    let first = gatherer.gather(&failed).context("no facts")?;
     ensure!(first.ports.is_some() && first.taken.is_some(), "{first:?}");
     let holders = first.holders.as_deref().context("no holders")?;
     ensure!(holders.len() == 1, "{first:?}");
@@ -108,10 +108,10 @@ pub(super) fn port_in_use() -> Result<()> {
     );
     // Asked again at once it is the same answer, though the holder is gone; asked anew it is not.
     let socket = rustix::io::dup(&listener)?;
-    let again = gatherer.gather(&failed);
+    let again = gatherer.gather(&failed).context("no facts")?;
     ensure!(again == first, "{again:?}");
     drop((listener, socket));
-    let again = gatherer.gather(&failed);
+    let again = gatherer.gather(&failed).context("no facts")?;
     ensure!(again == first, "{again:?}");
     Ok(())
 }
@@ -120,7 +120,7 @@ pub(super) fn without_privileges() -> Result<()> {
     let (listener, failed) = in_use()?;
     let facts = std::thread::spawn(move || -> Result<Facts> {
         sys::become_user(65_534)?;
-        Ok(Gatherer::new().gather(&failed))
+        Gatherer::new().gather(&failed).context("no facts")
     });
     let facts = facts.join().ok().context("the thread panicked")??;
     ensure!(facts.skipped == Some(Skipped::Namespace), "{facts:?}");
@@ -138,7 +138,7 @@ pub(super) fn of_success() -> Result<()> {
         ret: Some(0),
         ..failed
     };
-    ensure!(Gatherer::new().gather(&fine) == Facts::default());
+    ensure!(Gatherer::new().gather(&fine).is_none());
     drop(listener);
     Ok(())
 }
@@ -153,14 +153,18 @@ pub(super) fn refused_here() -> Result<()> {
         requested: Some(Requested { ip, ..asked }),
         ..failed.clone()
     };
-    let facts = Gatherer::new().gather(&refused([127, 0, 0, 2].into()));
+    let facts = Gatherer::new()
+        .gather(&refused([127, 0, 0, 2].into()))
+        .context("no facts")?;
     let holders = facts
         .holders
         .as_deref()
         .with_context(|| format!("{facts:?}"))?;
     ensure!(holders.len() == 1 && holders[0].ip == asked.ip, "{facts:?}");
     // Of another host nothing is known.
-    let facts = Gatherer::new().gather(&refused([192, 0, 2, 1].into()));
+    let facts = Gatherer::new()
+        .gather(&refused([192, 0, 2, 1].into()))
+        .context("no facts")?;
     ensure!(
         facts.holders.is_none() && facts.route.is_some(),
         "{facts:?}"
@@ -198,7 +202,7 @@ pub(super) fn low_port() -> Result<()> {
         )
     };
     let own = Credentials::of_pid(std::process::id()).context("no credentials")?;
-    let facts = Gatherer::new().gather(&failed);
+    let facts = Gatherer::new().gather(&failed).context("no facts")?;
     ensure!(facts.unprivileged_port_start == Some(81), "{facts:?}");
     let found = facts.credentials.with_context(|| format!("{facts:?}"))?;
     ensure!(found.cap_effective == own.cap_effective, "{found:?}");
