@@ -83,10 +83,10 @@ impl Started {
         let started = self.check_started_as(source)?;
         let start = started.stream.starts.first().context("no start")?;
         ensure!(
-            start.pid == started.process.pid(),
+            start.pid == started.pid(),
             "pid {} in the start line of {}",
             start.pid,
-            started.process.pid()
+            started.pid()
         );
         Ok(started)
     }
@@ -102,6 +102,10 @@ impl Started {
         );
         ensure!(!start.hooks.is_empty(), "no hooks in the start line");
         Ok(self)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Reads all further lines as they come.

@@ -2,12 +2,15 @@
 
 use anyhow::{Result, ensure};
 
-use super::super::{
-    driver::{Done, Impossible, Pace, Workload},
-    portwatch::{self, Started},
-    source::{self, Source},
-    stream::Stream,
-    workload::{GREAT_STORM, STORM},
+use super::{
+    super::{
+        driver::{Done, Impossible, Pace, Workload},
+        portwatch::{self, Started},
+        source::{self, Source},
+        stream::Stream,
+        workload::{GREAT_STORM, STORM},
+    },
+    cost::{MOST_OWN_KIB, status_kib},
 };
 
 pub(super) fn storm_is_written_or_counted_as_lost(source: Source) -> Result<()> {
@@ -32,6 +35,11 @@ pub(super) fn storm_of_200_000(source: Source) -> Result<()> {
 pub(super) fn storm_with_a_stalled_reader(source: Source) -> Result<()> {
     let stalled = Started::run(&mut portwatch::command(source, &[])?)?;
     let done = Workload::prepare("storm", Pace::Burst)?.run_watched_by(&mut [])?;
+    let own = status_kib(stalled.pid(), "RssAnon:")?;
+    ensure!(
+        own < MOST_OWN_KIB,
+        "{own} KiB are its own, allowed: {MOST_OWN_KIB} KiB"
+    );
     let mut resumed = stalled.read();
     // Whoever reads again gets all that was kept, and the losses, without waiting for more.
     resumed.wait_for_account(done.pid, usize::try_from(STORM)?)?;
