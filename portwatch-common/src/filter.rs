@@ -203,7 +203,8 @@ impl Asked {
             return Self::NONE;
         }
         let family = Number::of(u32::from(family));
-        let has_port = family.is(AF_INET) && len >= 8 || family.is(AF_INET6) && len >= 24;
+        let has_port = family.is(AF_INET) && len >= ip_end(true)
+            || family.is(AF_INET6) && len >= ip_end(false);
         let port = if has_port {
             Number::of(u32::from(u16::from_be(port_be)))
         } else {
@@ -218,6 +219,12 @@ impl Asked {
         let half = |at: usize| u16::from_ne_bytes([sockaddr[at], sockaddr[at + 1]]);
         Self::of(half(0), half(2), len)
     }
+}
+
+/// Bytes of a `struct sockaddr` up to the end of its IP address.
+#[inline(always)]
+pub const fn ip_end(is_ipv4: bool) -> i32 {
+    if is_ipv4 { 8 } else { 24 }
 }
 
 /// The IP address of a `struct sockaddr` that has one, as of IPv6.

@@ -188,8 +188,9 @@ fn asked_of(call: &ProtocolCall) -> Asked {
 #[inline(always)]
 fn ip_of(call: &ProtocolCall, is_ipv4: bool) -> [u32; 4] {
     let mut bytes = [0; SOCKADDR_LEN];
-    // What cannot be read is no address that anybody asks for.
-    sockaddr::copy_kernel(&mut bytes, call.addr, call.addr_len);
+    // A length that is known here: the verifier has not followed the call's own. What cannot be read
+    // is no address that anybody asks for.
+    sockaddr::copy_kernel(&mut bytes, call.addr, filter::ip_end(is_ipv4));
     filter::ip(&bytes, is_ipv4)
 }
 
@@ -260,14 +261,6 @@ pub(crate) struct Unreached {
     pub(crate) ret: i32,
 }
 
-impl Unreached {
-    #[inline(always)]
-    fn sockaddr(&self) -> Option<[u8; SOCKADDR_LEN]> {
-        let mut bytes = [0; SOCKADDR_LEN];
-        sockaddr::copy_user(&mut bytes, self.addr, self.addr_len).then_some(bytes)
-    }
-}
-
 impl Call for Unreached {
     #[inline(always)]
     fn op(&self) -> u8 {
@@ -276,15 +269,19 @@ impl Call for Unreached {
 
     #[inline(always)]
     fn asked(&self) -> Asked {
-        match self.sockaddr() {
-            Some(sockaddr) => Asked::read(&sockaddr, self.addr_len),
-            None => Asked::NONE,
+        let mut bytes = [0; SOCKADDR_LEN];
+        if sockaddr::copy_user(&mut bytes, self.addr, self.addr_len) {
+            Asked::read(&bytes, self.addr_len)
+        } else {
+            Asked::NONE
         }
     }
 
     #[inline(always)]
     fn ip(&self, is_ipv4: bool) -> [u32; 4] {
-        filter::ip(&self.sockaddr().unwrap_or_default(), is_ipv4)
+        let mut bytes = [0; SOCKADDR_LEN];
+        sockaddr::copy_user(&mut bytes, self.addr, filter::ip_end(is_ipv4));
+        filter::ip(&bytes, is_ipv4)
     }
 
     #[inline(always)]

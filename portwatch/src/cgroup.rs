@@ -34,7 +34,7 @@ pub struct Cgroups {
     has_version_1: bool,
     by_id: HashMap<u64, Found, RandomState>,
     /// Of processes in the root of v2, by thread group and its start
-    by_process: HashMap<(u32, u64), Seen, RandomState>,
+    by_process: HashMap<(u32, Option<u64>), Seen, RandomState>,
 }
 
 #[derive(Debug)]
@@ -165,22 +165,32 @@ impl Cgroups {
 
     fn by_process(&mut self, attempt: &Attempt) -> Option<Arc<Cgroup>> {
         let call_ns = attempt.id.start_ns;
-        let key = attempt.process_start.map(|start| (attempt.tgid, start));
-        let known = key.and_then(|key| self.by_process.get(&key));
+        let key = (attempt.tgid, attempt.process_start);
+        let known = self.by_process.get(&key);
+        let trusted = match attempt.process_start {
+            Some(_) => TRUSTED_NS,
+            None => process::CLOSE_NS,
+        };
         if let Some(seen) = known
-            && call_ns.abs_diff(seen.call_ns) < TRUSTED_NS
+            && call_ns.abs_diff(seen.call_ns) < trusted
         {
             return Some(Arc::clone(&seen.cgroup));
         }
         let read = of_caller(attempt, |text| Some(in_version_1(text)));
         let Some(cgroup) = read.filter(|_| process::is_still(attempt)).map(Arc::new) else {
+            // Without its start another process could not be told from it.
+            attempt.process_start?;
             return known.map(|seen| Arc::clone(&seen.cgroup));
         };
-        if let Some(key) = key {
-            make_room(&mut self.by_process);
-            let cgroup = Arc::clone(&cgroup);
-            self.by_process.insert(key, Seen { cgroup, call_ns });
-        }
+        make_room(&mut self.by_process);
+        let seen = Arc::clone(&cgroup);
+        self.by_process.insert(
+            key,
+            Seen {
+                cgroup: seen,
+                call_ns,
+            },
+        );
         Some(cgroup)
     }
 }

@@ -39,7 +39,8 @@ pub struct Processes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     tgid: u32,
-    start: u64,
+    /// Not known of every source
+    start: Option<u64>,
     comm: Comm,
 }
 
@@ -51,6 +52,10 @@ struct Known {
     looked_ns: u64,
 }
 
+/// Calls of one process that lie so close are taken to come from one program; and those of one number
+/// and name from one process: numbers come round again after some ten thousand others.
+pub(crate) const CLOSE_NS: u64 = 10_000_000;
+
 /// Longest path (include/uapi/linux/limits.h).
 const PATH_MAX: usize = 4096;
 
@@ -61,9 +66,6 @@ impl Processes {
     /// Processes that are remembered. When they are that many, all are forgotten: those that are
     /// busy are soon back.
     const CAPACITY: usize = 4096;
-
-    /// Calls of one process that lie so close are taken to come from one program.
-    const CLOSE_NS: u64 = 10_000_000;
 
     /// Arguments are taken to stay the same for so long: processes rewrite their own.
     const FRESH_NS: u64 = 1_000_000_000;
@@ -80,18 +82,17 @@ impl Processes {
 
     /// Adds to an attempt what its process runs, if that can still be seen, or was.
     pub fn describe(&mut self, attempt: &mut Attempt) {
-        attempt.process = match attempt.process_start {
+        attempt.process = match attempt.via {
             // Kernel threads run nothing.
-            _ if attempt.via == Some(Via::Kernel) => None,
-            Some(start) => self.remembered(attempt, start),
-            None => self.read(attempt).map(Arc::new),
+            Some(Via::Kernel) => None,
+            _ => self.remembered(attempt),
         };
     }
 
-    fn remembered(&mut self, attempt: &Attempt, start: u64) -> Option<Arc<Process>> {
+    fn remembered(&mut self, attempt: &Attempt) -> Option<Arc<Process>> {
         let key = Key {
             tgid: attempt.tgid,
-            start,
+            start: attempt.process_start,
             comm: attempt.comm,
         };
         if let Some(known) = self.known(key, attempt) {
@@ -117,7 +118,9 @@ impl Processes {
     fn known(&mut self, key: Key, attempt: &Attempt) -> Option<Arc<Process>> {
         let call_ns = attempt.id.start_ns;
         let known = self.known.get_mut(&key)?;
-        if call_ns.abs_diff(known.looked_ns) >= Self::CLOSE_NS {
+        if call_ns.abs_diff(known.looked_ns) >= CLOSE_NS {
+            // Another process may have the number by now.
+            key.start?;
             // A process that is gone ran what it ran when it was last seen.
             if let Some(exe) = executable(attempt, &mut self.path, &mut self.link) {
                 let stale = self.cmdline && call_ns.abs_diff(known.read_ns) >= Self::FRESH_NS;
@@ -217,9 +220,11 @@ fn since_boot(attempt: &Attempt) -> u64 {
         .saturating_add(u64::try_from(asleep).unwrap_or(0))
 }
 
-/// A file of /proc, as far as it is not longer than it may be.
+/// A file of /proc, as far as it is not longer than it may be. Most are shorter than a page, and read
+/// with one call, and another that finds the end: they do not say how long they are.
 pub(crate) fn read(path: &str, len: u64) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+    const PAGE: usize = 4096;
+    let mut bytes = Vec::with_capacity(PAGE);
     File::open(path)
         .ok()?
         .take(len)

@@ -162,6 +162,17 @@ fn on_a_hybrid_host_a_process_is_looked_up_once_a_second() {
     own.id.start_ns += 1;
     let later = described(&mut cgroups, &own, root).unwrap();
     assert!(!Arc::ptr_eq(&first, &later));
+    let mut unknown = Attempt {
+        process_start: None,
+        ..own.clone()
+    };
+    let first = described(&mut cgroups, &unknown, root).unwrap();
+    unknown.id.start_ns += process::CLOSE_NS - 1;
+    let same = described(&mut cgroups, &unknown, root).unwrap();
+    assert!(Arc::ptr_eq(&first, &same));
+    unknown.id.start_ns += 1;
+    let later = described(&mut cgroups, &unknown, root).unwrap();
+    assert!(!Arc::ptr_eq(&first, &later));
     // Of a process that is gone, only the root is known.
     let gone = described(&mut cgroups, &gone(), root).unwrap();
     assert_eq!(*gone, at(b"/"));

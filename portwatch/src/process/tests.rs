@@ -68,13 +68,12 @@ fn this_process_runs_this_test() {
     assert_eq!(process.cmdline, None);
     let again = described(&mut processes, &attempt).unwrap();
     assert!(Arc::ptr_eq(&process, &again));
-    // Without a start nothing is remembered, but found all the same.
+    // Without a start it is found all the same.
     let of_tracepoint = Attempt {
         process_start: None,
         ..attempt
     };
     assert_eq!(exe(described(&mut processes, &of_tracepoint)), Some(own));
-    assert_eq!(processes.known.len(), 1);
 }
 
 #[test]
@@ -202,7 +201,7 @@ fn another_program_of_the_same_name_is_noticed() {
     );
     chain.go_on();
     assert_eq!(chain.attempt().comm, attempt.comm);
-    attempt.id.start_ns += Processes::CLOSE_NS;
+    attempt.id.start_ns += CLOSE_NS;
     assert_eq!(
         exe(described(&mut processes, &attempt)),
         Some(chain.exe("two"))
@@ -218,7 +217,7 @@ fn arguments_are_read_again_after_a_while() {
     attempt.id.start_ns += Processes::FRESH_NS - 1;
     let second = described(&mut processes, &attempt).unwrap();
     assert!(Arc::ptr_eq(&first, &second));
-    attempt.id.start_ns += 1 + Processes::CLOSE_NS;
+    attempt.id.start_ns += 1 + CLOSE_NS;
     let third = described(&mut processes, &attempt).unwrap();
     assert!(!Arc::ptr_eq(&first, &third));
     assert_eq!(first, third);
@@ -240,6 +239,24 @@ fn a_process_that_is_gone_is_what_it_was_when_it_was_seen() {
     assert_eq!(described(&mut seen, &attempt), None);
 }
 
+/// By its number alone, another process could be taken for it.
+#[test]
+fn without_its_start_a_process_is_known_for_a_moment() {
+    let mut chain = Chain::start();
+    let mut processes = Processes::new(false);
+    let mut attempt = Attempt {
+        process_start: None,
+        ..chain.attempt()
+    };
+    let before = described(&mut processes, &attempt).unwrap();
+    chain.child.kill().unwrap();
+    chain.child.wait().unwrap();
+    attempt.id.start_ns += CLOSE_NS - 1;
+    assert_eq!(described(&mut processes, &attempt), Some(before));
+    attempt.id.start_ns += 1;
+    assert_eq!(described(&mut processes, &attempt), None);
+}
+
 #[test]
 fn many_processes_do_not_fill_the_memory() {
     let own = own_attempt();
@@ -248,7 +265,7 @@ fn many_processes_do_not_fill_the_memory() {
     for tgid in 0..u32::try_from(Processes::CAPACITY).unwrap() {
         let key = Key {
             tgid,
-            start: 0,
+            start: None,
             comm: own.comm,
         };
         let known = Known {

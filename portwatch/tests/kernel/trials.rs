@@ -22,6 +22,7 @@ mod pinned;
 mod privilege;
 mod program;
 mod replay;
+mod service;
 mod sink;
 mod stop;
 mod strace;
@@ -244,6 +245,7 @@ const OF_ANY_SOURCE: &[(&str, Test)] = &[
     ("filter_by_expression", filter::by_expression),
     ("filter_by_what_is_no_such_map", pinned::what_is_no_such_map),
     ("journald_has_what_was_sent", sink::journald_has_it),
+    ("the_unit_runs_under_systemd", service::the_unit_runs),
     ("rsyslogd_has_what_was_sent", sink::rsyslogd_has_it),
     ("command_ends_its_watch", command::ends_as_its_command),
     (

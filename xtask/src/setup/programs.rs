@@ -20,11 +20,19 @@ const PEERS: [(&str, &str); 5] = [
 ];
 
 /// Programs that the tests run in the VMs too: add a row here for a new one.
-const GUEST: [(&str, &str); 4] = [
+const GUEST: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("ss", "iproute2"),
     ("nft", "nftables"),
     ("apparmor_parser", "apparmor"),
+    ("systemctl", "systemd"),
+    ("journalctl", "systemd"),
+];
+
+/// And what is on no path of those packages.
+const SYSTEMD: [&str; 2] = [
+    "/usr/lib/systemd/systemd",
+    "/usr/lib/systemd/systemd-journald",
 ];
 
 /// Tracers that portwatch is measured beside, and what runs in the VM to measure them.
@@ -61,9 +69,9 @@ pub(super) fn steps() -> [Step; 6] {
         },
         Step {
             need: Need::Vm,
-            what: "ip, ss, nft and apparmor_parser",
-            why: "the tests make networks, firewalls and profiles with them, in which calls fail",
-            by_hand: "install iproute2, nftables and apparmor with the system's package manager",
+            what: "ip, ss, nft, apparmor_parser and systemd",
+            why: "the tests make networks, firewalls and profiles with them, in which calls fail, and run the service",
+            by_hand: "install iproute2, nftables, apparmor and systemd with the system's package manager",
             present: || all_there(&GUEST),
             get: |apt| install(apt, &GUEST),
         },
@@ -97,7 +105,10 @@ pub(super) fn steps() -> [Step; 6] {
 /// Those programs, for the VMs.
 pub(crate) fn for_guest() -> Vec<Added> {
     let unpacked = [("nginx", unpacked::find("nginx"))];
-    placed(installed(&GUEST).chain(unpacked))
+    let mut added = placed(installed(&GUEST).chain(unpacked));
+    let systemd = SYSTEMD.into_iter().filter(|path| Path::new(path).exists());
+    added.extend(systemd.map(|path| Added::new(path, path)));
+    added
 }
 
 /// The tracers, for the VM.

@@ -22,7 +22,7 @@ use super::{
     program::{need, wait_until, which},
 };
 
-const JOURNALD: &str = "/usr/lib/systemd/systemd-journald";
+pub(super) const JOURNALD: &str = "/usr/lib/systemd/systemd-journald";
 
 /// What an attempt must have kept on its way: the field's name in JSON.
 const KEPT: [&str; 10] = [
@@ -146,12 +146,12 @@ fn same(
     Ok(())
 }
 
-fn is_attempt(event: &Value, kind: &str) -> bool {
+pub(super) fn is_attempt(event: &Value, kind: &str) -> bool {
     event[kind] == "attempt"
 }
 
 /// A value as others write it; what has no value has no text.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
@@ -192,26 +192,28 @@ impl Journal {
         Path::new(&format!("/proc/{}/root", self.0.pid())).join(path)
     }
 
-    /// Every entry, up to the summary.
     fn read(&self) -> Result<Vec<Value>> {
-        let mut journalctl = Command::new("journalctl");
-        journalctl
-            .arg("--directory")
-            .arg(self.inside("run/log/journal"));
-        journalctl.args(["--output=json", "--all", "--follow", "--no-tail"]);
-        let mut process = Process::spawn(journalctl.arg("SYSLOG_IDENTIFIER=portwatch"))?;
-        let mut lines = process.stdout()?;
-        let mut entries = Vec::new();
-        while let Some(line) = next_line(&mut lines)? {
-            let entry: Value = serde_json::from_str(&line)?;
-            let last = entry["PORTWATCH_KIND"] == "summary";
-            entries.push(entry);
-            if last {
-                return Ok(entries);
-            }
-        }
-        Err(process.obituary().context("journalctl broke off"))
+        read_journal(&self.inside("run/log/journal"))
     }
+}
+
+/// Every entry of portwatch's, up to the summary.
+pub(super) fn read_journal(directory: &Path) -> Result<Vec<Value>> {
+    let mut journalctl = Command::new("journalctl");
+    journalctl.arg("--directory").arg(directory);
+    journalctl.args(["--output=json", "--all", "--follow", "--no-tail"]);
+    let mut process = Process::spawn(journalctl.arg("SYSLOG_IDENTIFIER=portwatch"))?;
+    let mut lines = process.stdout()?;
+    let mut entries = Vec::new();
+    while let Some(line) = next_line(&mut lines)? {
+        let entry: Value = serde_json::from_str(&line)?;
+        let last = entry["PORTWATCH_KIND"] == "summary";
+        entries.push(entry);
+        if last {
+            return Ok(entries);
+        }
+    }
+    Err(process.obituary().context("journalctl broke off"))
 }
 
 /// rsyslogd with nothing but a socket and a file.
