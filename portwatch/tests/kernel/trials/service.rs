@@ -68,9 +68,7 @@ const STEPS: &str = "\
     state\n\
     read -r go < DIRECTORY/go\n\
     systemctl stop portwatch.service\n\
-    state\n\
-    read -r go < DIRECTORY/go\n\
-    systemctl exit 0\n";
+    state\n";
 
 /// In namespaces of its own, with a /run of its own.
 const BOOT: &str = "set -e\n\
@@ -97,8 +95,6 @@ pub(super) fn the_unit_runs(_: Source) -> Result<()> {
     systemd.go_on()?;
     systemd.expect("inactive")?;
     let entries = systemd.journal()?;
-    systemd.go_on()?;
-    systemd.end()?;
     let start = entries.first().context("no start")?;
     ensure!(start["PORTWATCH_BACKEND"] == "fexit", "{start:#}");
     let pid = done.pid.to_string();
@@ -121,7 +117,7 @@ pub(super) fn the_unit_runs(_: Source) -> Result<()> {
     Ok(())
 }
 
-/// systemd as the first process of a pid namespace.
+/// systemd as the first process of a pid namespace; gone when dropped.
 struct Systemd {
     unshare: Process,
     /// What it says
@@ -190,11 +186,6 @@ impl Systemd {
         let root = format!("/proc/{}/root", self.unshare.pid());
         read_journal(&Path::new(&root).join("run/log/journal"))
     }
-
-    fn end(mut self) -> Result<()> {
-        self.unshare.wait()?.expect_code(0)?;
-        Ok(())
-    }
 }
 
 impl Drop for Systemd {
@@ -205,7 +196,7 @@ impl Drop for Systemd {
         for child in children.unwrap_or_default().split_whitespace() {
             if let Some(child) = child.parse().ok().and_then(Pid::from_raw) {
                 // It may have ended meanwhile.
-                drop(kill_process(child, Signal::KILL));
+                let _ = kill_process(child, Signal::KILL);
             }
         }
     }
