@@ -14,7 +14,7 @@ use xtask::{
 use crate::{
     artifact,
     bench::BPFTRACE,
-    command::{as_root, output, which},
+    command::{as_root, output},
     setup::{self, Need, ensure_for, kernels::SERIES},
     tables,
     vm::{self, Accelerator, Added, Boot, Hardware},
@@ -89,8 +89,8 @@ fn here(options: &Options) -> Result<Vec<Outcome>> {
 }
 
 fn in_vm(series: &str, options: &Options) -> Result<Vec<Outcome>> {
+    // Without strace, which stops a process for each call: in emulation it comes to no end.
     let mut added = setup::tracers();
-    added.extend(which("strace").map(|strace| Added::new(strace, "/usr/bin/strace")));
     added.push(Added::new(artifact::static_release_portwatch()?, PORTWATCH));
     added.push(Added::new(artifact::load()?, LOAD));
     let orders = orders(PORTWATCH, options);
