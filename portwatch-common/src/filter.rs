@@ -21,6 +21,34 @@ pub const VALUES: usize = 8;
 /// Protocol of raw sockets, whatever number they have.
 pub const RAW: u32 = 0x1_0000;
 
+/// Bits of [`Block::given`]: what there is to decide.
+pub mod given {
+    /// Of each list the bit that says that it is not empty
+    pub const PID: u32 = 1 << 0;
+    pub const USER: u32 = 1 << 1;
+    pub const COMM: u32 = 1 << 2;
+    pub const PORT: u32 = 1 << 3;
+    pub const LPORT: u32 = 1 << 4;
+    pub const DPORT: u32 = 1 << 5;
+    pub const ADDR: u32 = 1 << 6;
+    pub const FAMILY: u32 = 1 << 7;
+    pub const PROTO: u32 = 1 << 8;
+    pub const OP: u32 = 1 << 9;
+    pub const OUTCOME: u32 = 1 << 10;
+    pub const ERRNO: u32 = 1 << 11;
+    pub const NETNS: u32 = 1 << 12;
+    pub const ROLE: u32 = 1 << 13;
+    /// Callers in a cgroup that userspace has ruled out are dropped
+    pub const CGROUPS: u32 = 1 << 14;
+    /// So are processes that userspace has found in none of the wanted trees
+    pub const TREES: u32 = 1 << 15;
+    /// So are callers whose cgroup, or mount namespace, is not in the user's own map
+    pub const CGROUP_SET: u32 = 1 << 16;
+    pub const MNTNS_SET: u32 = 1 << 17;
+    /// No test: binds that succeed are sent aside for causes, whoever made them
+    pub const ASIDE: u32 = 1 << 18;
+}
+
 /// Values of [`Block::outcome`].
 pub mod outcome {
     pub const OK: u32 = 0;
@@ -80,17 +108,8 @@ pub struct Net {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Not 0: there is something to decide
+    /// [`given`] bits
     pub given: u32,
-    /// Not 0: binds that succeed are sent aside for causes, whoever made them
-    pub keeps_binds: u32,
-    /// Not 0: callers in a cgroup that userspace has ruled out are dropped
-    pub cgroups: u32,
-    /// Not 0: so are processes that userspace has found in none of the wanted trees
-    pub trees: u32,
-    /// Not 0: so are callers whose cgroup, or mount namespace, is not in the user's own map
-    pub cgroup_set: u32,
-    pub mntns_set: u32,
     pub pid: List<Span>,
     pub user: List<Span>,
     pub comm: List<Bits>,
@@ -277,11 +296,6 @@ impl<T: Copy> List<T> {
 }
 
 impl<T> List<T> {
-    #[inline(always)]
-    fn is_given(&self) -> bool {
-        set(&self.wanted_count) | set(&self.unwanted_count) != 0
-    }
-
     /// Of a value that there is.
     #[inline(always)]
     fn holds(&self, is: impl Fn(&T) -> bool) -> bool {
@@ -298,11 +312,8 @@ impl<T> List<T> {
 
 impl List<Span> {
     #[inline(always)]
-    fn allows(&self, number: impl FnOnce() -> Number) -> bool {
-        if !self.is_given() {
-            return true;
-        }
-        match number() {
+    fn allows(&self, number: Number) -> bool {
+        match number {
             Number::UNKNOWN => true,
             Number::NONE => self.holds_none(),
             Number(number) => self.holds(|span| {
@@ -335,11 +346,6 @@ impl Block {
         };
         Self {
             given: 0,
-            keeps_binds: 0,
-            cgroups: 0,
-            trees: 0,
-            cgroup_set: 0,
-            mntns_set: 0,
             pid: spans,
             user: spans,
             comm: List::none(bits),
@@ -360,98 +366,101 @@ impl Block {
     /// Whether there is anything to decide.
     #[inline(always)]
     pub fn is_given(&self) -> bool {
-        set(&self.given) != 0
+        self.tests().0 & !given::ASIDE != 0
+    }
+
+    #[inline(always)]
+    fn tests(&self) -> Tests {
+        Tests(set(&self.given))
+    }
+
+    /// Whether any call of that operation may come to pass, or aside.
+    #[inline(always)]
+    pub fn wants(&self, op: u8) -> bool {
+        let tests = self.tests();
+        tests.may_keep(op)
+            || (tests.lack(given::OP) || self.op.allows(Number::of(u32::from(op))))
+                && (tests.lack(given::ROLE) || self.role.allows(only_role_of(op)))
     }
 
     /// Whether a call that begins may come to pass, or aside.
     #[inline(always)]
     pub fn admits(&self, caller: &impl Caller, op: u8) -> bool {
-        self.may_keep(op) || self.allows_caller(caller, op)
+        let tests = self.tests();
+        tests.may_keep(op) || self.allows_caller(tests, caller, op)
     }
 
     /// What becomes of a call that is under way, by what is known of it until now.
     #[inline(always)]
     pub fn may_pass(&self, caller: &impl Caller, call: &impl Call) -> bool {
-        self.allows_caller(caller, call.op()) && self.allows_call(call)
+        let tests = self.tests();
+        self.allows_caller(tests, caller, call.op()) && self.allows_call(tests, call)
     }
 
     /// What becomes of a call that is over.
     #[inline(always)]
     pub fn judge(&self, caller: &impl Caller, call: &impl Call) -> Verdict {
+        let tests = self.tests();
         let ret = call.ret();
-        if self.allows_result(ret) && self.may_pass(caller, call) {
+        if self.allows_result(tests, ret)
+            && self.allows_caller(tests, caller, call.op())
+            && self.allows_call(tests, call)
+        {
             Verdict::Pass
-        } else if ret == Some(0) && self.may_keep(call.op()) && self.may_matter(call) {
+        } else if ret == Some(0) && tests.may_keep(call.op()) && self.may_matter(tests, call) {
             Verdict::Aside
         } else {
             Verdict::Drop
         }
     }
 
-    #[inline(always)]
-    fn may_keep(&self, op: u8) -> bool {
-        set(&self.keeps_binds) != 0 && op != op::CONNECT
-    }
-
     /// Whether an attempt that passes could come upon the port that this bind took: it asks for
     /// the same port, in the same network namespace. Its own port need not be that, if it is a
     /// connect.
     #[inline(always)]
-    fn may_matter(&self, call: &impl Call) -> bool {
-        self.port.allows(|| port_taken(call))
-            && self.dport.allows(|| port_taken(call))
-            && self.netns.allows(|| call.netns())
+    fn may_matter(&self, tests: Tests, call: &impl Call) -> bool {
+        (tests.lack(given::PORT) || self.port.allows(port_taken(call)))
+            && (tests.lack(given::DPORT) || self.dport.allows(port_taken(call)))
+            && (tests.lack(given::NETNS) || self.netns.allows(call.netns()))
     }
 
     #[inline(always)]
-    fn allows_caller(&self, caller: &impl Caller, op: u8) -> bool {
-        self.op.allows(|| Number::of(u32::from(op)))
-            && self.pid.allows(|| Number::of(caller.tgid()))
-            && self.user.allows(|| caller.user())
-            && self.allows_comm(caller)
-            && !(set(&self.cgroups) != 0 && caller.is_ruled_out())
-            && !(set(&self.trees) != 0 && caller.is_out_of_tree())
-            && (set(&self.cgroup_set) == 0 || caller.is_in_cgroup_set())
-            && (set(&self.mntns_set) == 0 || caller.is_in_mntns_set())
+    fn allows_caller(&self, tests: Tests, caller: &impl Caller, op: u8) -> bool {
+        (tests.lack(given::OP) || self.op.allows(Number::of(u32::from(op))))
+            && (tests.lack(given::PID) || self.pid.allows(Number::of(caller.tgid())))
+            && (tests.lack(given::USER) || self.user.allows(caller.user()))
+            && (tests.lack(given::COMM) || self.allows_comm(caller))
+            && (tests.lack(given::CGROUPS) || !caller.is_ruled_out())
+            && (tests.lack(given::TREES) || !caller.is_out_of_tree())
+            && (tests.lack(given::CGROUP_SET) || caller.is_in_cgroup_set())
+            && (tests.lack(given::MNTNS_SET) || caller.is_in_mntns_set())
     }
 
     #[inline(always)]
     fn allows_comm(&self, caller: &impl Caller) -> bool {
-        if !self.comm.is_given() {
-            return true;
-        }
         let comm = caller.comm();
         self.comm.holds(|bits| bits.has(comm))
     }
 
     #[inline(always)]
-    fn allows_call(&self, call: &impl Call) -> bool {
-        self.allows_asked(call)
-            && self.proto.allows(|| call.protocol())
-            && self.netns.allows(|| call.netns())
+    fn allows_call(&self, tests: Tests, call: &impl Call) -> bool {
+        self.allows_asked(tests, call)
+            && (tests.lack(given::PROTO) || self.proto.allows(call.protocol()))
+            && (tests.lack(given::NETNS) || self.netns.allows(call.netns()))
     }
 
     #[inline(always)]
-    fn allows_asked(&self, call: &impl Call) -> bool {
-        self.port.allows(|| port(call))
-            && self.lport.allows(|| match call.op() {
-                op::CONNECT => call.local_port(),
-                _ => port(call),
-            })
-            && self.dport.allows(|| match call.op() {
-                op::CONNECT => port(call),
-                _ => Number::NONE,
-            })
-            && self.allows_addr(call)
-            && self.family.allows(|| call.asked().family)
-            && self.role.allows(|| role_of(call))
+    fn allows_asked(&self, tests: Tests, call: &impl Call) -> bool {
+        (tests.lack(given::PORT) || self.port.allows(port(call)))
+            && (tests.lack(given::LPORT) || self.lport.allows(local_port_of(call)))
+            && (tests.lack(given::DPORT) || self.dport.allows(remote_port_of(call)))
+            && (tests.lack(given::ADDR) || self.allows_addr(call))
+            && (tests.lack(given::FAMILY) || self.family.allows(call.asked().family))
+            && (tests.lack(given::ROLE) || self.role.allows(role_of(call)))
     }
 
     #[inline(always)]
     fn allows_addr(&self, call: &impl Call) -> bool {
-        if !self.addr.is_given() {
-            return true;
-        }
         let Asked { family, port } = call.asked();
         if port == Number::NONE {
             return self.addr.holds_none();
@@ -463,17 +472,58 @@ impl Block {
     }
 
     #[inline(always)]
-    fn allows_result(&self, ret: Option<i32>) -> bool {
-        self.outcome.allows(|| {
-            Number::of(match ret {
-                Some(0) => outcome::OK,
-                Some(EINPROGRESS) | None => outcome::PENDING,
-                Some(_) => outcome::FAILED,
-            })
-        }) && self.errno.allows(|| match ret {
-            Some(ret) if (-MAX_ERRNO..0).contains(&ret) => Number::of(ret.unsigned_abs()),
-            _ => Number::NONE,
-        })
+    fn allows_result(&self, tests: Tests, ret: Option<i32>) -> bool {
+        (tests.lack(given::OUTCOME) || self.outcome.allows(outcome_of(ret)))
+            && (tests.lack(given::ERRNO) || self.errno.allows(errno_of(ret)))
+    }
+}
+
+/// Which tests there are: read once for a call, and held in a register.
+#[derive(Clone, Copy)]
+struct Tests(u32);
+
+impl Tests {
+    #[inline(always)]
+    const fn lack(self, test: u32) -> bool {
+        self.0 & test == 0
+    }
+
+    #[inline(always)]
+    const fn may_keep(self, op: u8) -> bool {
+        !self.lack(given::ASIDE) && op != op::CONNECT
+    }
+}
+
+#[inline(always)]
+fn outcome_of(ret: Option<i32>) -> Number {
+    Number::of(match ret {
+        Some(0) => outcome::OK,
+        Some(EINPROGRESS) | None => outcome::PENDING,
+        Some(_) => outcome::FAILED,
+    })
+}
+
+#[inline(always)]
+fn errno_of(ret: Option<i32>) -> Number {
+    match ret {
+        Some(ret) if (-MAX_ERRNO..0).contains(&ret) => Number::of(ret.unsigned_abs()),
+        _ => Number::NONE,
+    }
+}
+
+#[inline(always)]
+fn local_port_of(call: &impl Call) -> Number {
+    match call.op() {
+        op::CONNECT => call.local_port(),
+        _ => port(call),
+    }
+}
+
+#[inline(always)]
+fn remote_port_of(call: &impl Call) -> Number {
+    match call.op() {
+        op::CONNECT => port(call),
+        _ => Number::NONE,
     }
 }
 
@@ -498,13 +548,23 @@ fn port_taken(call: &impl Call) -> Number {
     }
 }
 
+/// The role of each call of that operation, if it is the same.
+#[inline(always)]
+fn only_role_of(op: u8) -> Number {
+    match op {
+        op::LISTEN => Number::of(role::SERVER),
+        op::CONNECT => Number::of(role::CLIENT),
+        _ => Number::UNKNOWN,
+    }
+}
+
 #[inline(always)]
 fn role_of(call: &impl Call) -> Number {
-    match (call.op(), call.asked().port) {
-        (op::LISTEN, _) => Number::of(role::SERVER),
-        (op::CONNECT, _) | (_, Number(0)) => Number::of(role::CLIENT),
-        (_, Number::NONE) => Number::NONE,
-        _ => Number::of(role::SERVER),
+    match (only_role_of(call.op()), call.asked().port) {
+        (Number::UNKNOWN, Number(0)) => Number::of(role::CLIENT),
+        (Number::UNKNOWN, Number::NONE) => Number::NONE,
+        (Number::UNKNOWN, _) => Number::of(role::SERVER),
+        (role, _) => role,
     }
 }
 

@@ -22,6 +22,8 @@ const IPPROTO_SCTP: u32 = 132;
 pub(crate) struct Caller {
     /// [`via`]
     pub(crate) via: u8,
+    /// What its system call asks for, which need not be what a hook within it sees
+    op: u8,
     pub(crate) fd: i32,
     /// [`known`] bits of what is held here: not an `Option`, of which the compiler would leave
     /// half undefined, which the verifier refuses
@@ -37,6 +39,12 @@ impl Caller {
     #[inline(always)]
     pub(crate) fn has_syscall(self) -> bool {
         matches!(self.via, via::SYSCALL | via::COMPAT32)
+    }
+
+    /// Whether it is a system call for that operation, which returns when the operation has.
+    #[inline(always)]
+    pub(crate) fn calls(self, op: u8) -> bool {
+        self.has_syscall() && self.op == op
     }
 
     /// The kernel's own attempts count only if they were asked for.
@@ -58,9 +66,10 @@ impl Caller {
         attempt.known |= self.known;
     }
 
-    const fn without_arguments(via: u8) -> Self {
+    pub(crate) const fn without_arguments(via: u8) -> Self {
         Self {
             via,
+            op: 0,
             fd: 0,
             known: 0,
             user_addr: 0,
@@ -155,14 +164,20 @@ fn registers() -> Registers {
 
 #[inline(always)]
 fn native(op: u8, registers: &Registers) -> Caller {
-    let via = match registers.number & !number::X32 {
-        number::BIND | number::CONNECT | number::LISTEN => via::SYSCALL,
-        option if number::OPTIONS.contains(&option) => option_of(op, registers.arguments),
-        number::IO_URING_ENTER => via::IO_URING,
-        send if op == op::CONNECT && number::SENDS.contains(&send) => via::FASTOPEN,
-        _ => via::KERNEL,
-    };
-    with_arguments(via, registers.arguments)
+    let arguments = registers.arguments;
+    match registers.number & !number::X32 {
+        number::BIND => with_address(via::SYSCALL, op::BIND, arguments),
+        number::CONNECT => with_address(via::SYSCALL, op::CONNECT, arguments),
+        number::LISTEN => with_address(via::SYSCALL, op::LISTEN, arguments),
+        number::IO_URING_ENTER => Caller::without_arguments(via::IO_URING),
+        option if number::OPTIONS.contains(&option) => {
+            with_descriptor(option_of(op, arguments), arguments)
+        }
+        send if op == op::CONNECT && number::SENDS.contains(&send) => {
+            with_descriptor(via::FASTOPEN, arguments)
+        }
+        _ => Caller::without_arguments(via::KERNEL),
+    }
 }
 
 #[inline(always)]
@@ -170,15 +185,15 @@ fn compat(op: u8, registers: &Registers) -> Caller {
     let arguments = registers.compat_arguments;
     match registers.number {
         number::COMPAT_SOCKETCALL => socketcall(op, arguments[0], arguments[1]),
-        number::COMPAT_BIND | number::COMPAT_CONNECT | number::COMPAT_LISTEN => {
-            with_arguments(via::COMPAT32, arguments)
-        }
+        number::COMPAT_BIND => with_address(via::COMPAT32, op::BIND, arguments),
+        number::COMPAT_CONNECT => with_address(via::COMPAT32, op::CONNECT, arguments),
+        number::COMPAT_LISTEN => with_address(via::COMPAT32, op::LISTEN, arguments),
         number::IO_URING_ENTER => Caller::without_arguments(via::IO_URING),
         option if number::COMPAT_OPTIONS.contains(&option) => {
-            with_arguments(option_of(op, arguments), arguments)
+            with_descriptor(option_of(op, arguments), arguments)
         }
         send if op == op::CONNECT && number::COMPAT_SENDS.contains(&send) => {
-            with_arguments(via::FASTOPEN, arguments)
+            with_descriptor(via::FASTOPEN, arguments)
         }
         _ => Caller::without_arguments(via::KERNEL),
     }
@@ -194,23 +209,30 @@ fn option_of(op: u8, [_, level, _]: [u64; 3]) -> u8 {
     }
 }
 
-/// All of the calls with a descriptor have it first; bind and connect have the address next.
+/// bind, connect and listen: the first two have the address next to the descriptor.
 #[inline(always)]
-fn with_arguments(via: u8, [first, second, third]: [u64; 3]) -> Caller {
+fn with_address(via: u8, op: u8, [first, second, third]: [u64; 3]) -> Caller {
+    Caller {
+        via,
+        op,
+        fd: first as i32,
+        known: known::FD,
+        user_addr: second,
+        user_len: third as i32,
+    }
+}
+
+/// Calls of which only the descriptor is of interest; of the kernel's own not even that.
+#[inline(always)]
+fn with_descriptor(via: u8, [first, _, _]: [u64; 3]) -> Caller {
+    let caller = Caller::without_arguments(via);
     match via {
-        via::SYSCALL | via::COMPAT32 => Caller {
-            via,
+        via::KERNEL => caller,
+        _ => Caller {
             fd: first as i32,
             known: known::FD,
-            user_addr: second,
-            user_len: third as i32,
+            ..caller
         },
-        via::FASTOPEN | via::BINDX | via::CONNECTX => Caller {
-            fd: first as i32,
-            known: known::FD,
-            ..Caller::without_arguments(via)
-        },
-        _ => Caller::without_arguments(via),
     }
 }
 
@@ -218,19 +240,25 @@ fn with_arguments(via: u8, [first, second, third]: [u64; 3]) -> Caller {
 /// (include/uapi/linux/net.h, `SYS_BIND` …).
 #[inline(always)]
 fn socketcall(op: u8, call: u64, arguments: u64) -> Caller {
-    let via = match call as u32 {
-        2..=4 => via::COMPAT32,
+    let (via, called) = match call as u32 {
+        2 => (via::COMPAT32, op::BIND),
+        3 => (via::COMPAT32, op::CONNECT),
+        4 => (via::COMPAT32, op::LISTEN),
         // SYS_SENDTO, SYS_SENDMSG, SYS_SENDMMSG
-        11 | 16 | 20 if op == op::CONNECT => via::FASTOPEN,
+        11 | 16 | 20 if op == op::CONNECT => (via::FASTOPEN, 0),
         _ => return Caller::without_arguments(via::KERNEL),
     };
     let mut words = [0u32; 3];
     let from = (arguments as u32 as usize) as *const _;
     // SAFETY: twelve bytes are written to twelve bytes; the helper checks the source.
     let status = unsafe { bpf_probe_read_user(words.as_mut_ptr().cast(), 12, from) };
-    if status == 0 {
-        with_arguments(via, words.map(u64::from))
-    } else {
-        Caller::without_arguments(via)
+    let arguments = words.map(u64::from);
+    match via {
+        _ if status != 0 => Caller {
+            op: called,
+            ..Caller::without_arguments(via)
+        },
+        via::FASTOPEN => with_descriptor(via, arguments),
+        _ => with_address(via, called, arguments),
     }
 }

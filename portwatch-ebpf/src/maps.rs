@@ -37,6 +37,11 @@ pub(crate) static PASSED: HashMap<u64, u8> = HashMap::with_max_entries(INFLIGHT_
 #[map]
 pub(crate) static ARMED: Array<u32> = Array::with_max_entries(1, 0);
 
+/// Not 0 from when on a bind may have a record before its protocol returns. Until then nobody
+/// looks for one: a look costs more than all that is asked of a bind that no filter wants.
+#[map]
+pub(crate) static NOTED_BINDS: Array<u32> = Array::with_max_entries(1, 0);
+
 /// Cgroups whose attempts no filter lets pass, by id: userspace adds what it has looked up.
 #[map]
 pub(crate) static RULED_OUT: LruHashMap<u64, u8> =

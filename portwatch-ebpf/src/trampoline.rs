@@ -17,7 +17,7 @@ use crate::{
     bracket,
     caller::{Caller, caller},
     filter::{self, Returned, Unreached},
-    maps::{PASSED, count_loss, setting},
+    maps::{NOTED_BINDS, PASSED, count_loss, setting},
     memory::Typed,
     sockaddr, socket, station, task,
 };
@@ -49,16 +49,30 @@ fn current(op: u8, sk: u64) -> Option<&'static mut Inflight> {
     Inflight::current_of(op).filter(|inflight| inflight.sk == sk || inflight.sk == 0)
 }
 
+/// Opens a record for a bind that has not come to its end.
+#[inline(always)]
+fn note_bind(caller: Caller, owner: Owner) -> Option<&'static mut Inflight> {
+    if let Some(noted) = NOTED_BINDS.get_ptr_mut(0) {
+        // SAFETY: the slot is never removed; all who write to it write the same.
+        unsafe { *noted = 1 };
+    }
+    Inflight::create::<Typed>(op::BIND, caller.via, owner)
+}
+
+/// The current thread's record of a bind of that socket, if one was opened on its way.
+#[inline(always)]
+fn noted_bind(sk: u64) -> Option<&'static mut Inflight> {
+    let noted = NOTED_BINDS.get(0).is_some_and(|&noted| noted != 0);
+    if noted { current(op::BIND, sk) } else { None }
+}
+
 /// A protocol's bind returns.
 #[inline(always)]
 pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
-    if !filter::admits::<Typed>(op::BIND) {
-        return;
-    }
     let Some(sk) = socket::of_socket::<Typed>(call.socket) else {
         return;
     };
-    let inflight = current(op::BIND, sk);
+    let inflight = noted_bind(sk);
     let returned = Returned { call, sk, ret };
     // Of what nothing was noted on its way the filter needs no more.
     if inflight.is_none() && !may_pass(&returned) {
@@ -162,8 +176,10 @@ pub(crate) fn cgroup_enters(sk: u64, addr: u64) {
         Some(inflight) if inflight.sk == 0 && inflight.attempt.op == op::BIND => {
             describe(inflight, caller, &call);
         }
-        None if caller.has_syscall() => {
-            open(caller, &call);
+        None if caller.calls(op::BIND) => {
+            if let Some(inflight) = note_bind(caller, Owner::Syscall) {
+                describe(inflight, caller, &call);
+            }
         }
         _ => {}
     }
@@ -172,7 +188,7 @@ pub(crate) fn cgroup_enters(sk: u64, addr: u64) {
 /// `io_uring` begins to bind, and tells its thread's hooks so: its registers do not.
 #[inline(always)]
 pub(crate) fn ring_bind_enters() {
-    Inflight::create::<Typed>(op::BIND, via::IO_URING, Owner::Protocol);
+    note_bind(Caller::without_arguments(via::IO_URING), Owner::Protocol);
 }
 
 /// `io_uring` has done so: no record stays.
@@ -208,10 +224,10 @@ pub(crate) fn cgroup_socket_returns(sk: u64, ret: i32) {
 #[inline(always)]
 fn await_bind(sk: u64) -> Option<&'static mut Inflight> {
     let caller = caller(op::BIND);
-    if !caller.has_syscall() {
+    if !caller.calls(op::BIND) {
         return None;
     }
-    let inflight = Inflight::create::<Typed>(op::BIND, caller.via, Owner::Syscall)?;
+    let inflight = note_bind(caller, Owner::Syscall)?;
     inflight.sk = sk;
     Some(inflight)
 }

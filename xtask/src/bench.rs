@@ -86,6 +86,7 @@ fn cases(parts: &[String]) -> Vec<Case> {
         portwatch("--log-file", &["--log-file", "/tmp/log"], false),
         portwatch("-P 80", &["-P", "80"], false),
         portwatch("-P 80 --no-explain", &["-P", "80", "--no-explain"], false),
+        portwatch("-P 80 --op bind", &["-P", "80", "--op", "bind"], false),
         portwatch("-x", &["-x"], false),
         portwatch(
             "--source kprobe -o json",

@@ -31,7 +31,7 @@ use super::{
     record::{LossCount, Record},
 };
 use crate::{
-    event::{Attempt, Degradation, LossReason, Lsm, MissingHook, Place},
+    event::{Attempt, Degradation, LossReason, MissingHook, Place},
     ready,
 };
 
@@ -57,8 +57,8 @@ pub struct Source {
     /// looked at
     burst_left: usize,
     skipped: Skipped,
-    /// The security module that refused what none that is hooked has refused
-    unhooked: Option<Lsm>,
+    /// Which security module refused what none that is hooked has refused
+    unhooked: Option<hooks::Unhooked>,
     /// Came about since the source was opened, and was not told yet
     degradation: Option<Degradation>,
     diagnostics: Option<AsyncFd<aya_log::EbpfLogger<&'static dyn log::Log>>>,
@@ -233,8 +233,9 @@ impl Source {
         if let Record::Attempt(Attempt { stages, .. }) | Record::Aside(Attempt { stages, .. }) =
             record
             && stages.lsm.is_some()
+            && stages.lsm_name.is_none()
         {
-            stages.lsm_name = stages.lsm_name.or(self.unhooked);
+            stages.lsm_name = self.unhooked.and_then(hooks::Unhooked::module);
         }
     }
 

@@ -7,38 +7,48 @@
 use ipnet::IpNet;
 use portwatch_common::{
     event::COMM_LEN,
-    filter::{Bits, Block, List, Net, RAW, Span, VALUES, outcome, role},
+    filter::{Bits, Block, List, Net, RAW, Span, VALUES, given, outcome, role},
 };
 
 use crate::{
     event::{Family, Op, Outcome, Proto},
     filter::{self, Field, Filter, Glob, Pinned, Role, Test, Value},
-    source::Kind,
+    source::{Kind, Request},
 };
 
-/// What the programs of a source are to decide; with `keeps_binds` they send binds that succeed all
+/// What the programs of a source are to decide.
+pub(super) fn of(kind: Kind, request: &Request) -> Block {
+    let own = compile(kind, &request.filter, request.keeps_binds);
+    with_pinned(own, &request.pinned)
+}
+
+/// What they are to decide of the filter itself; with `keeps_binds` they send binds that succeed all
 /// the same.
-pub(super) fn compile(kind: Kind, filter: &Filter, keeps_binds: bool) -> Block {
-    let mut block = Block {
-        keeps_binds: keeps_binds.into(),
-        cgroups: (!filter.of_cgroup().is_empty()).into(),
-        trees: (!filter.of_tree().is_empty()).into(),
-        ..Block::NONE
-    };
-    block.given = block.cgroups | block.trees;
+fn compile(kind: Kind, filter: &Filter, keeps_binds: bool) -> Block {
+    let mut block = Block::NONE;
+    for (is_given, bit) in [
+        (keeps_binds, given::ASIDE),
+        (!filter.of_cgroup().is_empty(), given::CGROUPS),
+        (!filter.of_tree().is_empty(), given::TREES),
+    ] {
+        block.given |= if is_given { bit } else { 0 };
+    }
     for test in filter.required() {
-        if decides(kind, test.field()) && add(&mut block, &test) {
-            block.given = 1;
+        if decides(kind, test.field()) {
+            block.given |= add(&mut block, &test);
         }
     }
     block
 }
 
 /// Adds the maps that others keep, which are never asked again in user space.
-pub(super) fn with_pinned(mut block: Block, pinned: &Pinned) -> Block {
-    block.cgroup_set = pinned.cgroups.is_some().into();
-    block.mntns_set = pinned.mntns.is_some().into();
-    block.given |= block.cgroup_set | block.mntns_set;
+fn with_pinned(mut block: Block, pinned: &Pinned) -> Block {
+    for (map, bit) in [
+        (&pinned.cgroups, given::CGROUP_SET),
+        (&pinned.mntns, given::MNTNS_SET),
+    ] {
+        block.given |= if map.is_some() { bit } else { 0 };
+    }
     block
 }
 
@@ -48,31 +58,31 @@ fn decides(kind: Kind, field: Field) -> bool {
     kind != Kind::Tracepoint || field == Field::Pid
 }
 
-/// Adds a test; false where it is left to userspace.
-fn add(block: &mut Block, test: &Test) -> bool {
-    let spans = match test.field() {
-        Field::Comm => return put(&mut block.comm, test, name),
-        Field::Addr => return put(&mut block.addr, test, net),
-        Field::Pid => &mut block.pid,
-        Field::User => &mut block.user,
-        Field::Port => &mut block.port,
-        Field::Lport => &mut block.lport,
-        Field::Dport => &mut block.dport,
-        Field::Family => &mut block.family,
-        Field::Proto => &mut block.proto,
-        Field::Op => &mut block.op,
-        Field::Outcome => &mut block.outcome,
-        Field::Errno => &mut block.errno,
-        Field::Netns => &mut block.netns,
-        Field::Role => &mut block.role,
+/// Adds a test; the bit that says so, or 0 where it is left to userspace.
+fn add(block: &mut Block, test: &Test) -> u32 {
+    let (spans, bit) = match test.field() {
+        Field::Comm => return put(&mut block.comm, test, name, given::COMM),
+        Field::Addr => return put(&mut block.addr, test, net, given::ADDR),
+        Field::Pid => (&mut block.pid, given::PID),
+        Field::User => (&mut block.user, given::USER),
+        Field::Port => (&mut block.port, given::PORT),
+        Field::Lport => (&mut block.lport, given::LPORT),
+        Field::Dport => (&mut block.dport, given::DPORT),
+        Field::Family => (&mut block.family, given::FAMILY),
+        Field::Proto => (&mut block.proto, given::PROTO),
+        Field::Op => (&mut block.op, given::OP),
+        Field::Outcome => (&mut block.outcome, given::OUTCOME),
+        Field::Errno => (&mut block.errno, given::ERRNO),
+        Field::Netns => (&mut block.netns, given::NETNS),
+        Field::Role => (&mut block.role, given::ROLE),
         // Of these the programs know nothing, but what `Source::rule_out` tells them.
-        Field::PpidTree | Field::Cgroup | Field::Container | Field::Unit => return false,
+        Field::PpidTree | Field::Cgroup | Field::Container | Field::Unit => return 0,
     };
-    put(spans, test, span)
+    put(spans, test, span, bit)
 }
 
-/// Puts a test's values where there is room; false if nothing came of it.
-fn put<T>(list: &mut List<T>, test: &Test, of: impl Fn(&Value) -> Option<T>) -> bool {
+/// Puts a test's values where there is room; 0 instead of the bit if nothing came of it.
+fn put<T>(list: &mut List<T>, test: &Test, of: impl Fn(&Value) -> Option<T>, bit: u32) -> u32 {
     let wanted: Option<Vec<T>> = test.wanted().iter().map(&of).collect();
     let wanted = wanted.filter(|wanted| wanted.len() <= VALUES && list.wanted_count == 0);
     let before = (list.wanted_count, list.unwanted_count);
@@ -82,7 +92,11 @@ fn put<T>(list: &mut List<T>, test: &Test, of: impl Fn(&Value) -> Option<T>) -> 
     for value in test.unwanted().iter().filter_map(of) {
         push(&mut list.unwanted, &mut list.unwanted_count, value);
     }
-    before != (list.wanted_count, list.unwanted_count)
+    if before == (list.wanted_count, list.unwanted_count) {
+        0
+    } else {
+        bit
+    }
 }
 
 fn push<T>(values: &mut [T; VALUES], count: &mut u32, value: T) {

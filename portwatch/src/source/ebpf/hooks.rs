@@ -1,11 +1,16 @@
 //! Which program is attached where, by source.
 
 mod security;
+mod table;
 
 use std::fmt;
 
-pub(super) use self::security::{Active, tells_modules_apart};
-use super::Kind;
+use self::table::{FEXIT, KPROBE, SECCOMP, TRACEPOINT};
+pub(super) use self::{
+    security::{Active, Unhooked, tells_modules_apart},
+    table::SCTP,
+};
+use super::{Kind, Request, block};
 
 /// One program at one place.
 pub(super) struct Hook {
@@ -18,6 +23,8 @@ pub(super) struct Hook {
     pub(super) moot_if_absent: bool,
     /// What is not seen without it
     pub(super) unseen: &'static str,
+    /// The only operation ([`portwatch_common::event::op`]) that it sees; `None`: all
+    pub(super) only: Option<u8>,
 }
 
 #[derive(Clone, Copy)]
@@ -63,12 +70,26 @@ impl fmt::Display for Attach {
 
 /// The hooks of a source, in the order in which they are attached: returns before entries, so
 /// that no call that was seen to begin goes without its end.
-pub(super) fn of(kind: Kind) -> &'static [Hook] {
+fn of(kind: Kind) -> &'static [Hook] {
     match kind {
         Kind::Fexit => FEXIT,
         Kind::Kprobe => KPROBE,
         Kind::Tracepoint => TRACEPOINT,
     }
+}
+
+/// Those of a source that are to be attached. One that sees only what the filter drops is not: such
+/// a call then costs nothing at all.
+pub(super) fn wanted(kind: Kind, request: &Request, modules: &Active) -> Vec<&'static Hook> {
+    let is_asked_for = kind == Kind::Fexit && request.seccomp;
+    let seccomp = if is_asked_for { SECCOMP } else { &[] };
+    let filter = block::of(kind, request);
+    of(kind)
+        .iter()
+        .chain(seccomp)
+        .chain(modules.hooks(kind))
+        .filter(|hook| hook.only.is_none_or(|op| filter.wants(op)))
+        .collect()
 }
 
 /// All that a source can have, whatever is asked for.
@@ -79,229 +100,57 @@ pub(super) fn every(kind: Kind) -> impl Iterator<Item = &'static Hook> {
     of(kind).iter().chain(seccomp).chain(sctp).chain(modules)
 }
 
-/// Those that see what seccomp denies; attached only when asked for.
-pub(super) const SECCOMP: &[Hook] = &[
-    needed(
-        "tp_bind_denied",
-        Attach::Tracepoint(SYSCALLS, "sys_exit_bind"),
-    ),
-    needed(
-        "tp_conn_denied",
-        Attach::Tracepoint(SYSCALLS, "sys_exit_connect"),
-    ),
-];
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::{Expr, sample::Somewhere};
 
-const fn needed(program: &'static str, attach: Attach) -> Hook {
-    Hook {
-        program,
-        attach,
-        required: true,
-        moot_if_absent: false,
-        unseen: "",
+    fn places(kind: Kind, filter: &str, keeps_binds: bool) -> Vec<String> {
+        let mut request = Request {
+            keeps_binds,
+            ..Request::default()
+        };
+        request.filter.and(Expr::parse(filter, &Somewhere).unwrap());
+        wanted(kind, &request, &Active::any())
+            .iter()
+            .map(|hook| hook.attach.to_string())
+            .collect()
+    }
+
+    fn has(places: &[String], what: &str) -> bool {
+        places.iter().any(|place| place.contains(what))
+    }
+
+    #[test]
+    fn what_no_filter_lets_pass_is_not_hooked() {
+        for kind in [Kind::Fexit, Kind::Kprobe] {
+            for (filter, keeps_binds, [binds, connects, listens]) in [
+                ("op=bind", false, [true, false, false]),
+                ("op=bind", true, [true, false, true]),
+                ("op!=bind", false, [false, true, true]),
+                ("op=connect", false, [false, true, false]),
+                ("op=connect", true, [true, true, true]),
+                ("role=server", false, [true, false, true]),
+                ("role=client", false, [true, true, false]),
+                ("port=80", false, [true, true, true]),
+                ("op=bind or port=80", false, [true, true, true]),
+            ] {
+                let places = places(kind, filter, keeps_binds);
+                let case = format!("{filter} {places:?}");
+                assert_eq!(has(&places, "__sys_bind"), binds, "{case}");
+                assert_eq!(has(&places, "security_socket_bind"), binds, "{case}");
+                assert_eq!(has(&places, "smack_socket_bind"), binds, "{case}");
+                assert_eq!(has(&places, "connect"), connects, "{case}");
+                assert_eq!(has(&places, "inet_sock_set_state"), connects, "{case}");
+                assert_eq!(has(&places, "inet_listen"), listens, "{case}");
+                assert!(has(&places, "__cgroup_bpf_run_filter_sk"), "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn tracepoints_see_all_calls_of_a_process() {
+        let all = places(Kind::Tracepoint, "port=80", false);
+        assert_eq!(places(Kind::Tracepoint, "op=bind", false), all);
     }
 }
-
-const fn optional(program: &'static str, attach: Attach, unseen: &'static str) -> Hook {
-    Hook {
-        program,
-        attach,
-        required: false,
-        moot_if_absent: false,
-        unseen,
-    }
-}
-
-/// Not missed by a kernel that does not have the function.
-const fn moot(program: &'static str, attach: Attach, unseen: &'static str) -> Hook {
-    Hook {
-        moot_if_absent: true,
-        ..optional(program, attach, unseen)
-    }
-}
-
-const SYSCALLS: &str = "syscalls";
-const NO_IPV6: &str = "IPv6 sockets";
-const NO_MPTCP: &str = "binds of Multipath TCP sockets";
-const NO_MPTCP_DETAIL: &str = "the protocol and the local address of Multipath TCP sockets";
-const NO_COMPAT: &str = "how a connect of a 32-bit caller ended";
-const NO_LSM: &str = "that it was a security module that denied an attempt";
-const NO_RESET: &str = "that it was a reset that ended a connect";
-const NO_CGROUP: &str =
-    "that it was a cgroup BPF program that denied an attempt, or changed its address";
-const NO_RING: &str = "what cgroup BPF programs make of binds by io_uring";
-const NO_SCTP: &str = "of SCTP, bindx and connectx, and all but the system call of a connect";
-const NO_LATE_SCTP: &str = "the same, where that module is loaded later";
-const NO_LISTEN: &str = "listen() on sockets that were not bound";
-
-/// Functions of the module sctp, attached when it is loaded: with every source that has a socket
-/// in hand, since trampolines on modules need type information that aya does not take.
-pub(super) const SCTP: &[Hook] = &[
-    optional("sctp_bindx_out", Attach::Kretprobe("sctp_do_bind"), NO_SCTP),
-    optional(
-        "sctp_connx_out",
-        Attach::Kretprobe("__sctp_connect"),
-        NO_SCTP,
-    ),
-    optional(
-        "sctp_conn_enter",
-        Attach::Kprobe("sctp_inet_connect"),
-        NO_SCTP,
-    ),
-    optional("sctp_bindx_in", Attach::Kprobe("sctp_do_bind"), NO_SCTP),
-    optional("sctp_connx_in", Attach::Kprobe("__sctp_connect"), NO_SCTP),
-];
-
-const FEXIT: &[Hook] = &[
-    needed("fx_sys_bind", Attach::Fexit("__sys_bind")),
-    needed("fx_sys_connect", Attach::Fexit("__sys_connect")),
-    needed(
-        "tb_state",
-        Attach::TracepointBtf("btf_trace_inet_sock_set_state"),
-    ),
-    optional(
-        "tb_reset",
-        Attach::TracepointBtf("btf_trace_tcp_receive_reset"),
-        NO_RESET,
-    ),
-    optional(
-        "tb_module",
-        Attach::TracepointBtf("btf_trace_module_load"),
-        NO_LATE_SCTP,
-    ),
-    needed("fx_inet_bind", Attach::Fexit("inet_bind")),
-    optional("fx_inet6_bind", Attach::Fexit("inet6_bind"), NO_IPV6),
-    optional("fx_mptcp_bind", Attach::Fexit("mptcp_bind"), NO_MPTCP),
-    needed("fx_tcp4", Attach::Fexit("tcp_v4_connect")),
-    optional("fx_tcp6", Attach::Fexit("tcp_v6_connect"), NO_IPV6),
-    needed("fx_stream", Attach::Fexit("inet_stream_connect")),
-    needed("fx_dgram", Attach::Fexit("inet_dgram_connect")),
-    optional("fx_listen", Attach::Fexit("inet_listen"), NO_LISTEN),
-    optional("fx_lsm_bind", Attach::Fexit("security_socket_bind"), NO_LSM),
-    optional(
-        "fx_lsm_connect",
-        Attach::Fexit("security_socket_connect"),
-        NO_LSM,
-    ),
-    optional(
-        "fx_cgroup_addr",
-        Attach::Fexit("__cgroup_bpf_run_filter_sock_addr"),
-        NO_CGROUP,
-    ),
-    optional(
-        "fx_cgroup_sk",
-        Attach::Fexit("__cgroup_bpf_run_filter_sk"),
-        NO_CGROUP,
-    ),
-    optional(
-        "fe_cgroup_addr",
-        Attach::Fentry("__cgroup_bpf_run_filter_sock_addr"),
-        NO_CGROUP,
-    ),
-    optional("fe_listen", Attach::Fentry("inet_listen"), NO_LISTEN),
-    moot("fx_ring_bind", Attach::Fexit("io_bind"), NO_RING),
-    moot("fe_ring_bind", Attach::Fentry("io_bind"), NO_RING),
-    needed("fe_stream", Attach::Fentry("inet_stream_connect")),
-    needed("fe_dgram", Attach::Fentry("inet_dgram_connect")),
-];
-
-const KPROBE: &[Hook] = &[
-    needed(
-        "tp_conn_exit",
-        Attach::Tracepoint(SYSCALLS, "sys_exit_connect"),
-    ),
-    needed("sys_bind_exit", Attach::Kretprobe("__sys_bind")),
-    needed("bind_exit", Attach::Kretprobe("inet_bind")),
-    needed("dgram_exit", Attach::Kretprobe("inet_dgram_connect")),
-    needed("tcp_exit", Attach::Kretprobe("tcp_v4_connect")),
-    needed(
-        "tb_state",
-        Attach::TracepointBtf("btf_trace_inet_sock_set_state"),
-    ),
-    optional(
-        "tb_reset",
-        Attach::TracepointBtf("btf_trace_tcp_receive_reset"),
-        NO_RESET,
-    ),
-    optional("bind_exit", Attach::Kretprobe("inet6_bind"), NO_IPV6),
-    optional("tcp_exit", Attach::Kretprobe("tcp_v6_connect"), NO_IPV6),
-    optional(
-        "bind_exit",
-        Attach::Kretprobe("mptcp_bind"),
-        NO_MPTCP_DETAIL,
-    ),
-    optional(
-        "ia32_conn_exit",
-        Attach::Kretprobe("__ia32_sys_connect"),
-        NO_COMPAT,
-    ),
-    optional(
-        "ia32_conn_exit",
-        Attach::Kretprobe("__ia32_compat_sys_socketcall"),
-        NO_COMPAT,
-    ),
-    optional(
-        "tb_module",
-        Attach::TracepointBtf("btf_trace_module_load"),
-        NO_LATE_SCTP,
-    ),
-    optional("listen_exit", Attach::Kretprobe("inet_listen"), NO_LISTEN),
-    optional(
-        "lsm_bind_exit",
-        Attach::Kretprobe("security_socket_bind"),
-        NO_LSM,
-    ),
-    optional(
-        "lsm_conn_exit",
-        Attach::Kretprobe("security_socket_connect"),
-        NO_LSM,
-    ),
-    optional(
-        "cgroup_exit",
-        Attach::Kretprobe("__cgroup_bpf_run_filter_sock_addr"),
-        NO_CGROUP,
-    ),
-    optional(
-        "cgroup_exit",
-        Attach::Kretprobe("__cgroup_bpf_run_filter_sk"),
-        NO_CGROUP,
-    ),
-    needed("tcp_enter", Attach::Kprobe("tcp_v4_connect")),
-    optional("tcp_enter", Attach::Kprobe("tcp_v6_connect"), NO_IPV6),
-    needed("stream_enter", Attach::Kprobe("inet_stream_connect")),
-    needed("dgram_enter", Attach::Kprobe("inet_dgram_connect")),
-    needed("bind_enter", Attach::Kprobe("inet_bind")),
-    optional("bind_enter", Attach::Kprobe("inet6_bind"), NO_IPV6),
-    optional("bind_enter", Attach::Kprobe("mptcp_bind"), NO_MPTCP_DETAIL),
-    optional("listen_enter", Attach::Kprobe("inet_listen"), NO_LISTEN),
-    optional(
-        "lsm_bind_enter",
-        Attach::Kprobe("security_socket_bind"),
-        NO_LSM,
-    ),
-    optional(
-        "lsm_conn_enter",
-        Attach::Kprobe("security_socket_connect"),
-        NO_LSM,
-    ),
-    needed("sys_bind_enter", Attach::Kprobe("__sys_bind")),
-    needed("sys_conn_enter", Attach::Kprobe("__sys_connect")),
-];
-
-const TRACEPOINT: &[Hook] = &[
-    needed(
-        "tp_bind_exit",
-        Attach::Tracepoint(SYSCALLS, "sys_exit_bind"),
-    ),
-    needed(
-        "tp_conn_exit",
-        Attach::Tracepoint(SYSCALLS, "sys_exit_connect"),
-    ),
-    needed(
-        "tp_bind_enter",
-        Attach::Tracepoint(SYSCALLS, "sys_enter_bind"),
-    ),
-    needed(
-        "tp_conn_enter",
-        Attach::Tracepoint(SYSCALLS, "sys_enter_connect"),
-    ),
-];

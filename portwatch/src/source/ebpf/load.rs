@@ -7,7 +7,10 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, TracePoint},
 };
-use portwatch_common::settings::{self, Offsets, Settings};
+use portwatch_common::{
+    filter::given,
+    settings::{self, Offsets, Settings},
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
@@ -16,7 +19,7 @@ use super::{
     probe::{self, Trial},
 };
 use crate::{
-    event::{Lsm, MissingHook},
+    event::MissingHook,
     filter::Field,
     source::{Kind, Request, btf, offsets, tracefs},
 };
@@ -73,8 +76,8 @@ pub(super) struct Attached {
     pub(super) programs: Ebpf,
     pub(super) hooks: Vec<&'static Hook>,
     pub(super) missing: Vec<MissingHook>,
-    /// The security module that refused what none that is hooked has refused
-    pub(super) unhooked: Option<Lsm>,
+    /// Which security module refused what none that is hooked has refused
+    pub(super) unhooked: Option<hooks::Unhooked>,
 }
 
 impl Attached {
@@ -126,7 +129,7 @@ impl Loader {
         request: &Request,
     ) -> anyhow::Result<Attached> {
         let modules = hooks::Active::read();
-        let mut hooks = wanted(kind, request, &modules);
+        let mut hooks = hooks::wanted(kind, request, &modules);
         let (programs, kernel) = self.open(memory, kind, request, &hooks)?;
         hooks.retain(|hook| !hook.moot_if_absent || kernel.has(hook));
         if kind != Kind::Tracepoint && Path::new(SCTP_MODULE).exists() {
@@ -155,10 +158,7 @@ impl Loader {
             kernel: request.kernel_threads.into(),
             protocol_hooks: (kind != Kind::Tracepoint).into(),
             seccomp: (kind == Kind::Fexit && request.seccomp).into(),
-            filter: block::with_pinned(
-                block::compile(kind, &request.filter, request.keeps_binds),
-                &request.pinned,
-            ),
+            filter: block::of(kind, request),
         });
         Ok((self.load(settings, request)?, kernel))
     }
@@ -166,7 +166,7 @@ impl Loader {
     fn load(&mut self, settings: Box<Settings>, request: &Request) -> anyhow::Result<Ebpf> {
         let Self(loader) = self;
         let level = request.diagnostics.map_or(0, |level| level as u8);
-        let filter = &settings.filter;
+        let tests = settings.filter.given;
         // What is not asked for takes no room.
         let sizes = [
             (
@@ -176,12 +176,12 @@ impl Loader {
             ),
             (
                 settings::RULED_OUT,
-                filter.cgroups,
+                tests & given::CGROUPS,
                 settings::RULED_OUT_ENTRIES,
             ),
             (
                 settings::OUT_OF_TREE,
-                filter.trees,
+                tests & given::TREES,
                 settings::RULED_OUT_ENTRIES,
             ),
         ];
@@ -209,16 +209,6 @@ impl Loader {
         }
         loader.load(PROGRAMS).context("the kernel refuses the maps")
     }
-}
-
-fn wanted(kind: Kind, request: &Request, modules: &hooks::Active) -> Vec<&'static Hook> {
-    let seccomp = if kind == Kind::Fexit && request.seccomp {
-        hooks::SECCOMP
-    } else {
-        &[]
-    };
-    let own = hooks::of(kind).iter().chain(seccomp);
-    own.chain(modules.hooks(kind)).collect()
 }
 
 /// Finds out what needs nothing to be loaded, and makes tracefs visible where it is needed.
