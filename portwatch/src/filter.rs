@@ -15,7 +15,7 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 pub use self::{
     expr::{Expr, Test},
@@ -24,7 +24,7 @@ pub use self::{
     parse::Error,
     pinned::Pinned,
 };
-use crate::event::Attempt;
+use crate::event::{Attempt, Cgroup};
 
 /// What the user asked for. An empty filter lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,6 +109,18 @@ impl Filter {
     #[must_use]
     pub fn of_cgroup(&self) -> Self {
         self.of(&OF_CGROUP)
+    }
+
+    /// What is asked of the caller's cgroup that is true of none of these, such as
+    /// `unit=ngnix.service`.
+    pub fn absent(&self, present: &[Arc<Cgroup>]) -> Vec<String> {
+        let mut absent = Vec::new();
+        for test in self.of_cgroup().required() {
+            let is_absent = |value: &&Value| !present.iter().any(|cgroup| value.is_of(cgroup));
+            let values = test.wanted().iter().filter(is_absent);
+            absent.extend(values.map(|value| format!("{}={value}", test.field().name())));
+        }
+        absent
     }
 
     /// What is required of the caller's parents alone: it is the same for all attempts of a process.

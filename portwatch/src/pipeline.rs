@@ -63,6 +63,8 @@ pub async fn watch(
     stream.top = config.on_screen.then(|| Top::open(config)).transpose()?;
     // Whatever it does comes after the stream's begin.
     let mut command = command.map(Prepared::start).transpose()?;
+    let mut degradations = opened.degradations;
+    degradations.extend(stream.surroundings.absence(&config.filter));
     // After the command, which may have huge pages.
     memory::settle();
     stream.write(&Event::Start(Box::new(Start {
@@ -71,7 +73,7 @@ pub async fn watch(
         backend: opened.backend.name().into(),
         hooks: opened.hooks,
         missing: opened.missing,
-        degradations: opened.degradations,
+        degradations,
         kernel: rustix::system::uname()
             .release()
             .to_string_lossy()

@@ -220,6 +220,15 @@ fn since_boot(attempt: &Attempt) -> u64 {
         .saturating_add(u64::try_from(asleep).unwrap_or(0))
 }
 
+/// All processes that /proc shows, the oldest numbers first.
+pub(crate) fn all() -> impl Iterator<Item = u32> {
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// A file of /proc, as far as it is not longer than it may be. Most are shorter than a page, and read
 /// with one call, and another that finds the end: they do not say how long they are.
 pub(crate) fn read(path: &str, len: u64) -> Option<Vec<u8>> {

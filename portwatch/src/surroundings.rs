@@ -14,9 +14,9 @@ use self::linux::Host;
 use crate::{
     ancestry,
     config::Config,
-    event::{Attempt, OutcomeOf},
+    event::{Attempt, Degradation, OutcomeOf},
     explain::Facts,
-    filter::Needs,
+    filter::{Filter, Needs},
 };
 
 /// `None`: nothing is looked up.
@@ -79,6 +79,19 @@ impl Surroundings {
     pub fn knows_parents(attempt: &Attempt) -> bool {
         let parents = attempt.ancestors.as_deref();
         parents.is_some_and(|parents| ancestry::is_whole(attempt.ppid, parents))
+    }
+
+    /// A filter may ask for a cgroup, container or unit that nothing runs in: perhaps its name is
+    /// mistyped.
+    pub fn absence(&self, filter: &Filter) -> Option<Degradation> {
+        let absent = self.0.as_ref()?.absent(filter);
+        (!absent.is_empty()).then(|| Degradation {
+            what: format!("nothing runs in {} now", absent.join(", ")),
+            why: "no process is in such a cgroup; one that comes later is watched, of docker and \
+                  podman by its id only"
+                .to_owned(),
+            remedy: Some("systemd-cgls".to_owned()),
+        })
     }
 
     /// Adds what stands behind the caller.

@@ -13,7 +13,7 @@ use super::{Names, glob::Glob};
 use crate::{
     alike::{nearest, suggestion},
     errno::Errno,
-    event::{Attempt, Family, Op, Outcome, Proto},
+    event::{Attempt, Cgroup, Family, Op, Outcome, Proto},
 };
 
 macro_rules! fields {
@@ -205,22 +205,27 @@ impl Value {
             Self::Outcome(outcome) => attempt.outcome() == *outcome,
             Self::Errno(errno) => attempt.errno() == Some(*errno),
             Self::Netns(inode) => attempt.netns == Some(*inode),
-            Self::Cgroup(path) => {
+            Self::Cgroup(_) | Self::Container(_) | Self::Unit(_) => {
                 let cgroup = attempt.cgroup.as_deref();
-                cgroup.is_some_and(|cgroup| is_at_or_below(&cgroup.path, path))
+                cgroup.is_some_and(|cgroup| self.is_of(cgroup))
             }
+            Self::Role(wanted) => role(attempt) == Some(*wanted),
+        }
+    }
+
+    /// Whether that is the cgroup's, its container's or its unit's.
+    pub(super) fn is_of(&self, cgroup: &Cgroup) -> bool {
+        match self {
+            Self::Cgroup(path) => is_at_or_below(&cgroup.path, path),
             Self::Container(wanted) => {
-                let container = attempt
-                    .cgroup
-                    .as_deref()
-                    .and_then(|it| it.container.as_ref());
+                let container = cgroup.container.as_ref();
                 container.is_some_and(|container| is_id(&container.id, wanted))
             }
             Self::Unit(glob) => {
-                let unit = attempt.cgroup.as_deref().and_then(|it| it.unit.as_ref());
+                let unit = cgroup.unit.as_ref();
                 unit.is_some_and(|unit| glob.matches(unit.as_bytes()))
             }
-            Self::Role(wanted) => role(attempt) == Some(*wanted),
+            _ => false,
         }
     }
 }

@@ -254,6 +254,23 @@ fn cgroups_containers_and_units_are_those_of_the_caller() {
 }
 
 #[test]
+fn what_is_asked_of_cgroups_that_nothing_runs_in_is_told() {
+    let present = [Arc::new(Cgroup {
+        path: "/system.slice/nginx.service".to_owned(),
+        unit: Some("nginx.service".to_owned()),
+        container: None,
+    })];
+    let absent = |text: &str| filter(text).absent(&present);
+    assert_eq!(absent("unit=nginx and cgroup=/system.slice"), [""; 0]);
+    assert_eq!(absent("unit!=ngnix and port=80"), [""; 0]);
+    assert_eq!(absent("unit=ngnix or port=80"), [""; 0]);
+    assert_eq!(
+        absent("unit=nginx,ngnix and container=db and cgroup=/user.slice"),
+        ["unit=ngnix.service", "container=db", "cgroup=/user.slice"]
+    );
+}
+
+#[test]
 fn a_short_name_of_a_container_is_no_beginning_of_an_id() {
     let lxc = Attempt {
         cgroup: Some(Arc::new(Cgroup {

@@ -11,7 +11,7 @@ use super::{
     bound::{Bound, Seen},
     diag::{self, Entry, States},
     internet, namespace_inode,
-    owner::{Owner, Owners, each_socket, processes},
+    owner::{Owner, Owners, each_socket},
     proto,
 };
 use crate::{
@@ -143,7 +143,7 @@ impl Question<'_> {
         let netns = Some(self.namespace.inode());
         let mut inodes = HashSet::new();
         let (near, far): (Vec<u32>, Vec<u32>) =
-            processes().partition(|&tgid| Namespace::inode_of_process(tgid) == netns);
+            process::all().partition(|&tgid| Namespace::inode_of_process(tgid) == netns);
         for tgid in near.into_iter().chain(far) {
             // Sockets stay in their namespace when their process goes to another.
             each_socket(tgid, |fd, inode| {

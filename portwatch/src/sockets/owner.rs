@@ -11,6 +11,7 @@ use std::{
 use rustix::fs::{CWD, fstat, readlinkat_raw};
 
 use super::borrow;
+use crate::process;
 
 /// A process, and the descriptor that leads to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Owners {
         let mut found = Self::default();
         let mut missing: Vec<u32> = inodes.to_vec();
         let mut complete = sees_all_processes();
-        for tgid in processes() {
+        for tgid in process::all() {
             if missing.is_empty() {
                 break;
             }
@@ -77,15 +78,6 @@ fn sees_all_processes() -> bool {
     const FIRST: u64 = 0xEFFF_FFFC;
     let namespace = fs::metadata("/proc/self/ns/pid");
     namespace.is_ok_and(|found| found.st_ino() == FIRST) && fs::read_dir("/proc/1/fd").is_ok()
-}
-
-/// All processes that /proc shows, the oldest numbers first.
-pub(super) fn processes() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// Tells of each descriptor of a process that is a socket, with its inode; false where it may not

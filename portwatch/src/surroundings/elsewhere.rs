@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     event::{Attempt, OutcomeOf},
     explain::Facts,
-    filter::Needs,
+    filter::{Filter, Needs},
 };
 
 /// There is none.
@@ -29,6 +29,10 @@ impl Host {
     }
 
     pub(super) fn knows_cgroup(&self, _: &Attempt) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn absent(&self, _: &Filter) -> Vec<String> {
         match *self {}
     }
 

@@ -8,7 +8,7 @@ use crate::{
     event::{Attempt, Family, OutcomeOf},
     explain::Facts,
     facts::Gatherer,
-    filter::Needs,
+    filter::{Filter, Needs},
     interface::Interfaces,
     process::{self, Processes},
     sockets::{self, Look},
@@ -84,6 +84,16 @@ impl Host {
 
     pub(super) fn knows_cgroup(&self, attempt: &Attempt) -> bool {
         self.cgroups.is_told_by_id(attempt)
+    }
+
+    pub(super) fn absent(&self, filter: &Filter) -> Vec<String> {
+        if filter.of_cgroup().is_empty() {
+            return Vec::new();
+        }
+        let present: Vec<_> = process::all()
+            .filter_map(|tgid| self.cgroups.of_process(tgid))
+            .collect();
+        filter.absent(&present)
     }
 
     pub(super) fn add_origin(&mut self, attempt: &mut Attempt) {

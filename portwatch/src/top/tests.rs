@@ -5,7 +5,7 @@ use ratatui::{Terminal, backend::TestBackend};
 use super::{
     board::{Board, Sort},
     state::{Key, Pane, State},
-    view::View,
+    view::{View, short},
 };
 use crate::{
     cli::{Cli, Command},
@@ -260,5 +260,19 @@ proptest! {
         let text = screen(&state, columns, rows);
         let dangerous: Vec<char> = text.chars().filter(|&c| c != '\n' && is_dangerous(c)).collect();
         prop_assert!(dangerous.is_empty(), "{:?}", dangerous);
+    }
+}
+
+#[test]
+fn counts_fit_their_column() {
+    for (count, shown) in [
+        (0, "0"),
+        (99_999, "99999"),
+        (100_000, "100k"),
+        (9_999_999, "9999k"),
+        (10_000_000, "10M"),
+        (9_999_999_999, "9999M"),
+    ] {
+        assert_eq!(short(count), shown);
     }
 }

@@ -32,6 +32,12 @@ const HELP: &str = "\
 
 const KEYS: &str = " enter details  s sort  p pause  / filter  ? help  q quit";
 
+/// Of failures: how often, by whom, what, on what, and where, which an IPv4 address with its port
+/// fits. What is left is for the reason.
+const COLUMNS: [u16; 5] = [5, 15, 7, 5, 21];
+/// With a space after each
+const BEFORE_WHY: u16 = 5 + 15 + 7 + 5 + 21 + 5;
+
 /// Beside the state: what was looked up, and how to show it.
 pub(super) struct View<'a> {
     pub(super) state: &'a State,
@@ -114,21 +120,16 @@ impl View<'_> {
     ) {
         // Below the title and the header; a terminal may have no room for any.
         let visible = usize::from(area.height).saturating_sub(2).max(1);
+        let room = usize::from(area.width).saturating_sub(usize::from(BEFORE_WHY));
         let first = selected.map_or(0, |row| (row + 1).saturating_sub(visible));
         let rows: Vec<_> = failures
             .iter()
             .skip(first)
             .take(visible)
-            .map(|failure| self.failure_row(failure))
+            .map(|failure| self.failure_row(failure, room))
             .collect();
-        let widths = [
-            Constraint::Length(6),
-            Constraint::Length(15),
-            Constraint::Length(7),
-            Constraint::Length(5),
-            Constraint::Length(22),
-            Constraint::Fill(1),
-        ];
+        let mut widths = COLUMNS.map(Constraint::Length).to_vec();
+        widths.push(Constraint::Fill(1));
         let title = match failures.len() {
             0 => " no failures yet ".to_owned(),
             _ => format!(" failures, by {} ", self.state.sort.name()),
@@ -142,15 +143,18 @@ impl View<'_> {
         frame.render_stateful_widget(table, area, &mut seen);
     }
 
-    fn failure_row(&self, failure: &Failure) -> Row<'static> {
+    /// Where there is no `room` for both, the cause says more than the error.
+    fn failure_row(&self, failure: &Failure, room: usize) -> Row<'static> {
         let attempt = &*failure.attempt;
-        let why = Line::from(vec![
-            Span::styled(error(attempt), self.style(Color::Red)),
-            Span::raw(" "),
-            Span::raw(attempt.cause.as_ref().map_or("", |cause| cause.code.name())),
-        ]);
+        let (error, cause) = (error(attempt), attempt.cause.as_ref());
+        let error = Span::styled(error, self.style(Color::Red));
+        let why = match cause.map(|cause| cause.code.name()) {
+            None => Line::from(error),
+            Some(code) if error.width() + 1 + code.len() > room => Line::from(code),
+            Some(code) => Line::from(vec![error, Span::raw(" "), Span::raw(code)]),
+        };
         Row::new([
-            Cell::from(failure.count.to_string()),
+            Cell::from(short(failure.count)),
             Cell::from(comm(attempt.comm)),
             Cell::from(attempt.op.name()),
             Cell::from(proto(attempt.proto)),
@@ -249,6 +253,15 @@ fn draw_text(frame: &mut Frame<'_>, area: Rect, title: &str, text: &str) {
 
 fn header<const N: usize>(titles: [&'static str; N]) -> Row<'static> {
     Row::new(titles).style(Style::new().add_modifier(Modifier::BOLD))
+}
+
+/// A count in five columns.
+pub(super) fn short(count: u64) -> String {
+    match count {
+        0..100_000 => count.to_string(),
+        100_000..10_000_000 => format!("{}k", count / 1000),
+        _ => format!("{}M", count / 1_000_000),
+    }
 }
 
 fn talker_row(((pid, name), count): (Talker, Count)) -> Row<'static> {

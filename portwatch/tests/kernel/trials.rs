@@ -243,6 +243,10 @@ const OF_ANY_SOURCE: &[(&str, Test)] = &[
     ("filter_by_ports", filter::by_ports),
     ("filter_failed", filter::failed),
     ("filter_by_expression", filter::by_expression),
+    (
+        "filter_by_unit_that_nothing_runs_in",
+        filter::by_unit_that_nothing_runs_in,
+    ),
     ("filter_by_what_is_no_such_map", pinned::what_is_no_such_map),
     ("journald_has_what_was_sent", sink::journald_has_it),
     ("the_unit_runs_under_systemd", service::the_unit_runs),

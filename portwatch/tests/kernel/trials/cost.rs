@@ -23,7 +23,7 @@ use super::{
 
 const LONGEST_START: Duration = Duration::from_millis(100);
 /// What nobody but portwatch has use for.
-pub(super) const MOST_OWN_KIB: u64 = 6 * 1024;
+const MOST_OWN_KIB: u64 = 6 * 1024;
 /// With the pages of its file, which the kernel takes back when it wants them, and the ring.
 const MOST_KIB: u64 = 16 * 1024;
 
@@ -96,7 +96,17 @@ fn provoke_huge_pages() -> Result<()> {
     })
 }
 
-pub(super) fn status_kib(pid: u32, name: &str) -> Result<u64> {
+/// Holds a process to the memory that is its own, whatever came upon it.
+pub(super) fn own_memory_is_small(pid: u32) -> Result<()> {
+    let own = status_kib(pid, "RssAnon:")?;
+    ensure!(
+        own < MOST_OWN_KIB,
+        "{own} KiB are its own, allowed: {MOST_OWN_KIB} KiB"
+    );
+    Ok(())
+}
+
+fn status_kib(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()

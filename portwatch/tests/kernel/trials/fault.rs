@@ -29,7 +29,7 @@ use super::{
         sys,
         workload::{CONTAINERS, MANY_NAMESPACES, SHORT_LIVES, STORM},
     },
-    cost::{MOST_OWN_KIB, status_kib},
+    cost::own_memory_is_small,
     hooks::Setting,
     load::written_or_counted,
     path::modprobe,
@@ -316,7 +316,7 @@ pub(super) fn short_lives(source: Source) -> Result<()> {
     let done = Workload::prepare("short_lives", Pace::Burst)?.run(&mut portwatch)?;
     // The ring is read in order: when these are written, those before them were looked at.
     Workload::prepare("five_binds", Pace::Stepwise)?.run(&mut portwatch)?;
-    memory_is_small(&portwatch)?;
+    own_memory_is_small(portwatch.pid())?;
     let stream = portwatch.stop()?;
     let children = children(&stream, done.pid)?;
     let distinct: BTreeSet<_> = children.iter().map(|it| it.pid).collect();
@@ -355,7 +355,7 @@ pub(super) fn containers_stopped(source: Source) -> Result<()> {
         after <= before,
         "{before} descriptors were open, now {after}"
     );
-    memory_is_small(&portwatch)?;
+    own_memory_is_small(portwatch.pid())?;
     let stream = portwatch.stop()?;
     let children = children(&stream, done.pid)?;
     let exe = std::env::current_exe()?;
@@ -402,14 +402,8 @@ pub(super) fn many_namespaces(source: Source) -> Result<()> {
         after <= before,
         "{before} descriptors were open, now {after}"
     );
-    memory_is_small(&portwatch)?;
+    own_memory_is_small(portwatch.pid())?;
     written_or_counted(&done, attempts, &portwatch.stop()?)
-}
-
-fn memory_is_small(portwatch: &Portwatch) -> Result<()> {
-    let own = status_kib(portwatch.pid(), "RssAnon:")?;
-    ensure!(own < MOST_OWN_KIB, "{own} KiB");
-    Ok(())
 }
 
 fn descriptors(portwatch: &Portwatch) -> Result<usize> {

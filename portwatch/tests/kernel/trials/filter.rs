@@ -84,6 +84,17 @@ pub(super) fn by_process_tree(source: Source) -> Result<()> {
     )
 }
 
+pub(super) fn by_unit_that_nothing_runs_in(source: Source) -> Result<()> {
+    let stream = portwatch::start(source, &["--unit", "ngnix", "--cgroup", "/"])?.stop()?;
+    let degradations = stream.starts.iter().flat_map(|start| &start.degradations);
+    let said: Vec<_> = degradations.map(|it| it.what.as_str()).collect();
+    ensure!(
+        said.contains(&"nothing runs in unit=ngnix.service now"),
+        "{said:?}"
+    );
+    Ok(())
+}
+
 /// Runs the same mixture as root and as an ordinary user. The pid given is the user's.
 fn filtered(
     source: Source,

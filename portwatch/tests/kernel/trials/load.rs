@@ -10,7 +10,7 @@ use super::{
         stream::Stream,
         workload::{GREAT_STORM, STORM},
     },
-    cost::{MOST_OWN_KIB, status_kib},
+    cost::own_memory_is_small,
 };
 
 pub(super) fn storm_is_written_or_counted_as_lost(source: Source) -> Result<()> {
@@ -35,11 +35,7 @@ pub(super) fn storm_of_200_000(source: Source) -> Result<()> {
 pub(super) fn storm_with_a_stalled_reader(source: Source) -> Result<()> {
     let stalled = Started::run(&mut portwatch::command(source, &[])?)?;
     let done = Workload::prepare("storm", Pace::Burst)?.run_watched_by(&mut [])?;
-    let own = status_kib(stalled.pid(), "RssAnon:")?;
-    ensure!(
-        own < MOST_OWN_KIB,
-        "{own} KiB are its own, allowed: {MOST_OWN_KIB} KiB"
-    );
+    own_memory_is_small(stalled.pid())?;
     let mut resumed = stalled.read();
     // Whoever reads again gets all that was kept, and the losses, without waiting for more.
     resumed.wait_for_account(done.pid, usize::try_from(STORM)?)?;
