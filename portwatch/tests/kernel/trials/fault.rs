@@ -256,8 +256,12 @@ fn end(portwatch: Portwatch) -> Result<()> {
 /// Trampolines and BTF tracepoints are both links of that kind (include/uapi/linux/bpf.h).
 fn nothing_of_fexit(pid: u32) -> Result<()> {
     for descriptor in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        let text = fs::read_to_string(descriptor?.path())?;
-        ensure!(!text.contains("link_type:\ttracing"), "{text}");
+        match fs::read_to_string(descriptor?.path()) {
+            Ok(text) => ensure!(!text.contains("link_type:\ttracing"), "{text}"),
+            // Closed meanwhile: it holds nothing.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
