@@ -17,7 +17,10 @@ mod guest {
     };
 
     use anyhow::{Context as _, Result, ensure};
-    use rustix::process::{Pid, Signal, kill_process};
+    use rustix::{
+        process::{Pid, Signal, kill_process},
+        time::{ClockId, Timespec, clock_gettime},
+    };
     use xtask::{
         figures::{Call, Case, Figure},
         guest::{Calls, Process, Reader, Tracer},
@@ -106,7 +109,9 @@ mod guest {
             // Only now: while nothing is measured, waiting shall take no time.
             self.signal_idler(Signal::CONT)?;
             let before = self.look(tracer)?;
+            let begun = own_time();
             self.repeat(call, calls)?;
+            let calling = own_time() - begun;
             tracer.come_to_rest()?;
             let after = self.look(tracer)?;
             self.signal_idler(Signal::STOP)?;
@@ -121,7 +126,8 @@ mod guest {
                 case: case.name.clone(),
                 call,
                 calls,
-                instructions: after.spent() - before.spent(),
+                // To look, and to wait, costs instructions too.
+                instructions: after.spent() - before.spent() + calling,
                 tracer: after.tracer.saturating_sub(before.tracer),
             })
         }
@@ -137,6 +143,7 @@ mod guest {
             Ok(Look {
                 begun: tracer.begun,
                 at: Instant::now(),
+                own: own_time(),
                 idle: Process(self.idler.id()).run_time()?,
                 reader: tracer.reader_time()?,
                 tracer: tracer.run_time()?,
@@ -149,6 +156,7 @@ mod guest {
     struct Look {
         begun: Instant,
         at: Instant,
+        own: u64,
         idle: u64,
         reader: u64,
         tracer: u64,
@@ -156,10 +164,19 @@ mod guest {
     }
 
     impl Look {
+        /// By all but this thread, and those whose time does not count.
         fn spent(&self) -> u64 {
             let passed = u64::try_from((self.at - self.begun).as_nanos()).unwrap_or(u64::MAX);
-            passed.wrapping_sub(self.idle).wrapping_sub(self.reader)
+            [self.own, self.idle, self.reader]
+                .into_iter()
+                .fold(passed, u64::wrapping_sub)
         }
+    }
+
+    /// Nanoseconds that this thread has run until now: schedstat is behind for one that runs.
+    fn own_time() -> u64 {
+        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
+        u64::try_from(tv_sec * 1_000_000_000 + tv_nsec).unwrap_or(0)
     }
 }
 
