@@ -66,7 +66,7 @@ impl Caller {
         attempt.known |= self.known;
     }
 
-    pub(crate) const fn without_arguments(via: u8) -> Self {
+    const fn without_arguments(via: u8) -> Self {
         Self {
             via,
             op: 0,

@@ -49,14 +49,13 @@ fn current(op: u8, sk: u64) -> Option<&'static mut Inflight> {
     Inflight::current_of(op).filter(|inflight| inflight.sk == sk || inflight.sk == 0)
 }
 
-/// Opens a record for a bind that has not come to its end.
+/// A record of a bind is about to be opened before its protocol returns.
 #[inline(always)]
-fn note_bind(caller: Caller, owner: Owner) -> Option<&'static mut Inflight> {
+fn note_bind() {
     if let Some(noted) = NOTED_BINDS.get_ptr_mut(0) {
         // SAFETY: the slot is never removed; all who write to it write the same.
         unsafe { *noted = 1 };
     }
-    Inflight::create::<Typed>(op::BIND, caller.via, owner)
 }
 
 /// The current thread's record of a bind of that socket, if one was opened on its way.
@@ -177,9 +176,8 @@ pub(crate) fn cgroup_enters(sk: u64, addr: u64) {
             describe(inflight, caller, &call);
         }
         None if caller.calls(op::BIND) => {
-            if let Some(inflight) = note_bind(caller, Owner::Syscall) {
-                describe(inflight, caller, &call);
-            }
+            note_bind();
+            open(caller, &call);
         }
         _ => {}
     }
@@ -188,7 +186,8 @@ pub(crate) fn cgroup_enters(sk: u64, addr: u64) {
 /// `io_uring` begins to bind, and tells its thread's hooks so: its registers do not.
 #[inline(always)]
 pub(crate) fn ring_bind_enters() {
-    note_bind(Caller::without_arguments(via::IO_URING), Owner::Protocol);
+    note_bind();
+    Inflight::create::<Typed>(op::BIND, via::IO_URING, Owner::Protocol);
 }
 
 /// `io_uring` has done so: no record stays.
@@ -227,7 +226,8 @@ fn await_bind(sk: u64) -> Option<&'static mut Inflight> {
     if !caller.calls(op::BIND) {
         return None;
     }
-    let inflight = note_bind(caller, Owner::Syscall)?;
+    note_bind();
+    let inflight = Inflight::create::<Typed>(op::BIND, caller.via, Owner::Syscall)?;
     inflight.sk = sk;
     Some(inflight)
 }

@@ -35,8 +35,6 @@ const KEYS: &str = " enter details  s sort  p pause  / filter  ? help  q quit";
 /// Of failures: how often, by whom, what, on what, and where, which an IPv4 address with its port
 /// fits. What is left is for the reason.
 const COLUMNS: [u16; 5] = [5, 15, 7, 5, 21];
-/// With a space after each
-const BEFORE_WHY: u16 = 5 + 15 + 7 + 5 + 21 + 5;
 
 /// Beside the state: what was looked up, and how to show it.
 pub(super) struct View<'a> {
@@ -120,7 +118,9 @@ impl View<'_> {
     ) {
         // Below the title and the header; a terminal may have no room for any.
         let visible = usize::from(area.height).saturating_sub(2).max(1);
-        let room = usize::from(area.width).saturating_sub(usize::from(BEFORE_WHY));
+        // There is a space after each column.
+        let before: u16 = COLUMNS.iter().map(|width| width + 1).sum();
+        let room = usize::from(area.width.saturating_sub(before));
         let first = selected.map_or(0, |row| (row + 1).saturating_sub(visible));
         let rows: Vec<_> = failures
             .iter()

@@ -31,7 +31,7 @@ fn compile(kind: Kind, filter: &Filter, keeps_binds: bool) -> Block {
         (!filter.of_cgroup().is_empty(), given::CGROUPS),
         (!filter.of_tree().is_empty(), given::TREES),
     ] {
-        block.given |= if is_given { bit } else { 0 };
+        block.given |= when(is_given, bit);
     }
     for test in filter.required() {
         if decides(kind, test.field()) {
@@ -47,7 +47,7 @@ fn with_pinned(mut block: Block, pinned: &Pinned) -> Block {
         (&pinned.cgroups, given::CGROUP_SET),
         (&pinned.mntns, given::MNTNS_SET),
     ] {
-        block.given |= if map.is_some() { bit } else { 0 };
+        block.given |= when(map.is_some(), bit);
     }
     block
 }
@@ -92,11 +92,11 @@ fn put<T>(list: &mut List<T>, test: &Test, of: impl Fn(&Value) -> Option<T>, bit
     for value in test.unwanted().iter().filter_map(of) {
         push(&mut list.unwanted, &mut list.unwanted_count, value);
     }
-    if before == (list.wanted_count, list.unwanted_count) {
-        0
-    } else {
-        bit
-    }
+    when(before != (list.wanted_count, list.unwanted_count), bit)
+}
+
+const fn when(is_given: bool, bit: u32) -> u32 {
+    if is_given { bit } else { 0 }
 }
 
 fn push<T>(values: &mut [T; VALUES], count: &mut u32, value: T) {
