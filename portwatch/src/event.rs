@@ -4,6 +4,7 @@
 //! fields); a field that is not known is `None`, never a guess.
 
 mod cause;
+mod lookup;
 mod origin;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -19,6 +20,7 @@ use std::{
 
 pub use self::{
     cause::{Cause, Code, Confidence, Fix, Holder, HoldingProcess, SocketState},
+    lookup::{Lookup, Unseen},
     origin::{Cgroup, Container, IfName, Process, Runtime},
     system::{System, Version},
     watch::{Degradation, Degraded, LossReason, Lost, MissingHook, Place, Start, Summary},
