@@ -7,6 +7,7 @@
 pub mod bound;
 pub mod diag;
 pub mod holder;
+pub mod kernel;
 mod owner;
 
 use std::{net::IpAddr, os::fd::OwnedFd};
