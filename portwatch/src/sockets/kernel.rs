@@ -8,14 +8,14 @@ use crate::event::{Options, Time};
 /// The kernel's side of a source, for look-ups. Each call may take milliseconds: it is not for the
 /// thread that reads the ring.
 pub trait Kernel: Debug + Send {
-    /// Every open descriptor of every process that leads to an internet socket on this local port,
-    /// in whatever network namespace; at most `limit` of them, listening and idle ones first. Complete
-    /// where fewer came.
+    /// Every open descriptor of every process that leads to an internet socket on one of these local
+    /// ports, in whatever network namespace: one pass answers for all of them. At most `limit` for
+    /// each port, listening and idle ones first; complete for a port where fewer came.
     ///
     /// # Errors
     ///
     /// Where the kernel has no such iterator, or refuses it.
-    fn descriptors(&mut self, port: u16, limit: usize) -> io::Result<Vec<Descriptor>>;
+    fn descriptors(&mut self, ports: &[u16], limit: usize) -> io::Result<Vec<Descriptor>>;
 
     /// Whether [`Self::descriptors`] sees the processes of the whole machine, or only those of
     /// portwatch's own pid namespace.
