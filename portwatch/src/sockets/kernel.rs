@@ -9,13 +9,13 @@ use crate::event::{Options, Time};
 /// thread that reads the ring.
 pub trait Kernel: Debug + Send {
     /// Every open descriptor of every process that leads to an internet socket on one of these local
-    /// ports, in whatever network namespace: one pass answers for all of them. At most `limit` for
-    /// each port, listening and idle ones first; complete for a port where fewer came.
+    /// ports, in whatever network namespace: one pass answers for all of them. At most `limit` rows;
+    /// complete where fewer came.
     ///
     /// # Errors
     ///
     /// Where the kernel has no such iterator, or refuses it.
-    fn descriptors(&mut self, ports: &[u16], limit: usize) -> io::Result<Vec<Descriptor>>;
+    fn descriptors(&mut self, ports: Ports<'_>, limit: usize) -> io::Result<Vec<Descriptor>>;
 
     /// Whether [`Self::descriptors`] sees the processes of the whole machine, or only those of
     /// portwatch's own pid namespace.
@@ -28,6 +28,16 @@ pub trait Kernel: Debug + Send {
     ///
     /// Where the map cannot be read.
     fn last_bind(&self, netns: u32, protocol: u16, port: u16) -> io::Result<Option<LastBind>>;
+}
+
+/// The ports that a pass looks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Ports<'a> {
+    /// Sockets of any state on one of these
+    These(&'a [u16]),
+    /// Sockets on any port that keep it for themselves: they listen, or are bound and not connected
+    /// (`TCP_LISTEN`, `TCP_CLOSE`)
+    Kept,
 }
 
 /// A descriptor that leads to a socket, with the socket as it is now.
