@@ -53,6 +53,8 @@ pub mod known {
     pub const NET_USER_NS: u32 = 1 << 14;
     /// Not a field: no filter lets it pass, it is only to be remembered, for causes of others.
     pub const ASIDE: u32 = 1 << 15;
+    /// [`super::Attempt::inode`]: a descriptor leads to the socket.
+    pub const INODE: u32 = 1 << 16;
 }
 
 /// Values of [`Attempt::op`].
@@ -151,7 +153,7 @@ pub mod options {
 
 /// One call, from entry to return.
 ///
-/// 232 bytes, of which every one is written before the record is submitted: ring memory is not zeroed.
+/// 240 bytes, of which every one is written before the record is submitted: ring memory is not zeroed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -231,6 +233,8 @@ pub struct Attempt {
     pub net_user_ns_owner: u32,
     /// `net.ipv4.ip_unprivileged_port_start` of the socket's network namespace
     pub unprivileged_port_start: u32,
+    /// Inode of the socket's file, as in `socket:[4711]`
+    pub inode: u32,
     /// `sk_state` (`TCP_*`, include/net/tcp_states.h)
     pub state_before: u8,
     /// `socket.state` (`SS_*`, include/uapi/linux/net.h)
@@ -244,10 +248,10 @@ pub struct Attempt {
     /// [`lsm`]
     pub lsm: u8,
     /// 0
-    pub reserved: u8,
+    pub reserved: [u8; 5],
 }
 
-const _: () = assert!(size_of::<Attempt>() == 232);
+const _: () = assert!(size_of::<Attempt>() == 240);
 const _: () = assert!(align_of::<Attempt>() == 8);
 
 /// Something was lost for another reason than a full ring: read the counters now.

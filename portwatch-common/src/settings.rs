@@ -25,7 +25,7 @@ pub const MNTNS_SET: &str = "MNTNS_SET";
 /// Name of the per-CPU array of loss counters, indexed by [`loss`].
 pub const LOSSES: &str = "LOSSES";
 
-/// Bytes of the ring buffer: a power of two. 512 KiB hold 2,184 attempts.
+/// Bytes of the ring buffer: a power of two. 512 KiB hold 2,114 attempts.
 pub const EVENTS_BYTES: u32 = 512 * 1024;
 /// Calls that can be under way at once, machine-wide.
 pub const INFLIGHT_ENTRIES: u32 = 8192;
@@ -121,6 +121,9 @@ pub struct Offsets {
     /// `struct socket.state`, u32, and `struct socket.file`
     pub socket_state: Offset,
     pub socket_file: Offset,
+    /// `struct file.f_inode`, and `struct inode.i_ino`, an unsigned long
+    pub file_inode: Offset,
+    pub inode_ino: Offset,
     /// `struct net.user_ns`, `struct net.ipv4.sysctl_ip_prot_sock` (i32)
     pub net_user_ns: Offset,
     pub net_prot_sock: Offset,
@@ -185,6 +188,8 @@ impl Offsets {
         sk_socket: Settings::ABSENT,
         socket_state: Settings::ABSENT,
         socket_file: Settings::ABSENT,
+        file_inode: Settings::ABSENT,
+        inode_ino: Settings::ABSENT,
         net_user_ns: Settings::ABSENT,
         net_prot_sock: Settings::ABSENT,
         user_ns_inum: Settings::ABSENT,

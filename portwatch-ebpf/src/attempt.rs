@@ -298,6 +298,7 @@ pub(crate) fn note_call<M: CurrentTask>(attempt: &mut Attempt, call: &ProtocolCa
     }
     if let Some(sk) = socket::of_socket::<M>(call.socket) {
         socket::describe::<M>(attempt, sk);
+        socket::identify::<M>(attempt, call.socket);
     }
 }
 

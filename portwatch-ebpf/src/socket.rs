@@ -25,6 +25,18 @@ pub(crate) fn has_file<M: Memory>(socket: u64) -> Option<bool> {
     Some(file != 0)
 }
 
+/// By which the descriptors that lead to it are known.
+#[inline(always)]
+pub(crate) fn identify<M: Memory>(attempt: &mut Attempt, socket: u64) -> Option<()> {
+    let file: u64 = M::read(socket, present(setting!(offsets.socket_file))?)?;
+    let inode: u64 = M::read(file, present(setting!(offsets.file_inode))?)?;
+    let number: u64 = M::read(inode, present(setting!(offsets.inode_ino))?)?;
+    // The kernel numbers sockets with 32 bits (`get_next_ino`, fs/inode.c).
+    attempt.inode = number as u32;
+    attempt.known |= known::INODE;
+    Some(())
+}
+
 /// The socket's `AF_*`.
 #[inline(always)]
 pub(crate) fn family<M: Memory>(sk: u64) -> Option<u16> {

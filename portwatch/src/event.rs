@@ -80,6 +80,8 @@ pub struct Attempt {
     pub local: Option<Local>,
     /// The descriptor as passed
     pub fd: Option<i32>,
+    /// Of the socket's file, as in `socket:[4711]`: every descriptor of the socket has it
+    pub inode: Option<u32>,
     /// 0 or a negative errno, in the system's own numbers
     pub ret: Option<i32>,
     pub latency: Option<Duration>,

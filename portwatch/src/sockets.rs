@@ -84,6 +84,7 @@ pub struct Seen {
     peer: Option<(IpAddr, u16)>,
     options: Options,
     netns: Option<u32>,
+    inode: Option<u32>,
 }
 
 impl Seen {
@@ -95,11 +96,13 @@ impl Seen {
             peer: _,
             options,
             netns,
+            inode,
         } = self;
         attempt.proto = Some(proto);
         attempt.local = Some(local);
         attempt.options = Some(options);
         attempt.netns = netns;
+        attempt.inode = inode;
     }
 
     fn of(socket: &OwnedFd) -> Option<Self> {
@@ -116,6 +119,7 @@ impl Seen {
             peer: getpeername(socket).ok().flatten().and_then(internet),
             options: options(socket),
             netns: namespace_inode(socket),
+            inode: inode(socket),
         })
     }
 
@@ -204,6 +208,11 @@ fn options(socket: &OwnedFd) -> Options {
         nonblock: flags.contains(rustix::fs::OFlags::NONBLOCK),
         broadcast: set(sockopt::socket_broadcast(socket)),
     }
+}
+
+/// The inode of the socket's file, as in `socket:[4711]`.
+fn inode(socket: &OwnedFd) -> Option<u32> {
+    u32::try_from(rustix::fs::fstat(socket).ok()?.st_ino).ok()
 }
 
 /// The inode of the network namespace that the socket belongs to.

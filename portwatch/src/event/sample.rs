@@ -29,6 +29,7 @@ pub(crate) fn attempt() -> Attempt {
         }),
         local: None,
         fd: None,
+        inode: None,
         ret: Some(-13),
         latency: None,
         netns: None,

@@ -101,6 +101,7 @@ pub static TABLE: &[Field] = &[
         of.of(|attempt| attempt.local.and_then(|end| end.port))
     }),
     field("fd", 4, |of| of.of(|attempt| attempt.fd)),
+    field("inode", 8, |of| of.of(|attempt| attempt.inode)),
     field("ret", 4, |of| of.ret().into()),
     field("errno", 13, |of| of.errno().into()),
     field("outcome", 9, |of| of.outcome_name().into()),

@@ -118,6 +118,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         requested: asked,
         local: has(known::LOCAL).then(|| local(record)),
         fd: has(known::FD).then_some(record.fd),
+        inode: has(known::INODE).then_some(record.inode),
         ret: has(known::RET).then_some(record.ret),
         latency: has(known::LATENCY).then(|| Duration::from_nanos(record.latency_ns)),
         netns: has(known::SOCKET).then_some(record.netns),

@@ -7,6 +7,8 @@ use super::btf::{Btf, Field};
 /// The structs whose members are looked up.
 pub(super) const STRUCTS: &[&str] = &[
     "socket",
+    "file",
+    "inode",
     "sock",
     "inet_sock",
     "ipv6_pinfo",
@@ -77,6 +79,8 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         sk_socket: may("sock.sk_socket"),
         socket_state: may("socket.state"),
         socket_file: may("socket.file"),
+        file_inode: may("file.f_inode"),
+        inode_ino: may("inode.i_ino"),
         net_user_ns: may("net.user_ns"),
         net_prot_sock: may("net.ipv4.sysctl_ip_prot_sock"),
         user_ns_inum: may("user_namespace.ns.inum"),

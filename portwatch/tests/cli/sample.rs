@@ -153,6 +153,7 @@ pub(super) fn attempt() -> Attempt {
             port: Some(0),
         }),
         fd: Some(3),
+        inode: Some(4711),
         ret: Some(-13),
         latency: Some(Duration::from_micros(1)),
         netns: Some(1),

@@ -162,7 +162,11 @@ impl Row {
     fn is_out_of_reach(&self, socket: &Socket) -> bool {
         match self.field {
             Field::LocalAddr | Field::LocalPort => !socket.reached || !socket.is_bound(),
-            Field::Proto | Field::Netns | Field::Options | Field::Privileged => !socket.reached,
+            Field::Proto
+            | Field::Inode
+            | Field::Netns
+            | Field::Options
+            | Field::Privileged => !socket.reached,
             _ => false,
         }
     }
@@ -257,6 +261,7 @@ fn socket_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
     let proto = socket.map(|socket| &socket.proto);
     let addr = socket.map(|socket| socket.local_addr);
     let port = socket.and_then(|socket| socket.local_port);
+    let inode = socket.and_then(|socket| socket.inode);
     let netns = socket.map(|socket| socket.netns);
     let options = socket.map(|socket| listed(truth.op, &socket.options));
     let reported = attempt.options.as_ref();
@@ -265,6 +270,7 @@ fn socket_rows(truth: &Truth, attempt: &Attempt) -> Vec<Row> {
         Row::new(Field::Proto, proto, attempt.proto.as_ref()),
         Row::new(Field::LocalAddr, addr, attempt.local_addr),
         Row::new(Field::LocalPort, port, attempt.local_port),
+        Row::new(Field::Inode, inode, attempt.inode),
         Row::new(Field::Netns, netns, attempt.netns),
         Row::new(Field::Options, options, reported),
     ]

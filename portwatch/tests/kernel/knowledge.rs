@@ -26,6 +26,7 @@ pub(crate) enum Field {
     LocalAddr,
     LocalPort,
     Fd,
+    Inode,
     Ret,
     Errno,
     Netns,
@@ -133,7 +134,12 @@ fn is_of_the_way(field: Field) -> bool {
 fn is_of_the_socket(field: Field) -> bool {
     matches!(
         field,
-        Field::Proto | Field::LocalAddr | Field::LocalPort | Field::Netns | Field::Options
+        Field::Proto
+            | Field::LocalAddr
+            | Field::LocalPort
+            | Field::Inode
+            | Field::Netns
+            | Field::Options
     )
 }
 

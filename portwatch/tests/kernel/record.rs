@@ -101,6 +101,7 @@ pub(crate) struct Attempt {
     pub(crate) local_addr: Option<IpAddr>,
     pub(crate) local_port: Option<u16>,
     pub(crate) fd: Option<i32>,
+    pub(crate) inode: Option<u64>,
     pub(crate) ret: Option<i32>,
     pub(crate) errno: Option<String>,
     pub(crate) outcome: String,

@@ -190,6 +190,7 @@ impl Kind {
             proto: if self.sctp { "sctp" } else { "tcp" }.to_owned(),
             local_addr: somewhere.ip(),
             local_port: Some(7000),
+            inode: Some(1),
             netns: 1,
             options: Vec::new(),
             reached: self.ending != Ending::Denied,

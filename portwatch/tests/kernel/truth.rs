@@ -122,6 +122,8 @@ pub(crate) struct Socket {
     pub(crate) local_addr: IpAddr,
     /// `None` for raw sockets, which have no ports
     pub(crate) local_port: Option<u16>,
+    /// `None` of one that the kernel made for itself
+    pub(crate) inode: Option<u64>,
     pub(crate) netns: u64,
     pub(crate) options: Vec<String>,
     /// Whether the call came as far as the protocol

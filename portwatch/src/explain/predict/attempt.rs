@@ -56,6 +56,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         effective: None,
         local: Some(local),
         fd: None,
+        inode: None,
         ret: Some(ret),
         latency: None,
         netns: network.netns,

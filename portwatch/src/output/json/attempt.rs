@@ -62,6 +62,7 @@ impl AttemptPrinter {
         fields! { line:
             "local_port" put attempt.local.and_then(|end| end.port);
             "fd" put attempt.fd;
+            "inode" known attempt.inode;
         }
         line.remembered(&mut self.end, End::of(attempt), End::write);
         fields! { line:

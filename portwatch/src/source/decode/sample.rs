@@ -15,7 +15,8 @@ pub(crate) fn own_bind() -> Vec<u8> {
         | known::TASK
         | known::SOCKET
         | known::LOCAL
-        | known::THRESHOLD;
+        | known::THRESHOLD
+        | known::INODE;
     record.tgid = std::process::id();
     record.tid = rustix::thread::gettid()
         .as_raw_nonzero()
@@ -29,6 +30,7 @@ pub(crate) fn own_bind() -> Vec<u8> {
     record.start_ns = crate::source::ebpf::clock_ns();
     record.cgroup_id = 1;
     record.fd = 3;
+    record.inode = 4711;
     record.family = 2;
     record.sock_type = 1;
     record.protocol = 6;

@@ -59,6 +59,7 @@ pub fn attempt(call: &Call, system: System) -> Option<Attempt> {
         effective: None,
         local: None,
         fd: Some(call.fd),
+        inode: None,
         ret: ret(call),
         latency: Some(Duration::from_nanos(call.latency_ns)),
         netns: None,

@@ -63,6 +63,7 @@ fn of_the_kernel(truth: &mut Truth, ip: IpAddr, port: u16, options: Option<&str>
         proto: "udp".to_owned(),
         local_addr: ip,
         local_port: Some(port),
+        inode: None,
         netns: sys::netns()?,
         options: options.map(str::to_owned).into_iter().collect(),
         reached: true,

@@ -93,6 +93,7 @@ impl Socket {
             proto: self.proto.to_owned(),
             local_addr: local.ip(),
             local_port: (self.proto != "raw").then_some(local.port()),
+            inode: Some(rustix::fs::fstat(&self.fd)?.st_ino),
             netns: sys::netns()?,
             options: self.options(local)?,
             reached,
