@@ -17,6 +17,7 @@ mod kernel {
     pub(crate) mod cgroup_bpf;
     pub(crate) mod compare;
     pub(crate) mod compat;
+    pub(crate) mod crowd;
     pub(crate) mod driver;
     pub(crate) mod facts;
     pub(crate) mod knowledge;

@@ -8,6 +8,7 @@ mod cause;
 mod command;
 mod connect;
 mod cost;
+mod crowd;
 mod each_filter;
 mod fault;
 mod filter;
@@ -227,6 +228,7 @@ const OF_ANY_SOURCE: &[(&str, Test)] = &[
         "landlock_would_hide_who_called",
         privilege::landlock_would_hide_who_called,
     ),
+    ("crowd_is_as_large_as_said", crowd::is_as_large_as_said),
     ("fault_disk_full", fault::disk_full),
     ("fault_clock_set_back", fault::clock_set_back),
     ("fault_cpu_taken_away", fault::cpu_taken_away),

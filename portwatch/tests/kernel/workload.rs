@@ -17,6 +17,7 @@ mod child;
 mod compat;
 mod confined;
 mod connect;
+mod crowd;
 mod decided;
 mod denied;
 mod dweller;
@@ -47,6 +48,8 @@ pub(crate) const CONFINED: &str = "confined";
 /// Name of the one that lives in a user namespace of its own.
 pub(crate) const DWELLER: &str = "dweller";
 
+/// Name of the one that many processes come from.
+pub(crate) const CROWD: &str = "crowd";
 /// Name of the one that has children.
 pub(crate) const FAMILY: &str = "family";
 
@@ -95,17 +98,13 @@ fn run(mut args: impl Iterator<Item = OsString>) -> Result<()> {
         .next()
         .and_then(|name| name.into_string().ok())
         .context("no workload named")?;
-    if name == CONFINED {
-        return confined::exec(args);
-    }
-    if name == DWELLER {
-        return dweller::live(args);
-    }
-    if name == FAMILY {
-        return family::live(args);
-    }
-    if name == COMPAT_PROBE {
-        return compat_calls::probe();
+    match name.as_str() {
+        CONFINED => return confined::exec(args),
+        DWELLER => return dweller::live(args),
+        FAMILY => return family::live(args),
+        CROWD => return crowd::gather(args),
+        COMPAT_PROBE => return compat_calls::probe(),
+        _ => {}
     }
     let pace = if args
         .next()

@@ -4,7 +4,7 @@ use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{
-    Pid, Signal, WaitOptions, kill_process, set_parent_process_death_signal, waitpid,
+    Pid, Signal, WaitOptions, getppid, kill_process, set_parent_process_death_signal, waitpid,
 };
 
 /// Runs something in a process of its own, and waits for it.
@@ -63,8 +63,15 @@ fn hold<T>(set_up: impl FnOnce() -> Result<T>, mut told: PipeWriter) -> Result<(
     }
 }
 
+/// Has this process, a child, end with its parent; it ends now if the parent has ended before.
+pub(super) fn end_with(parent: Pid) -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    ensure!(getppid() == Some(parent), "the parent has ended");
+    Ok(())
+}
+
 /// `None` in the child. Whoever calls has no other thread: none would be in the child.
-fn fork() -> Result<Option<Pid>> {
+pub(super) fn fork() -> Result<Option<Pid>> {
     // SAFETY: the child has the only thread, so that nobody else's lock can be left taken.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()).context("fork"),
@@ -77,7 +84,7 @@ fn fork() -> Result<Option<Pid>> {
     clippy::exit,
     reason = "a fork ends where it is, and does not go on as its parent would"
 )]
-fn end(result: Result<()>) -> ! {
+pub(super) fn end(result: Result<()>) -> ! {
     let code = match result {
         Ok(()) => 0,
         Err(error) => {
