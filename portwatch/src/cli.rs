@@ -88,7 +88,12 @@ impl Cli {
     /// Reads a command line, with its program name.
     pub fn matches(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
         let matches = Self::command().try_get_matches_from(args);
-        matches.map_err(|error| mistake::mended(error, args))
+        let matches = matches.map_err(|error| mistake::mended(error, args))?;
+        // `-- $EMPTY` asks for one command, and must not watch the whole machine.
+        if matches.subcommand().is_none() && args.last().is_some_and(|last| last == "--") {
+            return Err(mistake::no_command());
+        }
+        Ok(matches)
     }
 }
 
@@ -385,6 +390,18 @@ mod tests {
         assert!(error(&["-d", "-1"]).contains("error"));
         assert!(error(&["-d", "soon"]).contains("`soon` is not a number of seconds"));
         assert!(error(&["-d", "NaN"]).contains("cannot be counted"));
+    }
+
+    #[test]
+    fn nothing_after_the_dashes_is_a_mistake() {
+        for typed in [&["--"][..], &["-x", "--"], &["--json", "-P", "80", "--"]] {
+            assert!(
+                error(typed).contains("no command follows `--`"),
+                "{typed:?}"
+            );
+        }
+        let args = ["portwatch", "-x", "--", "--"].map(OsString::from);
+        assert!(Cli::matches(&args[..]).is_err());
     }
 
     #[test]

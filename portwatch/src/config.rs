@@ -1,12 +1,14 @@
 //! What the command line means: validated, with the defaults that depend on the surroundings.
 
+mod contradiction;
 mod dtrace;
 mod filters;
 mod names;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use self::names::Host;
+pub use self::contradiction::why_beyond;
+use self::{contradiction::Contradiction, names::Host};
 use crate::{
     cli::{self, Watch, moot},
     command::{Login, NoLogin},
@@ -215,6 +217,8 @@ pub enum ConfigError {
         option: &'static str,
         error: filter::Error,
     },
+    #[error("{0}")]
+    Contradiction(Contradiction),
     #[error(transparent)]
     Login(#[from] NoLogin),
     #[error("--{0} has no meaning in a replay")]
@@ -248,6 +252,9 @@ impl Config {
 
     fn of_any(watch: &Watch, host: &Host<'_>) -> Result<Self, ConfigError> {
         let filter = filters::compile(&watch.filters, host)?;
+        if let Some(found) = Contradiction::find(&filter, &watch.filters) {
+            return Err(ConfigError::Contradiction(found));
+        }
         Ok(Self {
             filter,
             pinned: filters::pinned(&watch.filters),
@@ -282,6 +289,11 @@ impl Config {
         let expr = Expr::parse(text, &host).map_err(|error| error.to_string())?;
         let mut filter = Filter::default();
         filter.and(expr);
+        let mut whole = self.filter.clone();
+        whole.and_all(&filter);
+        if let Some(found) = Contradiction::find(&whole, &cli::Filters::default()) {
+            return Err(found.to_string());
+        }
         if self.source.is_dtrace() {
             dtrace::check_filter(&filter).map_err(|error| error.to_string())?;
         }

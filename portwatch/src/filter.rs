@@ -5,6 +5,7 @@
 //! filter. A kernel side may leave out what fails one of [`Filter::required`]: that only spares
 //! the way here.
 
+mod contradiction;
 mod expr;
 mod field;
 mod glob;
@@ -18,6 +19,7 @@ mod tests;
 use std::{borrow::Cow, fmt, sync::Arc};
 
 pub use self::{
+    contradiction::{Contradiction, Limit, PID_LIMIT},
     expr::{Expr, Test},
     field::{Field, Role, Span, Value},
     glob::Glob,
@@ -72,6 +74,11 @@ impl Filter {
             Expr::All(all) => all.into_iter().for_each(|expr| self.and(expr)),
             expr => self.terms.push(expr),
         }
+    }
+
+    /// Asks for all that another filter asks for.
+    pub fn and_all(&mut self, other: &Self) {
+        self.terms.extend_from_slice(&other.terms);
     }
 
     /// Whether the attempt is wanted.

@@ -11,8 +11,13 @@ pub mod stat;
 pub mod status;
 
 use std::{
-    collections::HashMap, ffi::OsStr, fmt::Write as _, fs::File, io::Read as _,
-    os::unix::ffi::OsStrExt as _, sync::Arc,
+    collections::HashMap,
+    ffi::OsStr,
+    fmt::Write as _,
+    fs::File,
+    io::Read as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    sync::Arc,
 };
 
 use foldhash::fast::RandomState;
@@ -22,7 +27,7 @@ use rustix::{
 };
 
 use self::stat::{Stat, tick};
-pub use self::status::{describe, parent};
+pub use self::status::{describe, parent, process_of_thread};
 use crate::event::{Attempt, Comm, Process, Via};
 
 /// What processes run, remembered.
@@ -218,6 +223,14 @@ fn since_boot(attempt: &Attempt) -> u64 {
         .id
         .start_ns
         .saturating_add(u64::try_from(asleep).unwrap_or(0))
+}
+
+/// Whether processes have the same numbers here as on the host: portwatch is in the initial pid
+/// namespace (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
+pub(crate) fn has_host_pids() -> bool {
+    const INITIAL: u64 = 0xEFFF_FFFC;
+    let namespace = std::fs::metadata("/proc/self/ns/pid");
+    namespace.is_ok_and(|found| found.ino() == INITIAL)
 }
 
 /// All processes that /proc shows, the oldest numbers first.

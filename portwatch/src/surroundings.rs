@@ -2,6 +2,8 @@
 //! its cause rests on. Sources whose attempts are of another host, or of a system that has no
 //! such look-ups, go without.
 
+#[cfg(target_os = "linux")]
+mod doubts;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
@@ -13,7 +15,7 @@ use self::elsewhere::Host;
 use self::linux::Host;
 use crate::{
     ancestry,
-    config::Config,
+    config::{self, Config},
     event::{Attempt, Degradation, OutcomeOf},
     explain::Facts,
     filter::{Filter, Needs},
@@ -81,17 +83,17 @@ impl Surroundings {
         parents.is_some_and(|parents| ancestry::is_whole(attempt.ppid, parents))
     }
 
-    /// A filter may ask for a cgroup, container or unit that nothing runs in: perhaps its name is
-    /// mistyped.
-    pub fn absence(&self, filter: &Filter) -> Option<Degradation> {
-        let absent = self.0.as_ref()?.absent(filter);
-        (!absent.is_empty()).then(|| Degradation {
-            what: format!("nothing runs in {} now", absent.join(", ")),
-            why: "no process is in such a cgroup; one that comes later is watched, of docker and \
-                  podman by its id only"
-                .to_owned(),
-            remedy: Some("systemd-cgls".to_owned()),
-        })
+    /// Filters that may have been meant otherwise: they ask for values that no attempt can have, or
+    /// that no process has now.
+    pub fn doubts(&self, filter: &Filter) -> Vec<Degradation> {
+        let beyond = filter.beyond_limits().into_iter();
+        let beyond = beyond.map(|(field, value, limit)| Degradation {
+            what: format!("{}={value} is in no attempt", field.name()),
+            why: config::why_beyond(limit).to_owned(),
+            remedy: None,
+        });
+        let here = self.0.as_ref().map(|host| host.doubts(filter));
+        beyond.chain(here.into_iter().flatten()).collect()
     }
 
     /// Adds what stands behind the caller.

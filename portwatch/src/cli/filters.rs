@@ -6,7 +6,7 @@ use clap::ArgAction;
 
 /// Lists are `80,443,8000-8100,!22`: one of the values, or any value at all if every one has a `!`,
 /// and none of those with a `!`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(next_help_heading = "Filters (all that are given must hold)")]
 pub struct Filters {

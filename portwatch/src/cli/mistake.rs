@@ -36,6 +36,13 @@ pub(super) fn mended(mut error: clap::Error, args: &[OsString]) -> clap::Error {
     error
 }
 
+/// `--` stands at the end.
+pub(super) fn no_command() -> clap::Error {
+    let message = "no command follows `--`\n\n  tip: if it comes from a variable, the variable is \
+                   empty; to watch the whole machine, leave out `--`";
+    Cli::command().error(ErrorKind::MissingRequiredArgument, message)
+}
+
 fn about_subcommand(word: &str, command: &clap::Command) -> String {
     let names = command
         .get_subcommands()

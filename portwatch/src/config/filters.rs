@@ -60,20 +60,55 @@ fn lists(filters: &Filters) -> [(Field, &[String]); 15] {
 
 /// What the options that take no value ask for.
 fn switches(filters: &Filters) -> impl Iterator<Item = Expr> {
+    all_switches(filters)
+        .into_iter()
+        .filter_map(|(_, expr)| expr)
+}
+
+/// Each with what is typed for it.
+fn all_switches(filters: &Filters) -> [(&'static str, Option<Expr>); 4] {
     let families = [
         filters.ipv4.then_some(Value::Family(Family::Ipv4)),
         filters.ipv6.then_some(Value::Family(Family::Ipv6)),
     ];
     let families: Vec<_> = families.into_iter().flatten().collect();
     let is = |field, value| Expr::Is(Test::new(field, vec![value]));
+    let family = match (filters.ipv4, filters.ipv6) {
+        (true, true) => "-4 -6",
+        (true, false) => "-4",
+        (false, _) => "-6",
+    };
+    let family_is = (!families.is_empty()).then(|| Expr::Is(Test::new(Field::Family, families)));
+    let failed = || is(Field::Outcome, Value::Outcome(Outcome::Failed));
+    let serves = || is(Field::Role, Value::Role(Role::Server));
     [
-        (!families.is_empty()).then(|| Expr::Is(Test::new(Field::Family, families))),
-        (filters.failed).then(|| is(Field::Outcome, Value::Outcome(Outcome::Failed))),
-        (filters.listeners).then(|| is(Field::Role, Value::Role(Role::Server))),
-        (filters.no_loopback).then(|| Expr::Not(Box::new(Expr::loopback()))),
+        (family, family_is),
+        ("--failed", filters.failed.then(failed)),
+        ("--listeners", filters.listeners.then(serves)),
+        (
+            "--no-loopback",
+            filters
+                .no_loopback
+                .then(|| Expr::Not(Box::new(Expr::loopback()))),
+        ),
     ]
-    .into_iter()
-    .flatten()
+}
+
+/// As somebody types it who gave these options.
+pub(super) fn option_of(test: &Test, filters: &Filters) -> String {
+    let is = |expr: Option<Expr>| expr.as_ref().and_then(Expr::as_test).as_deref() == Some(test);
+    let switches = all_switches(filters).into_iter();
+    if let Some((name, _)) = switches.into_iter().find(|(_, expr)| is(expr.clone())) {
+        return name.to_owned();
+    }
+    let (field, shown) = (test.field(), test.to_string());
+    let has_option = lists(filters)
+        .into_iter()
+        .any(|(own, typed)| own == field && !typed.is_empty());
+    match shown.split_once('=') {
+        Some((name, list)) if has_option => format!("--{name} {list}"),
+        _ => format!("--filter '{shown}'"),
+    }
 }
 
 pub(super) fn pinned(filters: &Filters) -> Pinned {

@@ -40,7 +40,7 @@ impl Expr {
     }
 
     /// The one test that it is, if it is one.
-    pub(super) fn as_test(&self) -> Option<Cow<'_, Test>> {
+    pub fn as_test(&self) -> Option<Cow<'_, Test>> {
         match self {
             Self::Is(test) => Some(Cow::Borrowed(test)),
             Self::Not(expr) => expr.as_test()?.opposite().map(Cow::Owned),
@@ -63,6 +63,15 @@ impl Expr {
             Self::Is(test) => such(test),
             Self::Not(expr) => expr.has(such),
             Self::All(exprs) | Self::Any(exprs) => exprs.iter().any(|expr| expr.has(such)),
+        }
+    }
+
+    /// Shows each of its tests.
+    pub(super) fn visit(&self, show: &mut dyn FnMut(&Test)) {
+        match self {
+            Self::Is(test) => show(test),
+            Self::Not(expr) => expr.visit(show),
+            Self::All(exprs) | Self::Any(exprs) => exprs.iter().for_each(|expr| expr.visit(show)),
         }
     }
 

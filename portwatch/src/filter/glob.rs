@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Bytes of a command name (include/linux/sched.h, `TASK_COMM_LEN`, of which the last is NUL).
+pub(super) const COMM: usize = 15;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob(Box<[Token]>);
 
@@ -41,6 +44,74 @@ impl Glob {
         Some((text?, begins))
     }
 
+    /// Bytes of the shortest text that it matches.
+    pub fn least_bytes(&self) -> usize {
+        self.0.iter().map(|token| token.least_bytes()).sum()
+    }
+
+    /// The same pattern, cut where what it matches certainly is longer than a command name.
+    #[must_use]
+    pub fn cut(&self) -> Self {
+        let mut room = COMM;
+        let fits = |token: &&Token| {
+            let left = room.checked_sub(token.least_bytes());
+            room = left.unwrap_or_default();
+            left.is_some()
+        };
+        Self(self.0.iter().take_while(fits).copied().collect())
+    }
+
+    /// Bytes of the shortest text that both match, if there is one.
+    pub fn least_common(&self, other: &Self) -> Option<usize> {
+        let end = other.0.len();
+        // For each place of `other`: bytes of the shortest text that its rest and the rest of
+        // `self` both match.
+        let mut after: Vec<_> = (0..=end).map(|place| alone(&other.0[place..])).collect();
+        for &token in self.0.iter().rev() {
+            let mut here = vec![None; end + 1];
+            here[end] = after[end].filter(|_| token == Token::Many);
+            for place in (0..end).rev() {
+                let with = other.0[place];
+                let (skipped, next) = (after[place], here[place + 1]);
+                let ways = [
+                    skipped.filter(|_| token == Token::Many),
+                    next.filter(|_| with == Token::Many),
+                    // A star takes a character that the other one asks for.
+                    add(next.filter(|_| token == Token::Many), with.least_bytes()),
+                    add(skipped.filter(|_| with == Token::Many), token.least_bytes()),
+                    token
+                        .least_with(with)
+                        .and_then(|bytes| add(after[place + 1], bytes)),
+                ];
+                here[place] = ways.into_iter().flatten().min();
+            }
+            after = here;
+        }
+        after[0]
+    }
+
+    /// Whether it certainly matches all that the other one matches.
+    pub fn covers(&self, other: &Self) -> bool {
+        // For each place of `other`: whether its rest is covered by the rest of `self`.
+        let end = other.0.len();
+        let mut after = vec![false; end + 1];
+        after[end] = true;
+        for token in self.0.iter().rev() {
+            let mut here = vec![false; end + 1];
+            for place in (0..=end).rev() {
+                here[place] = match (token, other.0.get(place)) {
+                    (Token::Many, Some(_)) => after[place] || here[place + 1],
+                    (Token::Many, None) => after[place],
+                    (Token::One, Some(Token::One | Token::Char(_))) => after[place + 1],
+                    (Token::Char(own), Some(Token::Char(char))) => own == char && after[place + 1],
+                    _ => false,
+                };
+            }
+            after = here;
+        }
+        after[0]
+    }
+
     /// Bytes that are not UTF-8 count as U+FFFD, which is what they are shown as.
     pub fn matches(&self, text: &[u8]) -> bool {
         let mut tokens = &self.0[..];
@@ -76,12 +147,42 @@ impl Glob {
 }
 
 impl Token {
+    /// Bytes of the shortest text that it takes: any byte that is not UTF-8 is U+FFFD.
+    const fn least_bytes(self) -> usize {
+        match self {
+            Self::Many => 0,
+            Self::One | Self::Char(char::REPLACEMENT_CHARACTER) => 1,
+            Self::Char(char) => char.len_utf8(),
+        }
+    }
+
+    /// The same of a character that both take, where both take one.
+    fn least_with(self, other: Self) -> Option<usize> {
+        match (self, other) {
+            (Self::Many, _) | (_, Self::Many) => None,
+            (Self::Char(one), Self::Char(other)) if one != other => None,
+            _ => Some(self.least_bytes().max(other.least_bytes())),
+        }
+    }
+
     fn takes(self, char: char) -> bool {
         match self {
             Self::Many | Self::One => true,
             Self::Char(wanted) => wanted == char,
         }
     }
+}
+
+/// Bytes of the shortest text that these match: no text, or none at all.
+fn alone(tokens: &[Token]) -> Option<usize> {
+    tokens
+        .iter()
+        .all(|&token| token == Token::Many)
+        .then_some(0)
+}
+
+fn add(bytes: Option<usize>, more: usize) -> Option<usize> {
+    bytes.map(|bytes| bytes + more)
 }
 
 fn chars(text: &[u8]) -> impl Iterator<Item = char> + Clone {
@@ -167,6 +268,21 @@ mod tests {
         fn what_is_printed_is_the_same_pattern(pattern in any::<String>()) {
             let glob = Glob::new(&pattern);
             prop_assert_eq!(Glob::new(&glob.to_string()), glob);
+        }
+
+        #[test]
+        fn what_is_said_of_two_patterns_holds_for_texts(
+            one in "[ab?*é]{0,5}", other in "[ab?*é]{0,5}", texts in proptest::collection::vec("[abé]{0,5}", 64),
+        ) {
+            let (one, other) = (Glob::new(&one), Glob::new(&other));
+            let common = one.least_common(&other);
+            prop_assert_eq!(common, other.least_common(&one));
+            for text in texts {
+                let (a, b) = (one.matches(text.as_bytes()), other.matches(text.as_bytes()));
+                prop_assert!(!a || text.len() >= one.least_bytes(), "{text}");
+                prop_assert!(!(a && b) || common.is_some_and(|bytes| bytes <= text.len()), "{text}");
+                prop_assert!(!one.covers(&other) || !b || a, "{text}");
+            }
         }
 
         #[test]

@@ -185,6 +185,7 @@ pub(crate) fn attempts() -> BoxedStrategy<Attempt> {
     let strategy = (process, parents, names, call, socket).prop_map(
         |((tgid, ppid, uid, euid), parents, names, (op, ret, family), (proto, asked, local))| {
             let (comm, cgroup, netns) = names;
+            let (family, asked) = passed(op, family, asked);
             Attempt {
                 tgid,
                 ppid,
@@ -209,6 +210,25 @@ pub(crate) fn attempts() -> BoxedStrategy<Attempt> {
         },
     );
     strategy.boxed()
+}
+
+/// A listen passes no address, and an address is of its family.
+fn passed(
+    op: Op,
+    family: Option<Family>,
+    asked: Option<(IpAddr, u16)>,
+) -> (Option<Family>, Option<(IpAddr, u16)>) {
+    match (op, family) {
+        (Op::Listen, _) => (None, None),
+        (_, Some(Family::Unspec | Family::Other(_))) => (family, None),
+        _ => {
+            let of = |(ip, _): &(IpAddr, u16)| match ip {
+                IpAddr::V4(_) => Family::Ipv4,
+                IpAddr::V6(_) => Family::Ipv6,
+            };
+            (asked.as_ref().map(of).or(family), asked)
+        }
+    }
 }
 
 fn cgroup() -> impl Strategy<Value = Cgroup> {

@@ -28,6 +28,12 @@ pub fn parent(process: u32) -> Option<u32> {
     Status::parse(&status)?.ppid
 }
 
+/// The process that a thread belongs to, by the thread's number.
+pub fn process_of_thread(tid: u32) -> Option<u32> {
+    let status = read(&format!("/proc/{tid}/status"), LEN)?;
+    numbers(&status, b"Tgid:")?.next()
+}
+
 /// The lines of /proc/PID/status that are of use (Documentation/filesystems/proc.rst).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Status {

@@ -3,7 +3,7 @@
 use super::Known;
 use crate::{
     config::Config,
-    event::{Attempt, OutcomeOf},
+    event::{Attempt, Degradation, OutcomeOf},
     explain::Facts,
     filter::{Filter, Needs},
 };
@@ -32,7 +32,7 @@ impl Host {
         match *self {}
     }
 
-    pub(super) fn absent(&self, _: &Filter) -> Vec<String> {
+    pub(super) fn doubts(&self, _: &Filter) -> Vec<Degradation> {
         match *self {}
     }
 

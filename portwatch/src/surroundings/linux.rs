@@ -1,11 +1,11 @@
 //! Look-ups in /proc, by netlink and at the sockets of others.
 
-use super::Known;
+use super::{Known, doubts};
 use crate::{
     ancestry::Ancestry,
     cgroup::Cgroups,
     config::Config,
-    event::{Attempt, Family, OutcomeOf},
+    event::{Attempt, Degradation, Family, OutcomeOf},
     explain::Facts,
     facts::Gatherer,
     filter::{Filter, Needs},
@@ -86,7 +86,20 @@ impl Host {
         self.cgroups.is_told_by_id(attempt)
     }
 
-    pub(super) fn absent(&self, filter: &Filter) -> Vec<String> {
+    pub(super) fn doubts(&self, filter: &Filter) -> Vec<Degradation> {
+        let absent = self.absent(filter);
+        let of_cgroup = (!absent.is_empty()).then(|| Degradation {
+            what: format!("nothing runs in {} now", absent.join(", ")),
+            why: "no process is in such a cgroup; one that comes later is watched, of docker and \
+                  podman by its id only"
+                .to_owned(),
+            remedy: Some("systemd-cgls".to_owned()),
+        });
+        let others = doubts::of(filter);
+        of_cgroup.into_iter().chain(others).collect()
+    }
+
+    fn absent(&self, filter: &Filter) -> Vec<String> {
         if filter.of_cgroup().is_empty() {
             return Vec::new();
         }

@@ -298,3 +298,52 @@ fn a_user_who_is_not_there() {
         "error: invalid value for '--user-after': there is no user `nobody-has-this-name`";
     assert!(said.starts_with(expected), "{said}");
 }
+
+/// The first lines of the message.
+fn contradiction(arguments: &[&str]) -> String {
+    let said = refusal(arguments);
+    let end = said.find("\n\nUsage").unwrap_or(said.len());
+    said[..end].to_owned()
+}
+
+#[test]
+fn a_watch_that_can_never_match() {
+    let lines: Vec<_> = [
+        &["-P", "80,!80"][..],
+        &["--op", "bind", "-D", "80"],
+        &["--listeners", "-D", "80"],
+        &["--listeners", "--op", "connect"],
+        &["-4", "--addr", "::1"],
+        &["-6", "--filter", "addr=::1 and family=ipv4"],
+        &["-x", "--filter", "outcome=ok"],
+        &["--errno", "EACCES", "--filter", "outcome=ok"],
+        &["--comm", "victoria-metrics*"],
+        &["--comm", "a-very-long-command-name"],
+        &["-p", "4194304"],
+        &["--ppid-tree", "99999999"],
+        &["-p", "7", "--ppid-tree", "!7"],
+        &["-N", "0"],
+        &["--addr", "127.0.0.1", "--no-loopback"],
+        &["--op", "listen", "--addr", "::1"],
+        &["-P", "80", "-D", "443"],
+        &["-u", "0,!0-5"],
+    ]
+    .into_iter()
+    .map(|arguments| format!("{}\n{}", arguments.join(" "), contradiction(arguments)))
+    .collect();
+    insta::assert_snapshot!(lines.join("\n\n"));
+}
+
+#[test]
+fn a_replay_that_can_never_match() {
+    let said = contradiction(&["replay", "-", "-P", "80,!80"]);
+    assert!(
+        said.starts_with("error: no attempt can pass --port 80,!80: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_command_that_is_empty() {
+    insta::assert_snapshot!(refusal(&["-x", "--"]));
+}

@@ -249,6 +249,14 @@ const OF_ANY_SOURCE: &[(&str, Test)] = &[
         "filter_by_unit_that_nothing_runs_in",
         filter::by_unit_that_nothing_runs_in,
     ),
+    (
+        "filter_by_what_may_be_mistyped",
+        filter::by_what_may_be_mistyped,
+    ),
+    (
+        "filter_by_pid_of_a_pid_namespace",
+        filter::by_pid_of_a_pid_namespace,
+    ),
     ("filter_by_what_is_no_such_map", pinned::what_is_no_such_map),
     ("journald_has_what_was_sent", sink::journald_has_it),
     ("the_unit_runs_under_systemd", service::the_unit_runs),

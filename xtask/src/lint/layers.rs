@@ -101,6 +101,7 @@ const LAYERS: [(&str, &[&str]); 29] = [
             "process",
             "interface",
             "sockets",
+            "netns",
             "config",
             "filter",
             "explain",

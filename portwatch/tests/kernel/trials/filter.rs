@@ -1,21 +1,23 @@
 //! Filters: what a filtered run shows is what an unfiltered one beside it shows, filtered.
 
-use std::net::IpAddr;
+use std::{io::Read as _, net::IpAddr, process::Command};
 
 use anyhow::{Result, ensure};
 
 use super::{
     super::{
         driver::{Pace, Workload},
-        portwatch,
+        portwatch::{self, Started},
+        process::Process,
         record::Attempt,
-        source::Source,
+        source::{self, Source},
         stream::Stream,
         sys,
         truth::Op,
         workload::{CLOSED, TAKEN, USER},
     },
     Impossible,
+    program::need,
 };
 
 pub(super) fn by_pid(source: Source) -> Result<()> {
@@ -91,6 +93,66 @@ pub(super) fn by_unit_that_nothing_runs_in(source: Source) -> Result<()> {
     ensure!(
         said.contains(&"nothing runs in unit=ngnix.service now"),
         "{said:?}"
+    );
+    Ok(())
+}
+
+/// Values that no attempt has now, or not in this numbering.
+pub(super) fn by_what_may_be_mistyped(source: Source) -> Result<()> {
+    let said = |command: &mut Command| -> Result<Vec<String>> {
+        let stream = Started::run(command)?.read().stop()?;
+        let starts = stream.starts.iter();
+        let degradations = starts.flat_map(|start| &start.degradations);
+        Ok(degradations.map(|it| it.what.clone()).collect())
+    };
+    let sees_all = std::fs::metadata("/proc/1/ns/net").is_ok();
+    for (args, expected) in [
+        (
+            ["--comm", "nginx,victoria-metrics"],
+            "comm=victoria-metrics is in no attempt",
+        ),
+        (["--netns", "7"], "no process runs in netns=7 now"),
+    ] {
+        let said = said(&mut portwatch::command(source, &args)?)?;
+        let is_said = said.iter().any(|what| what == expected);
+        // Where processes hide their namespaces, portwatch must not claim that none is there.
+        let can_be_said = sees_all || args[0] != "--netns";
+        ensure!(is_said == can_be_said, "{said:?}");
+    }
+    let ended = {
+        let mut child = Command::new("true").spawn()?;
+        child.wait()?;
+        format!("--pid={}", child.id())
+    };
+    let here = said(&mut portwatch::command(source, &[&ended])?)?;
+    let expected = format!("no process has {} now", &ended[2..]);
+    ensure!(here.contains(&expected), "{here:?}");
+    Ok(())
+}
+
+/// The number is another process's there.
+pub(super) fn by_pid_of_a_pid_namespace(source: Source) -> Result<()> {
+    need(&["unshare"])?;
+    let mut inside = Command::new("unshare");
+    inside
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .arg(source::binary()?)
+        .args([
+            "--json",
+            "--source",
+            source.name(),
+            "--duration",
+            "1",
+            "--pid",
+            "2",
+        ]);
+    let mut inside = Process::spawn(&mut inside)?;
+    let mut stdout = String::new();
+    inside.stdout()?.read_to_string(&mut stdout)?;
+    inside.wait()?.expect_code(0)?;
+    ensure!(
+        stdout.contains("pid=2 is taken for the host's numbering"),
+        "{stdout}"
     );
     Ok(())
 }
