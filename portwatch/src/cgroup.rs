@@ -14,20 +14,23 @@ pub mod membership;
 pub mod mount;
 mod tree;
 pub mod unit;
+mod view;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use foldhash::fast::RandomState;
 
+pub use self::view::View;
 use self::{membership::Line, mount::Mounts, tree::Tree};
 use crate::{
-    event::{Attempt, Cgroup},
+    event::{Attempt, Cgroup, Degradation},
     process,
 };
 
 /// Cgroups, remembered.
 #[derive(Debug)]
 pub struct Cgroups {
+    view: View,
     tree: Option<Tree>,
     /// Id of what paths begin at
     root: Option<u64>,
@@ -66,18 +69,16 @@ const TRUSTED_NS: u64 = 1_000_000_000;
 impl Cgroups {
     /// Finds out where the trees are.
     pub fn new() -> Self {
-        let mountinfo = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-        Self::with_mounts(Mounts::parse(&mountinfo))
+        let (view, mounts) = View::of_this_process();
+        Self::seen(view, &mounts)
     }
 
-    fn with_mounts(mounts: Mounts) -> Self {
-        let Mounts {
-            version_2,
-            has_version_1,
-        } = mounts;
-        let tree = version_2.map(Tree::new);
+    fn seen(view: View, mounts: &Mounts) -> Self {
+        let has_version_1 = mounts.has_version_1;
+        let tree = view.tree().map(|point| Tree::new(point.to_owned()));
         Self {
             root: tree.as_ref().map_or(Some(ROOT), |tree| tree.id_of(b"/")),
+            view,
             tree,
             has_version_1,
             by_id: HashMap::default(),
@@ -96,13 +97,25 @@ impl Cgroups {
         attempt.cgroup.is_some() && !(self.has_version_1 && self.root == id)
     }
 
-    /// The cgroup that a process is in now.
+    /// What cannot be seen of the host's cgroups.
+    pub fn limit(&self) -> Option<Degradation> {
+        self.view.limit(self.has_version_1)
+    }
+
+    /// Whether it can be told of every process which cgroup it is in.
+    pub const fn sees_all(&self) -> bool {
+        self.view.is_of_host()
+    }
+
+    /// The cgroup that a process is in now; `None` also where that cannot be seen from here.
     pub fn of_process(&self, tgid: u32) -> Option<Arc<Cgroup>> {
         let text = process::read(&format!("/proc/{tgid}/cgroup"), LEN)?;
         let line = membership::lines(&text).find(Line::is_version_2);
-        let path = line.map_or(&b"/"[..], |line| line.path);
+        let path = self
+            .view
+            .absolute(line.map_or(&b"/"[..], |line| line.path))?;
         let cgroup = if self.has_version_1 && path == b"/" {
-            in_version_1(&text)
+            self.view.is_of_host().then(|| in_version_1(&text))?
         } else {
             at(path)
         };
@@ -112,6 +125,10 @@ impl Cgroups {
     fn of(&mut self, attempt: &Attempt) -> Option<Arc<Cgroup>> {
         let cgroup = self.by_id(attempt)?;
         if self.has_version_1 && cgroup.path == "/" {
+            // The paths of v1 begin at the namespace's root, wherever that is.
+            if !self.view.is_of_host() {
+                return None;
+            }
             return Some(self.by_process(attempt).unwrap_or(cgroup));
         }
         Some(cgroup)
@@ -128,7 +145,7 @@ impl Cgroups {
             return Some(self.remember(id, b"/"));
         }
         let tree = self.tree.as_ref()?;
-        match path_of_caller(attempt, tree) {
+        match path_of_caller(attempt, tree, &self.view) {
             Some(path) => Some(self.remember(id, &path)),
             None => self.search(id),
         }
@@ -236,10 +253,11 @@ fn in_version_1(text: &[u8]) -> Cgroup {
 }
 
 /// The path of the v2 cgroup that the caller is in, if that is still the one of the attempt.
-fn path_of_caller(attempt: &Attempt, tree: &Tree) -> Option<Vec<u8>> {
+fn path_of_caller(attempt: &Attempt, tree: &Tree, view: &View) -> Option<Vec<u8>> {
     of_caller(attempt, |text| {
         let line = membership::lines(text).find(Line::is_version_2)?;
-        (tree.id_of(line.path) == attempt.cgroup_id).then(|| line.path.to_owned())
+        let path = view.absolute(line.path)?;
+        (tree.id_of(path) == attempt.cgroup_id).then(|| path.to_owned())
     })
 }
 

@@ -64,7 +64,7 @@ pub async fn watch(
     // Whatever it does comes after the stream's begin.
     let mut command = command.map(Prepared::start).transpose()?;
     let mut degradations = opened.degradations;
-    degradations.extend(stream.surroundings.doubts(&config.filter));
+    degradations.extend(stream.surroundings.degradations(&config.filter));
     // After the command, which may have huge pages.
     memory::settle();
     stream.write(&Event::Start(Box::new(Start {

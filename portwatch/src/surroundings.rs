@@ -83,16 +83,16 @@ impl Surroundings {
         parents.is_some_and(|parents| ancestry::is_whole(attempt.ppid, parents))
     }
 
-    /// Filters that may have been meant otherwise: they ask for values that no attempt can have, or
-    /// that no process has now.
-    pub fn doubts(&self, filter: &Filter) -> Vec<Degradation> {
+    /// What cannot be looked up here, and filters that may have been meant otherwise: they ask for
+    /// values that no attempt can have, or that no process has now.
+    pub fn degradations(&self, filter: &Filter) -> Vec<Degradation> {
         let beyond = filter.beyond_limits().into_iter();
         let beyond = beyond.map(|(field, value, limit)| Degradation {
             what: format!("{}={value} is in no attempt", field.name()),
             why: config::why_beyond(limit).to_owned(),
             remedy: None,
         });
-        let here = self.0.as_ref().map(|host| host.doubts(filter));
+        let here = self.0.as_ref().map(|host| host.degradations(filter));
         beyond.chain(here.into_iter().flatten()).collect()
     }
 

@@ -1,14 +1,35 @@
 //! /proc/self/mountinfo (proc(5)): where the hierarchies of cgroups are mounted.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use super::ROOT;
 
 /// The hierarchies that can be seen.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mounts {
-    /// Where the whole v2 tree is
-    pub(super) version_2: Option<PathBuf>,
+    /// Where the whole v2 tree may be
+    pub(super) version_2: Vec<Mounted>,
     /// Whether there are v1 trees as well: processes may be in these and in the root of v2
     pub(super) has_version_1: bool,
+}
+
+/// A mount that shows the tree from the root, or so it seems.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mounted {
+    pub(super) point: PathBuf,
+    /// How many steps above the root of portwatch's cgroup namespace it begins
+    pub(super) above: usize,
+}
+
+/// Whether the directory is the root of the whole tree. In a cgroup namespace of its own, mountinfo
+/// says `/` of a part too.
+pub(super) fn is_root(point: &Path) -> bool {
+    fs::metadata(point).is_ok_and(|found| found.ino() == ROOT)
 }
 
 impl Mounts {
@@ -23,9 +44,11 @@ impl Mounts {
             match (kind, root, point) {
                 (Some(b"cgroup"), ..) => mounts.has_version_1 = true,
                 (Some(b"cgroup2"), Some(root), Some(point)) if is_whole(root) => {
-                    mounts
-                        .version_2
-                        .get_or_insert_with(|| PathBuf::from(OsString::from_vec(unescaped(point))));
+                    let steps = root.split(|&byte| byte == b'/');
+                    mounts.version_2.push(Mounted {
+                        point: PathBuf::from(OsString::from_vec(unescaped(point))),
+                        above: steps.filter(|step| !step.is_empty()).count(),
+                    });
                 }
                 _ => {}
             }
@@ -73,7 +96,15 @@ mod tests {
     use super::*;
 
     fn version_2(line: &str) -> Option<PathBuf> {
-        Mounts::parse(line.as_bytes()).version_2
+        let mounted = Mounts::parse(line.as_bytes()).version_2;
+        mounted.into_iter().next().map(|mounted| mounted.point)
+    }
+
+    fn at_top(point: &str) -> Vec<Mounted> {
+        vec![Mounted {
+            point: point.into(),
+            above: 0,
+        }]
     }
 
     #[test]
@@ -83,7 +114,7 @@ mod tests {
         assert_eq!(
             Mounts::parse(text),
             Mounts {
-                version_2: Some("/sys/fs/cgroup".into()),
+                version_2: at_top("/sys/fs/cgroup"),
                 has_version_1: false
             }
         );
@@ -97,7 +128,7 @@ mod tests {
         assert_eq!(
             Mounts::parse(text),
             Mounts {
-                version_2: Some("/sys/fs/cgroup/unified".into()),
+                version_2: at_top("/sys/fs/cgroup/unified"),
                 has_version_1: true
             }
         );

@@ -18,10 +18,11 @@ fn tree(paths: &[&str]) -> tempfile::TempDir {
 }
 
 fn cgroups(mount: &Path, has_version_1: bool) -> Cgroups {
-    Cgroups::with_mounts(Mounts {
-        version_2: Some(mount.to_owned()),
+    let mounts = Mounts {
+        version_2: Vec::new(),
         has_version_1,
-    })
+    };
+    Cgroups::seen(View::Host(Some(mount.to_owned())), &mounts)
 }
 
 fn id(path: &Path) -> u64 {
@@ -83,7 +84,7 @@ fn the_root_is_known_without_looking() {
     let root = id(mount.path());
     let found = described(&mut cgroups(mount.path(), false), &gone(), root).unwrap();
     assert_eq!(found.path, "/");
-    let mut nowhere = Cgroups::with_mounts(Mounts::default());
+    let mut nowhere = Cgroups::seen(View::Host(None), &Mounts::default());
     let found = described(&mut nowhere, &gone(), ROOT).unwrap();
     assert_eq!(found.path, "/");
     assert_eq!(described(&mut nowhere, &gone(), 77), None);
@@ -115,7 +116,7 @@ fn a_caller_that_was_moved_is_not_believed() {
         cgroup_id: Some(u64::MAX),
         ..own_attempt()
     };
-    assert_eq!(path_of_caller(&attempt, &tree), None);
+    assert_eq!(path_of_caller(&attempt, &tree, &View::Host(None)), None);
 }
 
 #[test]
@@ -189,4 +190,89 @@ fn many_cgroups_do_not_fill_the_memory() {
             break;
         }
     }
+}
+
+/// What mountinfo says in a cgroup namespace, with the directories that are the whole tree's root.
+fn view_of_guest(mountinfo: &str, roots: &[&str]) -> View {
+    let is_root = |point: &Path| roots.iter().any(|root| point == Path::new(root));
+    View::new(false, &Mounts::parse(mountinfo.as_bytes()), is_root)
+}
+
+#[test]
+fn a_part_of_the_tree_is_not_taken_for_the_whole() {
+    let own = "1 2 0:3 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+    let view = view_of_guest(own, &[]);
+    assert_eq!(view, View::Part);
+    let said = view.limit(false).unwrap();
+    assert!(said.remedy.unwrap().contains("--cgroupns=host"));
+    // A bind mount of what is above the namespace's root, but below the tree's.
+    let middle = "1 2 0:3 /.. /mnt ro - cgroup2 cgroup rw\n";
+    assert_eq!(view_of_guest(middle, &[]), View::Part);
+    let hosts = format!("{own}{middle}1 2 0:3 /../.. /host/cgroup ro - cgroup2 cgroup rw\n");
+    let view = view_of_guest(&hosts, &["/host/cgroup"]);
+    let expected = View::Above {
+        point: "/host/cgroup".into(),
+        above: 2,
+    };
+    assert_eq!(view, expected);
+    assert_eq!(view.limit(false), None);
+    assert!(view.limit(true).is_some());
+}
+
+#[test]
+fn paths_of_a_cgroup_namespace_are_told_by_the_host_s() {
+    let above = View::Above {
+        point: "/host".into(),
+        above: 2,
+    };
+    for (shown, path) in [
+        (
+            "/../../system.slice/a.service",
+            Some("/system.slice/a.service"),
+        ),
+        ("/../..", Some("/")),
+        ("/../../..a", Some("/..a")),
+        ("/../sibling", None),
+        ("/", None),
+        ("/../..a", None),
+    ] {
+        assert_eq!(
+            above.absolute(shown.as_bytes()),
+            path.map(str::as_bytes),
+            "{shown}"
+        );
+        assert_eq!(View::Part.absolute(shown.as_bytes()), None);
+        assert_eq!(
+            View::Host(None).absolute(shown.as_bytes()),
+            Some(shown.as_bytes())
+        );
+    }
+}
+
+#[test]
+fn what_a_cgroup_namespace_hides_is_not_known_and_the_rest_is_found_by_its_id() {
+    let mount = tree(&["system.slice/nginx.service", &format!("docker-{ID}.scope")]);
+    let container = id(&mount.path().join(format!("docker-{ID}.scope")));
+    let mut part = Cgroups::seen(View::Part, &Mounts::default());
+    assert_eq!(described(&mut part, &own_attempt(), container), None);
+    assert_eq!(part.of_process(std::process::id()), None);
+    assert!(!part.sees_all() && part.limit().is_some());
+    let view = View::Above {
+        point: mount.path().to_owned(),
+        above: 1,
+    };
+    let mut above = Cgroups::seen(view, &Mounts::default());
+    let found = described(&mut above, &own_attempt(), container).unwrap();
+    assert_eq!(found.container.as_ref().map(|found| &*found.id), Some(ID));
+    let root = id(mount.path());
+    let hybrid = Mounts {
+        version_2: Vec::new(),
+        has_version_1: true,
+    };
+    let view = View::Above {
+        point: mount.path().to_owned(),
+        above: 1,
+    };
+    let mut above = Cgroups::seen(view, &hybrid);
+    assert_eq!(described(&mut above, &own_attempt(), root), None);
 }

@@ -23,6 +23,7 @@ pub(crate) fn all(facts: &Facts, command: &Command) -> Vec<Check> {
         kernel(facts),
         capabilities(host),
         namespaces(facts),
+        cgroups(facts),
         lockdown(facts),
         bpf(host),
         ring_buffer(host),
@@ -127,6 +128,20 @@ fn namespaces(facts: &Facts) -> Check {
     } else {
         check("the host's")
     }
+}
+
+/// Attempts carry the id of a cgroup in the host's tree.
+fn cgroups(facts: &Facts) -> Check {
+    let (view, has_version_1) = &facts.cgroups;
+    let check = |detail: String| Check::new("cgroups", "cgroups", detail);
+    let limit = view.limit(*has_version_1);
+    let (what, why, remedy) = match limit {
+        None => return check(view.to_string()),
+        Some(limit) => (limit.what, limit.why, limit.remedy),
+    };
+    check(why)
+        .but(Status::Limited, what)
+        .remedy(remedy.unwrap_or_default())
 }
 
 /// What each level takes away: security/lockdown, `LOCKDOWN_KPROBES` and

@@ -7,6 +7,7 @@ use super::{
     tracefs::Tracefs,
 };
 use crate::{
+    cgroup::View,
     confine::{self, Tried},
     source::ebpf::probe::{self, Trial},
 };
@@ -68,6 +69,8 @@ pub(crate) struct Facts {
     pub(crate) release: String,
     pub(crate) machine: String,
     pub(crate) pid_namespace: Namespace,
+    /// And whether there are v1 hierarchies
+    pub(crate) cgroups: (View, bool),
     pub(crate) lockdown: Lockdown,
     pub(crate) btf: Result<u64, BtfFault>,
     /// Whether perf can make kprobes (`CONFIG_KPROBE_EVENTS`, 4.17)
@@ -91,6 +94,7 @@ impl Facts {
             release: uname.release().to_string_lossy().into_owned(),
             machine: uname.machine().to_string_lossy().into_owned(),
             pid_namespace: Namespace::of("pid", PID_NS),
+            cgroups: View::read(),
             lockdown: Lockdown::read(Path::new("/sys/kernel/security")),
             btf: btf(Path::new("/sys/kernel/btf/vmlinux")),
             kprobe_pmu: Path::new("/sys/bus/event_source/devices/kprobe/type").exists(),

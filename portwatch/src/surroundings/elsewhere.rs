@@ -32,7 +32,7 @@ impl Host {
         match *self {}
     }
 
-    pub(super) fn doubts(&self, _: &Filter) -> Vec<Degradation> {
+    pub(super) fn degradations(&self, _: &Filter) -> Vec<Degradation> {
         match *self {}
     }
 

@@ -86,7 +86,7 @@ impl Host {
         self.cgroups.is_told_by_id(attempt)
     }
 
-    pub(super) fn doubts(&self, filter: &Filter) -> Vec<Degradation> {
+    pub(super) fn degradations(&self, filter: &Filter) -> Vec<Degradation> {
         let absent = self.absent(filter);
         let of_cgroup = (!absent.is_empty()).then(|| Degradation {
             what: format!("nothing runs in {} now", absent.join(", ")),
@@ -96,11 +96,13 @@ impl Host {
             remedy: Some("systemd-cgls".to_owned()),
         });
         let others = doubts::of(filter);
-        of_cgroup.into_iter().chain(others).collect()
+        let limit = self.cgroups.limit();
+        limit.into_iter().chain(of_cgroup).chain(others).collect()
     }
 
     fn absent(&self, filter: &Filter) -> Vec<String> {
-        if filter.of_cgroup().is_empty() {
+        // What cannot be seen may be there.
+        if filter.of_cgroup().is_empty() || !self.cgroups.sees_all() {
             return Vec::new();
         }
         let present: Vec<_> = process::all()

@@ -176,6 +176,11 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    pub(crate) fn name(&self) -> Result<String> {
+        let name = self.path.file_name().context("it has no name")?;
+        Ok(name.to_string_lossy().into_owned())
+    }
+
     /// portwatch leaves a process behind that detaches its hooks, for some seconds.
     fn wait_until_empty(&self) -> io::Result<()> {
         const PATIENCE: Timespec = Timespec {

@@ -162,11 +162,9 @@ impl Row {
     fn is_out_of_reach(&self, socket: &Socket) -> bool {
         match self.field {
             Field::LocalAddr | Field::LocalPort => !socket.reached || !socket.is_bound(),
-            Field::Proto
-            | Field::Inode
-            | Field::Netns
-            | Field::Options
-            | Field::Privileged => !socket.reached,
+            Field::Proto | Field::Inode | Field::Netns | Field::Options | Field::Privileged => {
+                !socket.reached
+            }
             _ => false,
         }
     }

@@ -5,6 +5,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 
 mod bind;
 mod cause;
+mod cgroup_namespace;
 mod command;
 mod connect;
 mod cost;
@@ -256,6 +257,14 @@ const OF_ANY_SOURCE: &[(&str, Test)] = &[
     (
         "filter_by_pid_of_a_pid_namespace",
         filter::by_pid_of_a_pid_namespace,
+    ),
+    (
+        "cgroup_namespace_with_the_hosts_tree",
+        cgroup_namespace::with_the_hosts_tree,
+    ),
+    (
+        "cgroup_namespace_with_a_part_of_the_tree",
+        cgroup_namespace::with_a_part_of_the_tree,
     ),
     ("filter_by_what_is_no_such_map", pinned::what_is_no_such_map),
     ("journald_has_what_was_sent", sink::journald_has_it),

@@ -87,7 +87,10 @@ const LAYERS: [(&str, &[&str]); 29] = [
         ],
     ),
     // It reports what the sources can do here; they do not ask it.
-    ("support", &["source", "confine", "event", "errno", "addr"]),
+    (
+        "support",
+        &["source", "confine", "cgroup", "event", "errno", "addr"],
+    ),
     (
         "source",
         &["clock", "filter", "event", "errno", "addr", "ready"],

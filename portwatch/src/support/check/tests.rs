@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::{
+    cgroup::View,
     confine::Tried,
     support::{
         capability::{Capabilities, Status as ProcessStatus},
@@ -29,6 +30,7 @@ fn facts() -> Facts {
         release: "6.1.0-50-amd64".to_owned(),
         machine: "x86_64".to_owned(),
         pid_namespace: Namespace::Initial,
+        cgroups: (View::Host(Some("/sys/fs/cgroup".into())), false),
         lockdown: Lockdown::Integrity,
         btf: Ok(5_515_646),
         kprobe_pmu: true,
@@ -216,4 +218,17 @@ fn a_container_s_pids_are_the_host_s() {
         check(&contained, "capabilities").detail,
         "none; lacks CAP_SYS_ADMIN"
     );
+}
+
+#[test]
+fn a_cgroup_namespace_of_its_own_hides_the_host_s_cgroups() {
+    let mut contained = facts();
+    contained.cgroups.0 = View::Part;
+    insta::assert_snapshot!(troubles(&contained), @"cgroups Limited: portwatch runs in a cgroup namespace of its own, which shows only a part of the host's cgroups");
+    contained.cgroups.0 = View::Above {
+        point: "/host/cgroup".into(),
+        above: 2,
+    };
+    insta::assert_snapshot!(check(&contained, "cgroups").detail, @"the host's tree is at /host/cgroup");
+    assert_eq!(check(&contained, "cgroups").status, Status::Ok);
 }
