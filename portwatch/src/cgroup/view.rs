@@ -104,7 +104,6 @@ impl View {
                 "no cgroup v2 tree is mounted",
                 "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
             ),
-            Self::Host(_) => return None,
             Self::Above { .. } if has_version_1 => {
                 return Some(Degradation {
                     what: "containers and units of v1 cgroups are not known".to_owned(),
@@ -114,7 +113,7 @@ impl View {
                     remedy: Some("docker run --cgroupns=host".to_owned()),
                 });
             }
-            Self::Above { .. } => return None,
+            Self::Host(_) | Self::Above { .. } => return None,
         };
         Some(Degradation {
             what: WHAT.to_owned(),
