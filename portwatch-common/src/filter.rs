@@ -58,6 +58,8 @@ pub mod outcome {
     pub const OK: u32 = 0;
     pub const FAILED: u32 = 1;
     pub const PENDING: u32 = 2;
+    /// Of no call that has just returned
+    pub const ABANDONED: u32 = 3;
 }
 
 /// Values of [`Block::role`].
@@ -274,7 +276,7 @@ impl Block {
     pub fn judge(&self, caller: &impl Caller, call: &impl Call) -> Verdict {
         let tests = self.tests();
         let ret = call.ret();
-        if self.allows_result(tests, ret)
+        if self.allows_result(tests, call)
             && self.allows_caller(tests, caller, call.op())
             && self.allows_call(tests, call)
         {
@@ -344,9 +346,9 @@ impl Block {
     }
 
     #[inline(always)]
-    fn allows_result(&self, tests: Tests, ret: Option<i32>) -> bool {
-        (tests.lack(given::OUTCOME) || self.outcome.allows(outcome_of(ret)))
-            && (tests.lack(given::ERRNO) || self.errno.allows(errno_of(ret)))
+    fn allows_result(&self, tests: Tests, call: &impl Call) -> bool {
+        (tests.lack(given::OUTCOME) || self.outcome.allows(outcome_of(call)))
+            && (tests.lack(given::ERRNO) || self.errno.allows(errno_of(call)))
     }
 }
 

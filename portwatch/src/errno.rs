@@ -38,7 +38,6 @@ impl Errno {
     pub const EHOSTUNREACH: Self = Self(113);
     pub const EALREADY: Self = Self(114);
     pub const EINPROGRESS: Self = Self(115);
-    pub const ERESTARTSYS: Self = Self(512);
 }
 
 impl Errno {
@@ -49,6 +48,9 @@ impl Errno {
 
     /// `EACCES`, as `name` gives it.
     pub fn from_name(name: &str) -> Option<Self> {
+        if RESTARTS.iter().any(|&(_, restart)| restart == name) {
+            return Some(Self::EINTR);
+        }
         Self::named().find(|errno| errno.name() == Some(name))
     }
 
@@ -60,9 +62,11 @@ impl Errno {
 
     /// The error in a kernel function's return value; `None` where it is no error.
     ///
-    /// Errors are -1 to -4095 (include/linux/err.h, `MAX_ERRNO`).
+    /// Errors are -1 to -4095 (include/linux/err.h, `MAX_ERRNO`). What the kernel keeps to itself
+    /// is what a caller gets of it.
     pub fn from_ret(ret: i32) -> Option<Self> {
         match ret {
+            -516..=-512 if is_restart(ret) => Some(Self::EINTR),
             -4095..=-1 => u16::try_from(-ret).ok().map(Self),
             _ => None,
         }
@@ -109,7 +113,7 @@ impl Errno {
 }
 
 impl std::fmt::Display for Errno {
-    /// The name, or `E` and the number where there is none: `E512`.
+    /// The name, or `E` and the number where there is none: `E4000`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.name() {
             Some(name) => f.write_str(name),
@@ -118,9 +122,28 @@ impl std::fmt::Display for Errno {
     }
 }
 
+/// Whether the kernel returns this where a signal interrupts a call: it is begun anew, or `EINTR`
+/// is what its caller gets.
+pub fn is_restart(ret: i32) -> bool {
+    RESTARTS.iter().any(|&(restart, _)| restart == ret)
+}
+
+/// What the caller gets of what the kernel returns.
+pub fn to_caller(ret: i32) -> i32 {
+    const EINTR: i32 = -4;
+    if is_restart(ret) { EINTR } else { ret }
+}
+
+/// The kernel's own, which no caller sees (include/linux/errno.h).
+const RESTARTS: [(i32, &str); 4] = [
+    (-512, "ERESTARTSYS"),
+    (-513, "ERESTARTNOINTR"),
+    (-514, "ERESTARTNOHAND"),
+    (-516, "ERESTART_RESTARTBLOCK"),
+];
+
 /// Number, name and text of each error that a bind or connect can end in, and some more
-/// (include/uapi/asm-generic/errno.h and errno-base.h; 512 to 516 from include/linux/errno.h
-/// are the kernel's own and reach a tracer when a signal interrupts a call).
+/// (include/uapi/asm-generic/errno.h and errno-base.h).
 const TABLE: &[(u16, &str, &str)] = &[
     (1, "EPERM", "Operation not permitted"),
     (2, "ENOENT", "No such file or directory"),
@@ -185,22 +208,6 @@ const TABLE: &[(u16, &str, &str)] = &[
     (125, "ECANCELED", "Operation canceled"),
     (126, "ENOKEY", "Required key not available"),
     (129, "EKEYREJECTED", "Key was rejected by service"),
-    (
-        512,
-        "ERESTARTSYS",
-        "Interrupted, to be restarted after the signal",
-    ),
-    (513, "ERESTARTNOINTR", "Interrupted, to be restarted"),
-    (
-        514,
-        "ERESTARTNOHAND",
-        "Interrupted, to be restarted if no handler",
-    ),
-    (
-        516,
-        "ERESTART_RESTARTBLOCK",
-        "Interrupted, to be restarted by restart_syscall",
-    ),
 ];
 
 /// Set in the number of an error that only macOS has; Linux's end at 4095.
@@ -294,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_table_agrees_with_the_platform() {
-        for &(number, name, _) in TABLE.iter().filter(|(number, ..)| *number < 512) {
+        for &(number, name, _) in TABLE {
             let os = rustix::io::Errno::from_raw_os_error(i32::from(number));
             assert_eq!(
                 Errno::from_ret(-i32::from(number)).unwrap().to_string(),
@@ -340,6 +347,17 @@ mod tests {
             assert_eq!(Errno::from_name(&errno.to_string()), Some(errno));
         }
         assert_eq!(Errno::from_name("eacces"), None);
+    }
+
+    #[test]
+    fn what_is_begun_anew_is_an_interrupted_call_to_its_caller() {
+        for (ret, name) in RESTARTS {
+            assert!(is_restart(ret));
+            assert_eq!(to_caller(ret), -4);
+            assert_eq!(Errno::from_ret(ret), Some(Errno::EINTR));
+            assert_eq!(Errno::from_name(name), Some(Errno::EINTR));
+        }
+        assert!(!is_restart(-4) && !is_restart(512) && !is_restart(-515) && to_caller(-13) == -13);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use self::{
     lookup::{Lookup, Unseen},
     origin::{Cgroup, Container, IfName, Process, Runtime},
     system::{System, Version},
-    watch::{Degradation, Degraded, LossReason, Lost, MissingHook, Place, Start, Summary},
+    watch::{Degradation, Degraded, LossReason, Lost, MissingHook, Place, Start, Summary, Unended},
 };
 use crate::errno::Errno;
 
@@ -32,6 +32,8 @@ use crate::errno::Errno;
 pub enum Event {
     Start(Box<Start>),
     Attempt(Attempt),
+    /// An attempt that was told of before is still pending: for whoever waits for its end
+    Pending(StillPending),
     Outcome(OutcomeOf),
     Lost(Lost),
     Degraded(Degraded),
@@ -43,6 +45,10 @@ pub enum Event {
 pub struct Time(pub i64);
 
 /// One bind() or connect() call, from its entry to its return.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each tells of something else"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     pub id: AttemptId,
@@ -98,6 +104,9 @@ pub struct Attempt {
     pub privileged: Option<bool>,
     /// The socket was connecting already: no new attempt
     pub repeat: bool,
+    /// A signal ended the call, and the kernel begins it anew unless a handler keeps it from that
+    /// (`ERESTARTSYS`)
+    pub interrupted: bool,
     /// Denied by seccomp before the call's own function was entered
     pub seccomp: bool,
     pub stages: Stages,
@@ -109,7 +118,7 @@ pub struct Attempt {
 }
 
 /// Which attempt an outcome belongs to; unique while portwatch runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AttemptId {
     pub start_ns: u64,
     pub tid: u32,
@@ -201,13 +210,29 @@ pub struct Credentials {
 }
 
 impl Attempt {
+    /// How it ended, as far as the call's return tells: pending where it does not. A connect that a
+    /// signal interrupts goes on.
     pub fn outcome(&self) -> Outcome {
         match self.ret {
             Some(0) => Outcome::Ok,
-            Some(_) if self.errno() == Some(Errno::EINPROGRESS) => Outcome::Pending,
-            Some(_) => Outcome::Failed,
+            Some(_) => match (self.op, self.errno()) {
+                (_, Some(Errno::EINPROGRESS)) | (Op::Connect, Some(Errno::EINTR)) => {
+                    Outcome::Pending
+                }
+                _ => Outcome::Failed,
+            },
             None => Outcome::Pending,
         }
+    }
+
+    /// Whether it is a connect whose end the call's return does not tell.
+    pub fn is_open(&self) -> bool {
+        self.op == Op::Connect && !self.repeat && self.outcome() == Outcome::Pending
+    }
+
+    /// Whether the source is to tell that end: TCP has begun to connect, and its socket is followed.
+    pub fn is_followed(&self) -> bool {
+        self.is_open() && self.stages.connect == Some(0)
     }
 
     pub fn errno(&self) -> Option<Errno> {
@@ -277,16 +302,19 @@ pub enum Outcome {
     Ok,
     Failed,
     Pending,
+    /// The socket of a pending connect was closed before there was an answer
+    Abandoned,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 3] = [Self::Ok, Self::Failed, Self::Pending];
+    pub const ALL: [Self; 4] = [Self::Ok, Self::Failed, Self::Pending, Self::Abandoned];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Failed => "failed",
             Self::Pending => "pending",
+            Self::Abandoned => "abandoned",
         }
     }
 }
@@ -480,6 +508,42 @@ pub enum End {
     Abandoned,
 }
 
+impl End {
+    /// Of a call that has returned so.
+    pub const fn of(ret: i32) -> Self {
+        if ret == 0 {
+            Self::Connected
+        } else {
+            Self::Failed(ret)
+        }
+    }
+
+    /// 0 or a negative errno, where there was one.
+    pub const fn ret(self) -> Option<i32> {
+        match self {
+            Self::Connected => Some(0),
+            Self::Failed(ret) => Some(ret),
+            Self::Abandoned => None,
+        }
+    }
+
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Connected => Outcome::Ok,
+            Self::Failed(_) => Outcome::Failed,
+            Self::Abandoned => Outcome::Abandoned,
+        }
+    }
+}
+
+/// A connect that is pending for long, or whose end will not be told any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StillPending {
+    /// Number of the attempt
+    pub seq: u64,
+    pub attempt: Attempt,
+}
+
 /// How a connect that was pending ended, as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutcomeOf {
@@ -487,7 +551,21 @@ pub struct OutcomeOf {
     pub seq: u64,
     pub attempt: Attempt,
     pub ended: Ended,
+    /// It was told of as pending before
+    pub lasted: bool,
     pub cause: Option<Box<Cause>>,
+}
+
+impl OutcomeOf {
+    pub const fn new(seq: u64, attempt: Attempt, ended: Ended) -> Self {
+        Self {
+            seq,
+            attempt,
+            ended,
+            lasted: false,
+            cause: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -38,11 +38,11 @@ pub fn explain(attempt: &Attempt, facts: &Facts) -> Option<Box<Cause>> {
     let case = Case { attempt, facts };
     let draft = match (attempt.outcome(), attempt.errno()) {
         (Outcome::Ok, _) => success::explain(&case),
-        (Outcome::Pending, errno) => errno.map(|_| match attempt.system {
-            System::Linux => connect::in_progress(&case),
-            System::MacOs(_) => macos::in_progress(&case),
+        (Outcome::Pending, errno) => errno.map(|errno| match attempt.system {
+            System::Linux => connect::pending(&case, errno),
+            System::MacOs(_) => macos::pending(&case, errno),
         }),
-        (Outcome::Failed, errno) => Some(failure(&case, errno)),
+        (_, errno) => Some(failure(&case, errno)),
     }?;
     Some(Box::new(draft.finish(&case)))
 }

@@ -26,13 +26,42 @@ pub use self::{
     parse::Error,
     pinned::Pinned,
 };
-use crate::event::{Attempt, Cgroup};
+use crate::{
+    errno::Errno,
+    event::{Attempt, Cgroup, End, Outcome},
+};
 
 /// What the user asked for. An empty filter lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// All of them must hold; none of them is an `Expr::All`
     terms: Vec<Expr>,
+}
+
+/// How far an attempt has come: what its outcome and its error are taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SoFar {
+    /// The call has returned, and that is all there is to know
+    Returned,
+    /// The call has returned, and its end is to come
+    Open,
+    Ended(End),
+}
+
+impl SoFar {
+    fn outcome(self, attempt: &Attempt) -> Outcome {
+        match self {
+            Self::Returned | Self::Open => attempt.outcome(),
+            Self::Ended(end) => end.outcome(),
+        }
+    }
+
+    fn errno(self, attempt: &Attempt) -> Option<Errno> {
+        match self {
+            Self::Returned | Self::Open => attempt.errno(),
+            Self::Ended(end) => attempt.system.errno(end.ret()?),
+        }
+    }
 }
 
 /// What has to be looked up before a filter can be applied.
@@ -81,9 +110,14 @@ impl Filter {
         self.terms.extend_from_slice(&other.terms);
     }
 
-    /// Whether the attempt is wanted.
+    /// Whether the attempt is wanted, if its return was its end.
     pub fn passes(&self, attempt: &Attempt) -> bool {
-        self.terms.iter().all(|term| term.holds(attempt))
+        self.judge(attempt, SoFar::Returned) == Some(true)
+    }
+
+    /// Whether the attempt is wanted, by what is known of it; `None` where that hangs on how it ends.
+    pub fn judge(&self, attempt: &Attempt, so_far: SoFar) -> Option<bool> {
+        expr::every(&self.terms, true, attempt, so_far)
     }
 
     /// Whether any of its tests is of that field.

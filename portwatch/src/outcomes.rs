@@ -1,158 +1,350 @@
-//! Connects that are pending, until the source tells how they ended.
+//! Connects that are pending, until it is known how they ended, and with that who wants to know.
 //!
-//! The end may come first: on the same host a refusal is quicker than the call's own return.
-//! It then waits here for its attempt.
+//! Pure: the time comes in as a number, and what is to be written comes out as a [`Step`].
 
-use std::collections::{HashMap, VecDeque};
+mod again;
+mod early;
+#[cfg(test)]
+pub(crate) mod sample;
+mod step;
+#[cfg(test)]
+mod tests;
 
-use crate::event::{Attempt, AttemptId, Ended, Op, Outcome, OutcomeOf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
-/// Attempts that are followed at once; the kernel's side follows as many
+pub use self::step::{Account, Step};
+use self::{again::Interrupted, early::Early};
+use crate::{
+    event::{Attempt, AttemptId, End, Ended, Outcome, OutcomeOf, StillPending, Time, Unended},
+    filter::{Filter, SoFar},
+};
+
+/// Attempts that wait at once; the kernel's side follows as many
 /// (`portwatch_common::settings::PENDING_ENTRIES`).
-const PENDING: usize = 16_384;
-/// Ends that wait for their attempt: those of other attempts than are shown come by here too.
-const EARLY: usize = 1024;
-/// Interrupted by a signal: the socket goes on to connect (include/linux/errno.h).
-const ERESTARTSYS: i32 = -512;
-const EINTR: i32 = -4;
+const MOST: usize = 16_384;
+/// A connect that is pending for longer is told of before it has ended.
+const LONG: Duration = Duration::from_secs(1);
 
+/// The connects of one watch that are pending.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    pending: HashMap<AttemptId, (u64, Attempt)>,
-    early: VecDeque<Ended>,
+    /// By when they came, oldest first
+    waiting: BTreeMap<u64, Waiting>,
+    places: HashMap<AttemptId, u64>,
+    next: u64,
+    /// The first that may not have waited for long yet
+    fresh: u64,
+    early: Early,
+    interrupted: Interrupted,
+    unended: Unended,
+    /// Ends that cannot be told any more, and were not reported yet
+    lost: u64,
+    /// Ends may be told of any pending connect
+    of_any: bool,
+    now: Duration,
+}
+
+/// An attempt that waits for its end.
+#[derive(Debug)]
+struct Waiting {
+    /// Its number, where it was written
+    seq: Option<u64>,
+    attempt: Box<Attempt>,
+    since: Duration,
+    lasted: bool,
+    /// Of a call that was interrupted: how the connect ended, before it was begun anew
+    ended: Option<Ended>,
+}
+
+/// What becomes of a call that may go on with an earlier one.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Resumed {
+    /// It does not
+    New(Attempt),
+    /// It does: one attempt of both
+    Merged(Attempt),
+    /// It does, and is told of where it tells how the other one ended
+    Told(Option<Step>),
 }
 
 impl Outcomes {
-    /// The end of an attempt that is about to be written, if it has come already.
-    pub fn early(&mut self, id: AttemptId) -> Option<Ended> {
-        let index = self.early.iter().position(|ended| ended.id == id)?;
-        self.early.remove(index)
+    /// Where it is not known what the source tells: an end may come of each.
+    pub fn of_any() -> Self {
+        Self {
+            of_any: true,
+            ..Self::default()
+        }
     }
 
-    /// An attempt was written under the number `seq`: gives what is to be written of its end, if
-    /// that has come already.
-    pub fn follow(
-        &mut self,
-        seq: u64,
-        attempt: &Attempt,
-        early: Option<Ended>,
-    ) -> Option<OutcomeOf> {
-        if !is_open(attempt) {
+    /// It is now so late, by a clock of the caller's.
+    pub const fn advance(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    /// Whether there is more to say of a connect than its return does.
+    pub fn concern(&self, attempt: &Attempt) -> bool {
+        attempt.is_open() || !self.interrupted.is_empty()
+    }
+
+    /// Adds what its end tells of a call that waited for it.
+    pub fn settle(&mut self, attempt: &mut Attempt) {
+        let early = self.early.take(attempt.id);
+        attempt.reset |= early.is_some_and(|ended| ended.reset);
+    }
+
+    /// Looks whether a call goes on with one that was interrupted.
+    pub fn resume(&mut self, again: Attempt) -> Resumed {
+        let is_fresh = |id| {
+            let waiting = self
+                .places
+                .get(&id)
+                .and_then(|place| self.waiting.get(place));
+            waiting.is_some_and(|waiting| !waiting.lasted)
+        };
+        let Some(id) = self.interrupted.take(&again, is_fresh) else {
+            return Resumed::New(again);
+        };
+        match self.remove(id) {
+            // Its end was told before the call that waited for it was begun anew.
+            None => Resumed::Told(None),
+            Some(first) if first.seq.is_none() => {
+                let ended = first.ended;
+                let merged = again::merged(*first.attempt, &again);
+                if let Some(ended) = ended {
+                    self.early.put(ended);
+                }
+                Resumed::Merged(merged)
+            }
+            Some(first) => Resumed::Told(self.go_on(first, &again)),
+        }
+    }
+
+    /// A call that was told of as pending has been begun anew, and has returned.
+    fn go_on(&mut self, first: Waiting, again: &Attempt) -> Option<Step> {
+        let ret = again.ret.filter(|_| again.outcome() != Outcome::Pending);
+        let (seq, lasted) = (first.seq?, first.lasted);
+        let merged = again::merged(*first.attempt, again);
+        let Some(ret) = ret else {
+            self.follow(seq, merged, lasted);
+            return None;
+        };
+        let latency = merged.latency.unwrap_or_default();
+        let nanos = i64::try_from(latency.as_nanos()).unwrap_or(i64::MAX);
+        let ended = Ended {
+            id: merged.id,
+            time: Time(merged.time.0.saturating_add(nanos)),
+            latency,
+            end: End::of(ret),
+            reset: merged.reset,
+        };
+        Some(Step::End(OutcomeOf {
+            lasted,
+            ..OutcomeOf::new(seq, merged, ended)
+        }))
+    }
+
+    /// Takes an open attempt that the filter has not ruled out.
+    pub fn take(&mut self, attempt: Attempt, filter: &Filter) -> Option<Step> {
+        let early = self.early.take(attempt.id);
+        if attempt.interrupted {
+            // Whether the call is begun anew will show.
+            self.interrupted.put(&attempt);
+            self.wait(None, attempt, false, early);
             return None;
         }
         if let Some(ended) = early {
-            return Some(OutcomeOf {
-                seq,
-                attempt: attempt.clone(),
-                ended,
-                cause: None,
-            });
+            return ended_at_once(attempt, ended, filter);
         }
-        if self.pending.len() < PENDING {
-            self.pending.insert(attempt.id, (seq, attempt.clone()));
+        if !self.is_told_of(&attempt) {
+            let is_wanted = filter.passes(&attempt);
+            return is_wanted.then_some(Step::Whole(attempt));
         }
-        None
-    }
-
-    /// An attempt has ended: gives what is to be written, if it is one that was.
-    pub fn end(&mut self, ended: Ended) -> Option<OutcomeOf> {
-        if let Some((seq, attempt)) = self.pending.remove(&ended.id) {
-            return Some(OutcomeOf {
-                seq,
+        if filter.judge(&attempt, SoFar::Open) == Some(true) {
+            return Some(Step::Begun {
                 attempt,
-                ended,
-                cause: None,
+                lasted: false,
             });
         }
-        if self.early.len() == EARLY {
-            self.early.pop_front();
-        }
-        self.early.push_back(ended);
+        self.wait(None, attempt, false, None);
         None
     }
-}
 
-/// Whether the call's return does not tell how the connect ends.
-pub fn is_open(attempt: &Attempt) -> bool {
-    attempt.op == Op::Connect
-        && !attempt.repeat
-        && (attempt.outcome() == Outcome::Pending
-            || matches!(attempt.ret, Some(EINTR | ERESTARTSYS)))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::event::{End, Time, sample::attempt};
-
-    fn connect(start_ns: u64, ret: i32) -> Attempt {
-        let id = AttemptId { start_ns, tid: 1 };
-        Attempt {
-            id,
-            op: Op::Connect,
-            ret: Some(ret),
-            ..attempt()
+    /// Whether the end of an open attempt, which has not come yet, is to come; takes note where it is
+    /// not.
+    fn is_told_of(&mut self, attempt: &Attempt) -> bool {
+        if !self.of_any && !attempt.is_followed() {
+            self.unended.not_told += 1;
+            return false;
         }
-    }
-
-    fn ended(start_ns: u64) -> Ended {
-        Ended {
-            id: AttemptId { start_ns, tid: 1 },
-            time: Time(0),
-            latency: Duration::from_nanos(1),
-            end: End::Failed(-111),
-            reset: false,
+        if self.early.may_have_gone(attempt.id) {
+            self.unended.not_followed += 1;
+            self.lost += 1;
+            return false;
         }
+        true
     }
 
-    fn follow(outcomes: &mut Outcomes, attempt: &Attempt) -> Option<OutcomeOf> {
-        let early = outcomes.early(attempt.id);
-        outcomes.follow(7, attempt, early)
+    /// An attempt was written whose end is to come.
+    pub fn follow(&mut self, seq: u64, attempt: Attempt, lasted: bool) {
+        if attempt.interrupted {
+            self.interrupted.put(&attempt);
+        }
+        self.wait(Some(seq), attempt, lasted, None);
     }
 
-    #[test]
-    fn the_end_of_a_pending_connect_is_told_once() {
-        let mut outcomes = Outcomes::default();
-        assert_eq!(follow(&mut outcomes, &connect(1, -115)), None);
-        assert_eq!(outcomes.end(ended(1)).unwrap().seq, 7);
-        assert_eq!(outcomes.end(ended(1)), None);
-    }
-
-    #[test]
-    fn an_end_that_comes_first_waits_for_its_attempt() {
-        let mut outcomes = Outcomes::default();
-        assert_eq!(outcomes.end(ended(1)), None);
-        assert_eq!(follow(&mut outcomes, &connect(1, -115)).unwrap().seq, 7);
-    }
-
-    #[test]
-    fn the_end_of_a_call_that_waited_is_no_news() {
-        let mut outcomes = Outcomes::default();
-        assert_eq!(outcomes.end(ended(1)), None);
-        assert_eq!(follow(&mut outcomes, &connect(1, -111)), None);
-        assert!(outcomes.early.is_empty() && outcomes.pending.is_empty());
-    }
-
-    #[test]
-    fn an_interrupted_connect_is_followed_and_a_repeated_one_is_not() {
-        let mut outcomes = Outcomes::default();
-        follow(&mut outcomes, &connect(1, ERESTARTSYS));
-        let repeated = Attempt {
-            repeat: true,
-            ..connect(2, -115)
+    fn wait(&mut self, seq: Option<u64>, attempt: Attempt, lasted: bool, ended: Option<Ended>) {
+        let place = self.next;
+        self.next += 1;
+        self.places.insert(attempt.id, place);
+        let waiting = Waiting {
+            seq,
+            attempt: Box::new(attempt),
+            since: self.now,
+            lasted,
+            ended,
         };
-        follow(&mut outcomes, &repeated);
-        assert_eq!(outcomes.pending.len(), 1);
+        self.waiting.insert(place, waiting);
     }
 
-    #[test]
-    fn ends_of_others_do_not_pile_up() {
-        let mut outcomes = Outcomes::default();
-        for start in 0..5000 {
-            outcomes.end(ended(start));
-        }
-        assert_eq!(outcomes.early.len(), EARLY);
+    fn remove(&mut self, id: AttemptId) -> Option<Waiting> {
+        let place = self.places.remove(&id)?;
+        self.waiting.remove(&place)
     }
+
+    /// An attempt has ended.
+    pub fn end(&mut self, ended: Ended, filter: &Filter) -> Option<Step> {
+        let place = self.places.get(&ended.id);
+        let Some(waiting) = place.and_then(|place| self.waiting.get_mut(place)) else {
+            self.early.put(ended);
+            return None;
+        };
+        let may_go_on = waiting.attempt.interrupted && ended.end != End::Abandoned;
+        if may_go_on && waiting.seq.is_none() {
+            waiting.ended = Some(ended);
+            return None;
+        }
+        let Waiting {
+            seq,
+            attempt,
+            lasted,
+            ..
+        } = self.remove(ended.id)?;
+        match seq {
+            None => ended_at_once(*attempt, ended, filter),
+            Some(seq) => Some(Step::End(OutcomeOf {
+                lasted,
+                ..OutcomeOf::new(seq, *attempt, ended)
+            })),
+        }
+    }
+
+    /// When the next of them will have been pending for long; nothing is due without one.
+    pub fn due(&self) -> Option<Duration> {
+        let (_, next) = self.waiting.range(self.fresh..).next()?;
+        Some(next.since + LONG)
+    }
+
+    /// What is to be done of one that has been pending for long by now; to be asked until there is none.
+    pub fn overdue(&mut self, filter: &Filter) -> Option<Step> {
+        while self.due().is_some_and(|due| due <= self.now) {
+            let (&place, waiting) = self.waiting.range_mut(self.fresh..).next()?;
+            self.fresh = place + 1;
+            if waiting.lasted {
+                continue;
+            }
+            if let Some(seq) = waiting.seq {
+                waiting.lasted = true;
+                let attempt = (*waiting.attempt).clone();
+                return Some(Step::Lasting(StillPending { seq, attempt }));
+            }
+            let is_wanted = filter.passes(&waiting.attempt);
+            if let Some(ended) = waiting.ended {
+                let ended = self.remove(ended.id).map(|gone| (*gone.attempt, ended));
+                let step = ended.and_then(|(attempt, end)| ended_at_once(attempt, end, filter));
+                if step.is_some() {
+                    return step;
+                }
+            } else if is_wanted {
+                let id = waiting.attempt.id;
+                let attempt = *self.remove(id)?.attempt;
+                return Some(Step::Begun {
+                    attempt,
+                    lasted: true,
+                });
+            }
+        }
+        None
+    }
+
+    /// Whether any that was written is to be shown yet, be it as pending for long.
+    pub fn await_news(&self) -> bool {
+        let mut fresh = self.waiting.range(self.fresh..);
+        fresh.any(|(_, waiting)| waiting.seq.is_some() && !waiting.lasted)
+    }
+
+    /// Makes room for one more: the oldest goes, with what is to be said of it.
+    pub fn make_room(&mut self, filter: &Filter) -> Option<Step> {
+        if self.waiting.len() < MOST {
+            return None;
+        }
+        let (_, oldest) = self.waiting.pop_first()?;
+        self.places.remove(&oldest.attempt.id);
+        self.unended.not_followed += 1;
+        self.lost += 1;
+        given_up(oldest, filter)
+    }
+
+    /// All is over for one that still waits; to be asked until it gives [`None`].
+    pub fn give_up(&mut self, filter: &Filter) -> Option<Option<Step>> {
+        let (_, oldest) = self.waiting.pop_first()?;
+        self.places.remove(&oldest.attempt.id);
+        if let Some(ended) = oldest.ended {
+            return Some(ended_at_once(*oldest.attempt, ended, filter));
+        }
+        if self.of_any || oldest.attempt.is_followed() {
+            self.unended.not_over += 1;
+        } else {
+            self.unended.not_told += 1;
+        }
+        Some(given_up(oldest, filter))
+    }
+
+    /// How many ends cannot be told, of those that were not reported yet.
+    pub const fn lost(&mut self) -> u64 {
+        std::mem::replace(&mut self.lost, 0)
+    }
+
+    pub const fn has_lost(&self) -> bool {
+        self.lost > 0
+    }
+
+    /// How many were pending when they were last seen.
+    pub const fn unended(&self) -> Unended {
+        self.unended
+    }
+}
+
+/// What becomes of an attempt that was not written, now that its end is known.
+fn ended_at_once(attempt: Attempt, ended: Ended, filter: &Filter) -> Option<Step> {
+    let is_wanted = filter.judge(&attempt, SoFar::Ended(ended.end)) == Some(true);
+    is_wanted.then_some(Step::Both(attempt, ended))
+}
+
+/// What is said of one whose end will not be told.
+fn given_up(waiting: Waiting, filter: &Filter) -> Option<Step> {
+    let Waiting {
+        seq,
+        attempt,
+        lasted,
+        ..
+    } = waiting;
+    let is_wanted = seq.is_some() || filter.passes(&attempt);
+    is_wanted.then_some(Step::GivenUp {
+        seq,
+        attempt: *attempt,
+        lasted,
+    })
 }

@@ -104,6 +104,14 @@ impl Printer {
         event: &Event,
         users: &mut Users,
     ) -> io::Result<()> {
+        let is_for_others = match event {
+            Event::Attempt(attempt) => attempt.is_followed() && self.waits_for_ends(),
+            Event::Pending(_) => !self.waits_for_ends(),
+            _ => false,
+        };
+        if is_for_others {
+            return Ok(());
+        }
         match self {
             Self::Text(printer) => printer.print(out, seq, event, users),
             Self::Columns(printer) => printer.print(out, seq, event, users),
@@ -124,6 +132,12 @@ impl Printer {
                 Ok(())
             }
         }
+    }
+
+    /// Whether it has one line for a connect, which says how it ended. The others have one for the
+    /// attempt and one for its outcome.
+    const fn waits_for_ends(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Columns(_))
     }
 
     /// What the format itself does not tell of an event, for people on standard error.
@@ -147,7 +161,7 @@ impl Printer {
             Event::Summary(summary) => Some(text::summary_message(summary)),
             Event::Degraded(degraded) => Some(text::degraded_message(degraded)),
             Event::Lost(lost) => Some(format!("portwatch: {}", text::loss_message(lost))),
-            Event::Attempt(_) | Event::Outcome(_) => None,
+            Event::Attempt(_) | Event::Pending(_) | Event::Outcome(_) => None,
         }
     }
 }
@@ -261,10 +275,15 @@ fn brief(event: &Event, message: String, nothing: &str) -> Option<String> {
     match event {
         // With what means, and no more.
         Event::Start(_) => message.lines().next().map(ToOwned::to_owned),
-        Event::Summary(summary) if summary.lost.is_empty() => summary
-            .attempts
-            .is_empty()
-            .then(|| format!("portwatch: {nothing}")),
+        Event::Summary(summary) if summary.lost.is_empty() => {
+            let unended = text::unended_message(summary.unended);
+            if summary.attempts.is_empty() {
+                Some(format!("portwatch: {nothing}\n{unended}"))
+            } else {
+                let unended = unended.trim();
+                (!unended.is_empty()).then(|| format!("portwatch: {unended}"))
+            }
+        }
         _ => Some(message),
     }
 }

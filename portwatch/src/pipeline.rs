@@ -1,5 +1,6 @@
 //! From a source to the output: look up, filter, count, print, and end cleanly.
 
+mod connects;
 mod ends;
 mod pace;
 
@@ -22,16 +23,19 @@ use crate::{
     command::{Order, Prepared, Running},
     config::Config,
     confine,
-    event::{Attempt, Degraded, Event, Lost, Outcome, OutcomeOf, Start, Summary},
+    event::{Attempt, Degraded, Event, LossReason, Lost, Op, Outcome, Place, Start, Summary},
     explain::{self, Facts},
     filter::{Filter, Needs},
     manager::Manager,
     memory,
-    outcomes::{Outcomes, is_open},
+    outcomes::Outcomes,
     output::Printers,
     ready,
     sink::Sinks,
-    source::{Backend, Callers, Kind, Opened, Source, record::Record},
+    source::{
+        Backend, Callers, Kind, Opened, Source,
+        record::{LossCount, Record},
+    },
     surroundings::{Known, Surroundings},
     top::Top,
     users::Users,
@@ -226,6 +230,7 @@ async fn finish(
             }
         }
         source.settle().await;
+        stream.give_up()?;
         log::info!(
             "{} records were read from the kernel, {} attempts written",
             source.records_read(),
@@ -266,6 +271,8 @@ struct Stream<'a> {
     seq: u64,
     summary: Summary,
     outcomes: Outcomes,
+    /// Since when the time of the outcomes runs
+    begun: Instant,
     /// Read from the ring and not yet looked at
     records: VecDeque<Record>,
     pace: Pace,
@@ -314,6 +321,7 @@ impl<'a> Stream<'a> {
             seq: 0,
             summary: Summary::default(),
             outcomes: Outcomes::default(),
+            begun: Instant::now(),
             records: VecDeque::with_capacity(RECORDS),
             pace: Pace::new(matches!(known, Known::Most { .. }), Instant::now()),
             lines: vec![Vec::new(); config.outputs.len()],
@@ -344,7 +352,10 @@ impl<'a> Stream<'a> {
             self.pace.emptied(now);
         }
         self.users.forget_if_stale(now);
-        if source.has_losses() {
+        if self.is_drained() {
+            self.tell_overdue(now)?;
+        }
+        if source.has_losses() || self.outcomes.has_lost() {
             self.write_losses(source)?;
         }
         if self.printers.due().is_some_and(|due| due <= now) {
@@ -378,10 +389,10 @@ impl<'a> Stream<'a> {
                 }
                 Ok(())
             }
-            Record::Ended(ended) => match self.outcomes.end(ended) {
-                Some(outcome) => self.write_outcome(outcome),
-                None => Ok(()),
-            },
+            Record::Ended(ended) => {
+                let step = self.outcomes.end(ended, &self.config.filter);
+                self.carry_out(step)
+            }
             Record::Notice | Record::Module => Ok(()),
         }
     }
@@ -394,33 +405,46 @@ impl<'a> Stream<'a> {
         if attempt.id.start_ns < self.begun_ns || !self.look_up(&mut attempt, source) {
             return Ok(());
         }
+        // What was asked for is written, and waits for its end.
+        if self.is_full() {
+            return Ok(());
+        }
         if self.config.explain.is_some() {
             // Also of a bind that is not shown: it may be what a later one meets.
             self.surroundings.remember(&attempt);
+        }
+        if attempt.op == Op::Connect && self.outcomes.concern(&attempt) {
+            return self.take_connect(attempt, source);
+        }
+        self.take_closed(attempt, source)
+    }
+
+    /// An attempt that is over.
+    fn take_closed(&mut self, mut attempt: Attempt, source: &mut Source) -> anyhow::Result<()> {
+        if attempt.op == Op::Connect {
+            self.outcomes.settle(&mut attempt);
         }
         if !self.is_wanted(&mut attempt) {
             self.rule_out(&attempt, source);
             return Ok(());
         }
-        let outcome = self.complete(&mut attempt);
+        self.complete(&mut attempt);
+        self.summary.count(&attempt);
         self.write(&Event::Attempt(attempt))?;
-        if let Some(outcome) = outcome {
-            self.write_outcome(outcome)?;
-        }
-        self.over = self.is_full();
+        self.note_over();
         Ok(())
     }
 
-    /// Adds what is shown beside an attempt that is wanted, and counts it; gives its end, where that
-    /// has come already. The attempt stays where it is: each move is a copy of half a kilobyte.
-    fn complete(&mut self, attempt: &mut Attempt) -> Option<OutcomeOf> {
-        let early = self.outcomes.early(attempt.id);
-        // Of a call that waited, the end is its own.
-        attempt.reset |= !is_open(attempt) && early.is_some_and(|ended| ended.reset);
+    fn note_over(&mut self) {
+        self.over = self.is_full() && !self.outcomes.await_news();
+    }
+
+    /// Adds what is shown beside an attempt that is about to be written, and numbers it. The attempt
+    /// stays where it is: each move is a copy of half a kilobyte.
+    fn complete(&mut self, attempt: &mut Attempt) {
         self.enrich(attempt);
         self.explain(attempt);
-        self.count(attempt);
-        self.outcomes.follow(self.seq, attempt, early)
+        self.seq += 1;
     }
 
     /// Adds what the source could not know; false where that shows the attempt to be none of ours.
@@ -471,29 +495,17 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn write_outcome(&mut self, mut outcome: OutcomeOf) -> anyhow::Result<()> {
-        if self.config.explain.is_some() {
-            let facts = self.surroundings.facts_of_outcome(&outcome);
-            outcome.cause =
-                explain::explain_outcome(&outcome, facts.as_ref().unwrap_or(Facts::none()));
-        }
-        self.write(&Event::Outcome(outcome))
-    }
-
-    fn count(&mut self, attempt: &Attempt) {
-        self.seq += 1;
-        self.summary.count(attempt);
-    }
-
     fn write_losses(&mut self, source: &mut Source) -> anyhow::Result<()> {
         for loss in source.losses()? {
-            *self.summary.lost.entry(loss.reason).or_default() += loss.count;
-            self.write(&Event::Lost(Lost {
-                time: now(),
-                count: loss.count,
-                reason: loss.reason,
-                place: loss.place,
-            }))?;
+            self.write_loss(loss)?;
+        }
+        let count = self.outcomes.lost();
+        if count > 0 {
+            self.write_loss(LossCount {
+                reason: LossReason::PendingFull,
+                place: Place::Here,
+                count,
+            })?;
         }
         while let Some(degradation) = source.degradation() {
             self.write(&Event::Degraded(Degraded {
@@ -504,10 +516,26 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
+    fn write_loss(&mut self, loss: LossCount) -> anyhow::Result<()> {
+        let LossCount {
+            reason,
+            place,
+            count,
+        } = loss;
+        *self.summary.lost.entry(reason).or_default() += count;
+        self.write(&Event::Lost(Lost {
+            time: now(),
+            count,
+            reason,
+            place,
+        }))
+    }
+
     fn write_summary(&mut self, run_time: Duration) -> anyhow::Result<()> {
         let summary = Summary {
             time: now(),
             run_time,
+            unended: self.outcomes.unended(),
             ..std::mem::take(&mut self.summary)
         };
         self.write(&Event::Summary(Box::new(summary)))
@@ -525,6 +553,9 @@ impl<'a> Stream<'a> {
     /// Waits for a signal that concerns the output, and follows it: the terminal has another size,
     /// or log files were moved away, or counts that somebody watches are to be drawn anew.
     async fn adjusted(&mut self, sinks: &Sinks) -> anyhow::Result<ControlFlow<()>> {
+        // What has ended may be in the ring.
+        let tells = sinks.has_room() && self.is_drained();
+        let due = self.due();
         tokio::select! {
             flow = turned(&mut self.top, self.config, &mut self.users) => return flow,
             () = received(&mut self.window) => self.printers.resize(),
@@ -533,8 +564,16 @@ impl<'a> Stream<'a> {
                 self.printers.draw(&mut self.lines)?;
                 sinks.put(&mut self.lines);
             }
+            () = ready::at(due), if tells => {
+                self.tell_overdue(Instant::now())?;
+                sinks.put(&mut self.lines);
+            }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(if self.over {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
     }
 }
 

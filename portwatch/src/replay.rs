@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     io::{self, Write},
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -15,10 +15,10 @@ use self::progress::Progress;
 use crate::{
     ancestry,
     config::{Config, ConfigError},
-    event::{Attempt, Event, OutcomeOf, Summary},
+    event::{Attempt, Cause, Event, Op, OutcomeOf, Summary, Time},
     explain::{self, Facts},
-    filter::Needs,
-    outcomes::Outcomes,
+    filter::{Needs, SoFar},
+    outcomes::{Account, Outcomes, Resumed, Step},
     output::{Printers, sanitize},
     source::replay::{Item, Recorded, Recording, Unreadable},
     users::Users,
@@ -56,6 +56,9 @@ pub fn replay(config: &Config, files: &[PathBuf], out: impl Write) -> anyhow::Re
     }
 }
 
+/// Sources that do not tell how a pending connect ends.
+const UNENDED: [&str; 2] = ["tracepoint", "dtrace"];
+
 struct Replay<'a, W> {
     config: &'a Config,
     out: W,
@@ -76,12 +79,15 @@ struct Replay<'a, W> {
 }
 
 /// What is known of the recording that is being read.
-#[derive(Default)]
 struct State {
     /// Number of the last attempt that was written
     seq: u64,
     summary: Summary,
     outcomes: Outcomes,
+    /// When its first attempt began
+    begun: Option<Time>,
+    /// Of the outcome that is being read
+    cause: Option<Box<Cause>>,
     /// Of processes, as their attempts said
     parents: HashMap<u32, u32>,
 }
@@ -99,13 +105,13 @@ impl<'a, W: Write> Replay<'a, W> {
             problems: 0,
             refused: None,
             progress: Progress::new(config.quiet),
-            recording: State::default(),
+            recording: State::new(),
         }
     }
 
     /// Shows one file; fails only where writing does.
     fn file(&mut self, file: &Path) -> io::Result<()> {
-        self.recording = State::default();
+        self.recording = State::new();
         let mut recording = match Recording::open(file) {
             Ok(recording) => recording,
             Err(error) => {
@@ -113,7 +119,7 @@ impl<'a, W: Write> Replay<'a, W> {
                 return Ok(());
             }
         };
-        while !self.is_full() && self.refused.is_none() {
+        while !self.is_over() && self.refused.is_none() {
             if recording.may_wait() || self.lines[0].len() >= CHUNK {
                 if self.printers.due().is_some_and(|due| due <= Instant::now()) {
                     self.printers.draw(&mut self.lines)?;
@@ -137,7 +143,13 @@ impl<'a, W: Write> Replay<'a, W> {
                 }
             }
         }
-        Ok(())
+        // A recording that was cut off.
+        self.give_up()
+    }
+
+    /// As many attempts as were asked for are shown, with how they ended.
+    fn is_over(&self) -> bool {
+        self.is_full() && !self.recording.outcomes.await_news()
     }
 
     /// As many attempts as were asked for are written.
@@ -152,20 +164,25 @@ impl<'a, W: Write> Replay<'a, W> {
         }
         match item {
             Item::Start(mut start) => {
-                self.recording = State::default();
+                self.give_up()?;
+                self.recording = State::new();
                 self.refused = ConfigError::of_recording(start.system, &self.config.filter);
                 if self.refused.is_some() {
                     return Ok(());
+                }
+                if UNENDED.contains(&&*start.backend) {
+                    self.recording.outcomes = Outcomes::default();
                 }
                 start.filters.extend_from_slice(&self.config.filters_typed);
                 self.print(&Event::Start(start))
             }
             Item::Attempt(attempt) => self.take_attempt(*attempt),
-            Item::Outcome { ended, cause } => match self.recording.outcomes.end(ended) {
-                Some(outcome) => self.write_outcome(OutcomeOf { cause, ..outcome }),
-                // Of an attempt that did not pass, or that is not in the recording.
-                None => Ok(()),
-            },
+            Item::Outcome { ended, cause } => {
+                self.tell_overdue(ended.time)?;
+                let step = self.recording.outcomes.end(ended, &self.config.filter);
+                self.recording.cause = cause;
+                self.carry_out(step)
+            }
             Item::Lost(lost) => self.print(&Event::Lost(lost)),
             Item::Degraded(degraded) => self.print(&Event::Degraded(degraded)),
             Item::Summary(summary) => {
@@ -175,11 +192,14 @@ impl<'a, W: Write> Replay<'a, W> {
                     lost,
                     ..
                 } = *summary;
+                self.tell_overdue(time)?;
+                self.give_up()?;
                 let counted = std::mem::take(&mut self.recording.summary);
                 self.print(&Event::Summary(Box::new(Summary {
                     time,
                     run_time,
                     lost,
+                    unended: self.recording.outcomes.unended(),
                     ..counted
                 })))
             }
@@ -188,37 +208,52 @@ impl<'a, W: Write> Replay<'a, W> {
     }
 
     fn take_attempt(&mut self, mut attempt: Attempt) -> io::Result<()> {
+        self.tell_overdue(attempt.time)?;
+        if attempt.op == Op::Connect && self.recording.outcomes.concern(&attempt) {
+            attempt = match self.recording.outcomes.resume(attempt) {
+                Resumed::New(attempt) | Resumed::Merged(attempt) => attempt,
+                Resumed::Told(step) => return self.carry_out(step),
+            };
+        }
         if self.needs.ancestors {
             self.recording.add_ancestors(&mut attempt);
         }
-        if !self.config.filter.passes(&attempt) {
-            return Ok(());
+        let filter = &self.config.filter;
+        if attempt.is_open() {
+            if filter.judge(&attempt, SoFar::Open) == Some(false) {
+                return Ok(());
+            }
+            let step = self.recording.outcomes.make_room(filter);
+            self.carry_out(step)?;
+            let step = self.recording.outcomes.take(attempt, filter);
+            return self.carry_out(step);
         }
-        attempt.cause = match self.config.explain {
-            Some(_) => attempt
-                .cause
-                .take()
-                .or_else(|| explain::explain(&attempt, Facts::none())),
-            None => None,
-        };
-        let state = &mut self.recording;
-        state.seq += 1;
-        self.written += 1;
-        state.summary.count(&attempt);
-        // The recording has what came early behind its attempt.
-        state.outcomes.follow(state.seq, &attempt, None);
-        self.print(&Event::Attempt(attempt))
+        let step = filter.passes(&attempt).then_some(Step::Whole(attempt));
+        self.carry_out(step)
     }
 
-    fn write_outcome(&mut self, mut outcome: OutcomeOf) -> io::Result<()> {
-        outcome.cause = match self.config.explain {
-            Some(_) => outcome
-                .cause
-                .take()
-                .or_else(|| explain::explain_outcome(&outcome, Facts::none())),
-            None => None,
-        };
-        self.print(&Event::Outcome(outcome))
+    fn carry_out(&mut self, step: Option<Step>) -> io::Result<()> {
+        step.map_or(Ok(()), |step| step.carry_out(self))
+    }
+
+    /// Tells of the connects that had been pending for long when the next thing happened.
+    fn tell_overdue(&mut self, time: Time) -> io::Result<()> {
+        let begun = *self.recording.begun.get_or_insert(time);
+        let passed = time.0.saturating_sub(begun.0).max(0).unsigned_abs();
+        let outcomes = &mut self.recording.outcomes;
+        outcomes.advance(Duration::from_nanos(passed));
+        while let Some(step) = self.recording.outcomes.overdue(&self.config.filter) {
+            step.carry_out(self)?;
+        }
+        Ok(())
+    }
+
+    /// The recording has ended: what is still pending is told of as that.
+    fn give_up(&mut self) -> io::Result<()> {
+        while let Some(step) = self.recording.outcomes.give_up(&self.config.filter) {
+            self.carry_out(step)?;
+        }
+        Ok(())
     }
 
     fn print(&mut self, event: &Event) -> io::Result<()> {
@@ -257,7 +292,59 @@ impl<'a, W: Write> Replay<'a, W> {
     }
 }
 
+impl<W: Write> Account for Replay<'_, W> {
+    type Error = io::Error;
+
+    fn complete(&mut self, attempt: &mut Attempt) -> u64 {
+        attempt.cause = match self.config.explain {
+            Some(_) => attempt
+                .cause
+                .take()
+                .or_else(|| explain::explain(attempt, Facts::none())),
+            None => None,
+        };
+        self.recording.seq += 1;
+        self.written += 1;
+        self.recording.seq
+    }
+
+    fn complete_end(&mut self, outcome: &mut OutcomeOf) {
+        let recorded = self.recording.cause.take();
+        outcome.cause = match self.config.explain {
+            Some(_) => recorded.or_else(|| explain::explain_outcome(outcome, Facts::none())),
+            None => None,
+        };
+    }
+
+    fn write(&mut self, event: &Event) -> io::Result<()> {
+        self.print(event)
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_full()
+    }
+
+    fn summary(&mut self) -> &mut Summary {
+        &mut self.recording.summary
+    }
+
+    fn outcomes(&mut self) -> &mut Outcomes {
+        &mut self.recording.outcomes
+    }
+}
+
 impl State {
+    fn new() -> Self {
+        Self {
+            seq: 0,
+            summary: Summary::default(),
+            outcomes: Outcomes::of_any(),
+            begun: None,
+            cause: None,
+            parents: HashMap::new(),
+        }
+    }
+
     /// The parents of a process, as far as they had attempts of their own.
     fn add_ancestors(&mut self, attempt: &mut Attempt) {
         if self.parents.len() >= PARENTS {

@@ -9,6 +9,7 @@ pub const RAW: u32 = 0x1_0000;
 pub(super) const AF_INET: u64 = 2;
 const AF_INET6: u64 = 10;
 const SOCK_RAW: u16 = 3;
+const EINTR: i32 = -4;
 const EINPROGRESS: i32 = -115;
 /// The largest error number (include/linux/err.h).
 const MAX_ERRNO: i32 = 4095;
@@ -138,9 +139,30 @@ pub fn ip(sockaddr: &[u8; SOCKADDR_LEN], is_ipv4: bool) -> [u32; 4] {
     }
 }
 
+/// Whether the call's return does not tell how a connect ends: a signal ends the wait alone.
 #[inline(always)]
-pub(super) fn outcome_of(ret: Option<i32>) -> Number {
-    Number::of(match ret {
+fn is_open(call: &impl Call) -> bool {
+    call.op() == op::CONNECT
+        && match call.ret() {
+            Some(ret) => ret == EINPROGRESS || ret == EINTR || is_restart(ret),
+            None => true,
+        }
+}
+
+/// Whether the kernel begins the call anew, or its caller gets `EINTR` (include/linux/errno.h:
+/// `ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`, `ERESTART_RESTARTBLOCK`).
+#[inline(always)]
+fn is_restart(ret: i32) -> bool {
+    (-516..=-512).contains(&ret) && ret != -515
+}
+
+/// How the call ended; of a connect that goes on nobody knows here.
+#[inline(always)]
+pub(super) fn outcome_of(call: &impl Call) -> Number {
+    if is_open(call) {
+        return Number::UNKNOWN;
+    }
+    Number::of(match call.ret() {
         Some(0) => outcome::OK,
         Some(EINPROGRESS) | None => outcome::PENDING,
         Some(_) => outcome::FAILED,
@@ -148,8 +170,12 @@ pub(super) fn outcome_of(ret: Option<i32>) -> Number {
 }
 
 #[inline(always)]
-pub(super) fn errno_of(ret: Option<i32>) -> Number {
-    match ret {
+pub(super) fn errno_of(call: &impl Call) -> Number {
+    if is_open(call) {
+        return Number::UNKNOWN;
+    }
+    match call.ret() {
+        Some(ret) if is_restart(ret) => Number::of(EINTR.unsigned_abs()),
         Some(ret) if (-MAX_ERRNO..0).contains(&ret) => Number::of(ret.unsigned_abs()),
         _ => Number::NONE,
     }

@@ -41,6 +41,7 @@ pub(crate) fn attempt() -> Attempt {
         effective: None,
         privileged: None,
         repeat: false,
+        interrupted: false,
         seccomp: false,
         stages: Stages::default(),
         before: Before::default(),

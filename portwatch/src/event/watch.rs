@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use super::{Attempt, Op, Outcome, System, Time};
+use super::{Attempt, End, Op, Outcome, System, Time};
 use crate::errno::Errno;
 
 /// Said once, when everything is attached: from here on nothing is missed in silence.
@@ -67,6 +67,13 @@ pub enum Place {
     Cpu(u32),
     /// A hook, or those that share one program and are counted together
     Hook(Arc<str>),
+    /// portwatch itself
+    Here,
+}
+
+impl Place {
+    /// Its name.
+    pub const HERE: &str = "portwatch";
 }
 
 impl fmt::Display for Place {
@@ -74,6 +81,7 @@ impl fmt::Display for Place {
         match self {
             Self::Cpu(number) => write!(f, "cpu {number}"),
             Self::Hook(hook) => f.write_str(hook),
+            Self::Here => f.write_str(Self::HERE),
         }
     }
 }
@@ -118,8 +126,10 @@ impl LossReason {
 pub struct Summary {
     pub time: Time,
     pub run_time: Duration,
-    /// Attempts written, by operation and outcome
+    /// Attempts written, by operation and by how they ended
     pub attempts: BTreeMap<(Op, Outcome), u64>,
+    /// Connects that were pending when they were last seen, written or not
+    pub unended: Unended,
     /// Calls written that were no new attempts
     pub repeats: u64,
     /// Attempts written, by error
@@ -129,18 +139,43 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Takes note of an attempt that is written.
+    /// Takes note of an attempt that is written, and of which nothing is to come.
     pub fn count(&mut self, attempt: &Attempt) {
         if attempt.repeat {
             self.repeats += 1;
-            return;
+        } else {
+            self.add(attempt.op, attempt.outcome(), attempt.errno());
         }
-        *self
-            .attempts
-            .entry((attempt.op, attempt.outcome()))
-            .or_default() += 1;
-        if let Some(errno) = attempt.errno() {
+    }
+
+    /// Takes note of how an attempt ended that was pending, and is written.
+    pub fn count_end(&mut self, attempt: &Attempt, end: End) {
+        let errno = end.ret().and_then(|ret| attempt.system.errno(ret));
+        self.add(attempt.op, end.outcome(), errno);
+    }
+
+    fn add(&mut self, op: Op, outcome: Outcome, errno: Option<Errno>) {
+        *self.attempts.entry((op, outcome)).or_default() += 1;
+        if let Some(errno) = errno {
             *self.errnos.entry(errno).or_default() += 1;
         }
+    }
+}
+
+/// Connects whose end was not seen, by the reason for that. They passed the filters, but for what
+/// those ask of the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unended {
+    /// The watch was over before them
+    pub not_over: u64,
+    /// The source does not tell how they end
+    pub not_told: u64,
+    /// More were pending at once than are followed
+    pub not_followed: u64,
+}
+
+impl Unended {
+    pub const fn total(self) -> u64 {
+        self.not_over + self.not_told + self.not_followed
     }
 }

@@ -331,7 +331,7 @@ entries! {
     AdminProhibited [EACCES] CONNECT Linux
         "a router or firewall answered that it is prohibited (ICMPv6)",
         "look at the firewalls on the way";
-    Interrupted [EINTR ERESTARTSYS] CONNECT Linux
+    Interrupted [EINTR] CONNECT Linux
         "a signal ended the wait; the connect goes on",
         "wait with poll(); do not call connect() again";
     DisconnectedMeanwhile [EPIPE] CONNECT Linux

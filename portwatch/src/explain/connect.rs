@@ -30,7 +30,6 @@ pub(super) fn explain(case: &Case<'_>, errno: Errno) -> Option<Draft> {
     }
     match errno {
         Errno::EALREADY | Errno::EISCONN => Some(busy(case, errno)),
-        Errno::EINTR | Errno::ERESTARTSYS => Some(interrupted(case)),
         Errno::EPIPE => Some(disconnected(case)),
         Errno::ECONNABORTED => Some(aborted(case)),
         Errno::EAFNOSUPPORT => Some(route::family(case)),
@@ -64,7 +63,6 @@ fn is_answer(case: &Case<'_>, errno: Errno) -> bool {
     let refused_at_once = stages.connect.is_some_and(|ret| ret != 0);
     let outcome = [
         Errno::EINTR,
-        Errno::ERESTARTSYS,
         Errno::EPIPE,
         Errno::ECONNABORTED,
         Errno::EINPROGRESS,
@@ -87,8 +85,16 @@ fn is_of_the_call(case: &Case<'_>) -> bool {
     waits_not || case.attempt.stages.connect.is_some_and(|ret| ret != 0)
 }
 
-/// `EINPROGRESS`
-pub(super) fn in_progress(case: &Case<'_>) -> Draft {
+/// `EINPROGRESS`, `EINTR`
+pub(super) fn pending(case: &Case<'_>, errno: Errno) -> Draft {
+    if errno == Errno::EINTR {
+        interrupted(case)
+    } else {
+        in_progress(case)
+    }
+}
+
+fn in_progress(case: &Case<'_>) -> Draft {
     let target = case.target();
     let waits = case.option(|options| options.nonblock) == Some(false);
     if waits && !matches!(case.attempt.via, Some(Via::FastOpen | Via::IoUring)) {

@@ -92,7 +92,10 @@ fn connect(case: &Case<'_>, version: Version, errno: Errno) -> Option<Draft> {
 }
 
 /// The call returned before there was an answer.
-pub(super) fn in_progress(case: &Case<'_>) -> Draft {
+pub(super) fn pending(case: &Case<'_>, errno: Errno) -> Draft {
+    if errno != Errno::EINPROGRESS {
+        return Draft::unexplained(case, errno);
+    }
     plain(
         case,
         Code::ConnectInProgress,

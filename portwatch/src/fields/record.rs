@@ -6,7 +6,7 @@ use super::Value;
 use crate::{
     errno::Errno,
     event::{
-        Attempt, Cause, Cgroup, Degradation, End, Ended, Event, Fix, Holder, Lost, Outcome, Start,
+        Attempt, Cause, Cgroup, Degradation, Ended, Event, Fix, Holder, Lost, Outcome, Start,
         Summary, Time,
     },
 };
@@ -43,6 +43,13 @@ impl<'a> Record<'a> {
                 time: attempt.time,
                 attempt: Some(attempt),
                 cause: attempt.cause.as_deref(),
+                ..nothing
+            },
+            Event::Pending(pending) => Self {
+                seq: Some(pending.seq),
+                time: pending.attempt.time,
+                attempt: Some(&pending.attempt),
+                cause: pending.attempt.cause.as_deref(),
                 ..nothing
             },
             Event::Outcome(outcome) => Self {
@@ -83,7 +90,7 @@ impl<'a> Record<'a> {
     pub const fn kind(&self) -> &'static str {
         match self.event {
             Event::Start(_) => "start",
-            Event::Attempt(_) => "attempt",
+            Event::Attempt(_) | Event::Pending(_) => "attempt",
             Event::Outcome(_) if self.ended.is_none() => "attempt",
             Event::Outcome(_) => "outcome",
             Event::Lost(_) => "lost",
@@ -93,10 +100,8 @@ impl<'a> Record<'a> {
     }
 
     pub fn ret(&self) -> Option<i32> {
-        match self.ended.map(|ended| ended.end) {
-            Some(End::Connected) => Some(0),
-            Some(End::Failed(ret)) => Some(ret),
-            Some(End::Abandoned) => None,
+        match self.ended {
+            Some(ended) => ended.end.ret(),
             None => self.attempt?.ret,
         }
     }
@@ -106,21 +111,16 @@ impl<'a> Record<'a> {
         system.errno(self.ret()?)
     }
 
-    /// `None` of what is no attempt, and of one that was abandoned.
+    /// `None` of what is no attempt.
     pub fn outcome(&self) -> Option<Outcome> {
-        match self.ended.map(|ended| ended.end) {
-            Some(End::Connected) => Some(Outcome::Ok),
-            Some(End::Failed(_)) => Some(Outcome::Failed),
-            Some(End::Abandoned) => None,
+        match self.ended {
+            Some(ended) => Some(ended.end.outcome()),
             None => self.attempt.map(Attempt::outcome),
         }
     }
 
     pub fn outcome_name(&self) -> Option<&'static str> {
-        match self.ended.map(|ended| ended.end) {
-            Some(End::Abandoned) => Some("abandoned"),
-            _ => self.outcome().map(Outcome::name),
-        }
+        self.outcome().map(Outcome::name)
     }
 
     pub fn latency(&self) -> Option<Duration> {

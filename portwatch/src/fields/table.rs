@@ -395,6 +395,9 @@ pub static TABLE: &[Field] = &[
     field("attempts.bind.pending", 21, |of| {
         counted(of, Op::Bind, Outcome::Pending)
     }),
+    field("attempts.bind.abandoned", 23, |of| {
+        counted(of, Op::Bind, Outcome::Abandoned)
+    }),
     field("attempts.connect.ok", 19, |of| {
         counted(of, Op::Connect, Outcome::Ok)
     }),
@@ -404,6 +407,9 @@ pub static TABLE: &[Field] = &[
     field("attempts.connect.pending", 24, |of| {
         counted(of, Op::Connect, Outcome::Pending)
     }),
+    field("attempts.connect.abandoned", 26, |of| {
+        counted(of, Op::Connect, Outcome::Abandoned)
+    }),
     field("attempts.listen.ok", 18, |of| {
         counted(of, Op::Listen, Outcome::Ok)
     }),
@@ -412,6 +418,19 @@ pub static TABLE: &[Field] = &[
     }),
     field("attempts.listen.pending", 23, |of| {
         counted(of, Op::Listen, Outcome::Pending)
+    }),
+    field("attempts.listen.abandoned", 25, |of| {
+        counted(of, Op::Listen, Outcome::Abandoned)
+    }),
+    field("pending.not_over", 16, |of| {
+        of.summary().map(|summary| summary.unended.not_over).into()
+    }),
+    field("pending.not_told", 16, |of| {
+        of.summary().map(|summary| summary.unended.not_told).into()
+    }),
+    field("pending.not_followed", 20, |of| {
+        let summary = of.summary();
+        summary.map(|summary| summary.unended.not_followed).into()
     }),
     field("repeats", 7, |of| {
         of.summary().map(|summary| summary.repeats).into()

@@ -9,7 +9,7 @@ use std::{
 use ipnet::Ipv4Net;
 
 use super::{
-    Names,
+    Names, SoFar,
     field::{Field, Value},
 };
 use crate::event::Attempt;
@@ -48,12 +48,13 @@ impl Expr {
         }
     }
 
-    pub(super) fn holds(&self, attempt: &Attempt) -> bool {
+    /// `None` where that hangs on how the attempt ends.
+    pub(super) fn holds(&self, attempt: &Attempt, so_far: SoFar) -> Option<bool> {
         match self {
-            Self::Is(test) => test.holds(attempt),
-            Self::Not(expr) => !expr.holds(attempt),
-            Self::All(all) => all.iter().all(|expr| expr.holds(attempt)),
-            Self::Any(any) => any.iter().any(|expr| expr.holds(attempt)),
+            Self::Is(test) => test.holds(attempt, so_far),
+            Self::Not(expr) => expr.holds(attempt, so_far).map(|holds| !holds),
+            Self::All(all) => every(all, true, attempt, so_far),
+            Self::Any(any) => every(any, false, attempt, so_far),
         }
     }
 
@@ -115,6 +116,19 @@ impl fmt::Display for Expr {
     }
 }
 
+/// What all of them come to, where each says so: the opposite of one decides.
+pub(super) fn every(exprs: &[Expr], each: bool, attempt: &Attempt, so_far: SoFar) -> Option<bool> {
+    let mut whole = Some(each);
+    for expr in exprs {
+        match expr.holds(attempt, so_far) {
+            Some(holds) if holds == each => {}
+            Some(_) => return Some(!each),
+            None => whole = None,
+        }
+    }
+    whole
+}
+
 /// One field against a list: one of the wanted values if there are any, and none of the unwanted.
 ///
 /// What is not known of an attempt is no value at all: it is not among the wanted, nor among the
@@ -174,9 +188,12 @@ impl Test {
         })
     }
 
-    fn holds(&self, attempt: &Attempt) -> bool {
-        let found = |values: &[Value]| values.iter().any(|value| value.matches(attempt));
-        (self.wanted.is_empty() || found(&self.wanted)) && !found(&self.unwanted)
+    fn holds(&self, attempt: &Attempt, so_far: SoFar) -> Option<bool> {
+        if so_far == SoFar::Open && self.field.is_of_the_end() {
+            return None;
+        }
+        let found = |values: &[Value]| values.iter().any(|value| value.matches(attempt, so_far));
+        Some((self.wanted.is_empty() || found(&self.wanted)) && !found(&self.unwanted))
     }
 }
 

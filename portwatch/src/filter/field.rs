@@ -9,7 +9,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{Names, glob::Glob};
+use super::{Names, SoFar, glob::Glob};
 use crate::{
     alike::{nearest, suggestion},
     errno::Errno,
@@ -56,7 +56,7 @@ fields! {
     Family "family" "ipv4, ipv6, unspec, or the number of a family"
     Proto "proto" "a protocol (tcp, udp, sctp, raw …) or its number"
     Op "op" "bind, connect or listen"
-    Outcome "outcome" "ok, failed or pending"
+    Outcome "outcome" "ok, failed, pending or abandoned"
     Errno "errno" "the name of an error (EACCES) or its number"
     /// Of the socket
     Netns "netns" "a network namespace: its inode, its name, its path, or pid:N"
@@ -73,6 +73,11 @@ impl Field {
             return Some(Self::User);
         }
         Self::ALL.into_iter().find(|field| field.name() == name)
+    }
+
+    /// Whether it is told by how an attempt ends, and by nothing before.
+    pub(super) const fn is_of_the_end(self) -> bool {
+        matches!(self, Self::Outcome | Self::Errno)
     }
 
     /// What was perhaps meant by a name that no field has: another field, or what an option asks for
@@ -189,7 +194,7 @@ impl Value {
     }
 
     /// Whether that is the attempt's. What is not known of it matches nothing.
-    pub(super) fn matches(&self, attempt: &Attempt) -> bool {
+    pub(super) fn matches(&self, attempt: &Attempt, so_far: SoFar) -> bool {
         match self {
             Self::Pid(pids) => pids.contains(attempt.tgid),
             Self::PpidTree(root) => is_below(attempt, *root),
@@ -202,8 +207,8 @@ impl Value {
             Self::Family(family) => attempt.family == Some(*family),
             Self::Proto(proto) => attempt.proto == Some(*proto),
             Self::Op(op) => attempt.op == *op,
-            Self::Outcome(outcome) => attempt.outcome() == *outcome,
-            Self::Errno(errno) => attempt.errno() == Some(*errno),
+            Self::Outcome(outcome) => so_far.outcome(attempt) == *outcome,
+            Self::Errno(errno) => so_far.errno(attempt) == Some(*errno),
             Self::Netns(inode) => attempt.netns == Some(*inode),
             Self::Cgroup(_) | Self::Container(_) | Self::Unit(_) => {
                 let cgroup = attempt.cgroup.as_deref();

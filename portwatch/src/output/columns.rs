@@ -44,7 +44,9 @@ impl ColumnsPrinter {
         self.line.clear();
         match event {
             Event::Start(_) => self.add_header(),
-            Event::Attempt(_) | Event::Outcome(_) => self.add_row(&Record::new(seq, event), users),
+            Event::Attempt(_) | Event::Pending(_) | Event::Outcome(_) => {
+                self.add_row(&Record::new(seq, event), users);
+            }
             Event::Lost(lost) => {
                 self.line.push_str("-- ");
                 self.line.push_str(&loss_message(lost));

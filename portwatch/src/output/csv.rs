@@ -44,7 +44,7 @@ impl CsvPrinter {
             // Without a column for it, the row of a loss would look like an attempt of which
             // nothing is known.
             Event::Lost(_) if !self.tells_losses() => {}
-            Event::Lost(_) | Event::Attempt(_) | Event::Outcome(_) => {
+            Event::Lost(_) | Event::Attempt(_) | Event::Pending(_) | Event::Outcome(_) => {
                 self.add_row(&Record::new(seq, event), users);
             }
         }

@@ -108,7 +108,7 @@ fn outcome(of: &Record<'_>) -> Option<&'static str> {
     Some(match of.outcome() {
         Some(Outcome::Ok) => "success",
         Some(Outcome::Failed) => "failure",
-        Some(Outcome::Pending) | None => "unknown",
+        Some(Outcome::Pending | Outcome::Abandoned) | None => "unknown",
     })
 }
 

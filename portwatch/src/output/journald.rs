@@ -66,7 +66,7 @@ impl JournaldPrinter {
 const fn message_id(event: &Event) -> &'static str {
     match event {
         Event::Start(_) => "6d1a6c1d5e0c4a2fb6a2f1ce4d9c3f10",
-        Event::Attempt(_) => "b0f5d1f7c7134ea6a4f7b7f1c1f2e5a9",
+        Event::Attempt(_) | Event::Pending(_) => "b0f5d1f7c7134ea6a4f7b7f1c1f2e5a9",
         Event::Outcome(_) => "5c9f4e7b2b7d4d52a0d3a7c81e66f0d4",
         Event::Lost(_) => "e3b7a9d04c1f4b6c9a55d20c6f8e7b12",
         Event::Degraded(_) => "9f2d8c3a71e64f0bb1c7e5d94a3b6082",

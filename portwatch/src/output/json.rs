@@ -13,8 +13,7 @@ use serde::Serialize;
 
 use self::{attempt::AttemptPrinter, cause::Cause};
 use crate::{
-    errno::Errno,
-    event::{self, End, Event, LossReason, Op, Outcome, System, Time},
+    event::{self, Event, LossReason, Op, Outcome, StillPending, System, Time},
     users::Users,
 };
 
@@ -39,7 +38,10 @@ impl JsonPrinter {
         match event {
             Event::Start(start) => line(out, &Start::of(start)),
             Event::Attempt(attempt) => self.attempts.print(out, attempt, seq, users),
-            Event::Outcome(outcome) => line(out, &OutcomeOf::of(outcome, users)),
+            Event::Pending(StillPending { seq, attempt }) => {
+                self.attempts.print(out, attempt, *seq, users)
+            }
+            Event::Outcome(outcome) => self.attempts.print_outcome(out, outcome, users),
             Event::Lost(lost) => line(out, &Lost::of(lost)),
             Event::Degraded(degraded) => line(out, &Degraded::of(degraded)),
             Event::Summary(summary) => line(out, &Summary::of(summary)),
@@ -177,63 +179,6 @@ impl<'a> Container<'a> {
 }
 
 #[derive(Serialize)]
-struct OutcomeOf<'a> {
-    v: u8,
-    kind: &'static str,
-    /// Of the attempt
-    seq: u64,
-    #[serde(serialize_with = "value::rfc3339")]
-    time: Time,
-    ret: Option<i32>,
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "value::errno"
-    )]
-    errno: Option<Errno>,
-    outcome: &'static str,
-    latency_ns: u64,
-    #[serde(skip_serializing_if = "value::is_false")]
-    reset: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<Cause<'a>>,
-}
-
-impl<'a> OutcomeOf<'a> {
-    fn of(outcome: &'a event::OutcomeOf, users: &mut Users) -> Self {
-        let event::OutcomeOf {
-            seq,
-            attempt,
-            ended,
-            cause,
-        } = outcome;
-        let event::Ended {
-            id: _,
-            time,
-            latency,
-            end,
-            reset,
-        } = *ended;
-        let (ret, outcome) = match end {
-            End::Connected => (Some(0), "ok"),
-            End::Failed(ret) => (Some(ret), "failed"),
-            End::Abandoned => (None, "abandoned"),
-        };
-        Self {
-            v: VERSION,
-            kind: "outcome",
-            seq: *seq,
-            time,
-            ret,
-            errno: ret.and_then(|ret| attempt.system.errno(ret)),
-            outcome,
-            latency_ns: u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX),
-            reset,
-            cause: cause.as_deref().map(|cause| Cause::of(cause, users)),
-        }
-    }
-}
-
-#[derive(Serialize)]
 struct Lost {
     v: u8,
     kind: &'static str,
@@ -272,6 +217,8 @@ struct Summary {
     run_time_ns: u64,
     /// By operation and outcome, zeros included
     attempts: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+    /// Connects that were pending when they were last seen, by why no more is known
+    pending: BTreeMap<&'static str, u64>,
     /// Calls that were no new attempts: a connect on a socket that was connecting
     repeats: u64,
     errnos: BTreeMap<String, u64>,
@@ -287,12 +234,13 @@ impl Summary {
             time,
             run_time,
             attempts,
+            unended,
             repeats,
             errnos,
             lost,
         } = summary;
         let by_outcome = |op| {
-            [Outcome::Ok, Outcome::Failed, Outcome::Pending].map(|outcome| {
+            Outcome::ALL.map(|outcome| {
                 (
                     outcome.name(),
                     attempts.get(&(op, outcome)).copied().unwrap_or(0),
@@ -307,6 +255,12 @@ impl Summary {
             attempts: [Op::Bind, Op::Connect, Op::Listen]
                 .map(|op| (op.name(), by_outcome(op).into()))
                 .into(),
+            pending: [
+                ("not_over", unended.not_over),
+                ("not_told", unended.not_told),
+                ("not_followed", unended.not_followed),
+            ]
+            .into(),
             repeats: *repeats,
             errnos: errnos
                 .iter()

@@ -126,7 +126,7 @@ struct Class {
 fn class(of: &Record<'_>) -> Class {
     const APPLICATION_LIFECYCLE: u32 = 6002;
     let (uid, activity) = match of.event {
-        Event::Attempt(_) | Event::Outcome(_) => (4001, activity(of)),
+        Event::Attempt(_) | Event::Pending(_) | Event::Outcome(_) => (4001, activity(of)),
         // Start, Stop
         Event::Start(_) => (APPLICATION_LIFECYCLE, 3),
         Event::Summary(_) => (APPLICATION_LIFECYCLE, 4),
@@ -166,7 +166,7 @@ fn status(of: &Record<'_>) -> Option<u32> {
     Some(match of.outcome() {
         Some(Outcome::Ok) => 1,
         Some(Outcome::Failed) => 2,
-        Some(Outcome::Pending) | None => 0,
+        Some(Outcome::Pending | Outcome::Abandoned) | None => 0,
     })
 }
 

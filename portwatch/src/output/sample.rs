@@ -159,6 +159,7 @@ pub(crate) fn outcome(end: End) -> Event {
             end,
             reset: matches!(end, End::Failed(-111)),
         },
+        lasted: false,
         cause: None,
     })
 }

@@ -36,6 +36,7 @@ pub(super) fn sentence(record: &Record<'_>) -> String {
             let _ = write!(text, "ended: {written} attempts, {lost} lost");
         }
         Event::Attempt(attempt) => add_attempt(&mut text, record, attempt),
+        Event::Pending(pending) => add_attempt(&mut text, record, &pending.attempt),
         Event::Outcome(outcome) => add_attempt(&mut text, record, &outcome.attempt),
     }
     text

@@ -91,7 +91,7 @@ impl TallyPrinter {
             Event::Attempt(_) => self.count(&Record::new(seq, event), users)?,
             Event::Outcome(_) => self.count_end(&Record::new(seq, event), users)?,
             Event::Lost(lost) => self.lost += lost.count,
-            Event::Start(_) | Event::Degraded(_) | Event::Summary(_) => {}
+            Event::Start(_) | Event::Pending(_) | Event::Degraded(_) | Event::Summary(_) => {}
         }
         if let Some(live) = self.live.as_mut().filter(|live| live.due.is_none())
             && matches!(
@@ -103,7 +103,7 @@ impl TallyPrinter {
             live.due = Some(live.last.map_or(now, |last| now.max(last + PAUSE)));
         }
         match event {
-            Event::Attempt(_) | Event::Outcome(_) => Ok(()),
+            Event::Attempt(_) | Event::Pending(_) | Event::Outcome(_) => Ok(()),
             _ if self.counted.form == Form::Json => {
                 JsonPrinter::default().print(out, seq, event, users)
             }

@@ -32,7 +32,10 @@ impl TemplatePrinter {
         event: &Event,
         users: &mut Users,
     ) -> io::Result<()> {
-        if !matches!(event, Event::Attempt(_) | Event::Outcome(_)) {
+        if !matches!(
+            event,
+            Event::Attempt(_) | Event::Pending(_) | Event::Outcome(_)
+        ) {
             return Ok(());
         }
         let record = Record::new(seq, event);

@@ -16,7 +16,9 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 pub use self::cause::{Detail, wrap};
-pub use self::message::{degraded_message, loss_message, start_message, summary_message};
+pub use self::message::{
+    degraded_message, loss_message, start_message, summary_message, unended_message,
+};
 use self::{
     cause::Page,
     layout::{Column, Layout, Seen},
@@ -114,6 +116,7 @@ impl TextPrinter {
         match event {
             Event::Start(_) => self.add_header(),
             Event::Attempt(attempt) => self.add_attempt(attempt, users),
+            Event::Pending(pending) => self.add_attempt(&pending.attempt, users),
             Event::Outcome(outcome) => self.add_outcome(outcome, users),
             Event::Lost(lost) => self.add_lost(lost),
             Event::Degraded(_) | Event::Summary(_) => Ok(()),
@@ -152,21 +155,25 @@ impl TextPrinter {
         page.add_cause(cause, self.detail, users)
     }
 
-    /// The line of a pending connect's end: its attempt's, at another time and with another result.
+    /// The line of a connect that was pending: its attempt's, with how it ended. Where the attempt
+    /// has a line already, this one has the time of the end, and says how long it took.
     fn add_outcome(&mut self, outcome: &OutcomeOf, users: &mut Users) -> std::fmt::Result {
         let OutcomeOf {
             seq: _,
             attempt,
             ended,
+            lasted,
             cause,
         } = outcome;
-        let attempt = Attempt {
-            time: ended.time,
-            ..attempt.clone()
-        };
+        let has_line = *lasted || !attempt.is_followed();
+        let time = if has_line { ended.time } else { attempt.time };
+        let millis = self.layout.has_millis();
         self.row
-            .set_attempt(&attempt, &mut self.clock, self.layout.has_millis(), users)?;
-        self.row.set_end(ended, attempt.system)?;
+            .set_call(attempt, time, &mut self.clock, millis, users)?;
+        self.row.set_end(attempt, ended.end)?;
+        if has_line {
+            self.row.add_latency(ended.latency)?;
+        }
         self.add_row()?;
         self.add_cause(cause.as_deref(), users)
     }

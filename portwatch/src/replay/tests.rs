@@ -24,8 +24,8 @@ fn replayed(text: &str, args: &[&str]) -> (String, Option<String>) {
     )
 }
 
-const START: &str = r#"{"v":1,"kind":"start","time":"2026-11-22T16:45:45.000000001Z","backend":"dtrace","hooks":["a"],"missing":[],"degradations":[{"what":"w","why":"y","remedy":null}],"kernel":"6.12","filters":["--user 0"],"pid":7}"#;
-const SUMMARY: &str = r#"{"v":1,"kind":"summary","time":"2026-11-22T16:45:49.000000000Z","run_time_ns":4000000000,"attempts":{"bind":{"failed":1,"ok":1,"pending":0},"connect":{"failed":0,"ok":0,"pending":1},"listen":{"failed":0,"ok":0,"pending":0}},"repeats":0,"errnos":{"EACCES":1,"EINPROGRESS":1},"lost":5,"losses":{"ring_full":5}}"#;
+const START: &str = r#"{"v":1,"kind":"start","time":"2026-11-22T16:45:45.000000001Z","backend":"fexit","hooks":["a"],"missing":[],"degradations":[{"what":"w","why":"y","remedy":null}],"kernel":"6.12","filters":["--user 0"],"pid":7}"#;
+const SUMMARY: &str = r#"{"v":1,"kind":"summary","time":"2026-11-22T16:45:49.000000000Z","run_time_ns":4000000000,"attempts":{"bind":{"abandoned":0,"failed":1,"ok":1,"pending":0},"connect":{"abandoned":0,"failed":1,"ok":0,"pending":0},"listen":{"abandoned":0,"failed":0,"ok":0,"pending":0}},"pending":{"not_followed":0,"not_over":0,"not_told":0},"repeats":0,"errnos":{"EACCES":1,"ECONNREFUSED":1},"lost":5,"losses":{"ring_full":5}}"#;
 const LOST: &str = r#"{"v":1,"kind":"lost","time":"2026-11-22T16:45:48.000000000Z","count":5,"reason":"ring_full","where":"cpu 1"}"#;
 
 fn line(seq: u64, op: &str, pid: u32, parent: u32, ret: i32, more: &str) -> String {
@@ -44,9 +44,10 @@ fn line(seq: u64, op: &str, pid: u32, parent: u32, ret: i32, more: &str) -> Stri
     )
 }
 
+/// Of the attempt of that number by process 12.
 fn outcome(seq: u64) -> String {
     format!(
-        r#"{{"v":1,"kind":"outcome","seq":{seq},"time":"2026-11-22T16:45:47.000000000Z","ret":-111,"errno":"ECONNREFUSED","outcome":"failed","latency_ns":20,"reset":true}}"#
+        r#"{{"v":1,"kind":"outcome","seq":{seq},"time":"2026-11-22T16:45:47.000000000Z","op":"connect","via":"syscall","pid":12,"tid":12,"ppid":11,"comm":"nc","uid":1000,"euid":1000,"gid":1000,"user":"who-is-nobody-here","family":"ipv4","proto":"tcp","addr":"127.0.0.1","port":812,"local_addr":null,"local_port":null,"fd":3,"ret":-111,"errno":"ECONNREFUSED","outcome":"failed","latency_ns":20,"netns":4026531840,"cgroup_id":1,"options":["reuseaddr"],"reset":true}}"#
     )
 }
 
@@ -102,9 +103,10 @@ fn a_filter_leaves_out_numbers_anew_and_counts_what_is_left() {
     assert_eq!(shown[1]["user"], "who-is-nobody-here");
     assert_eq!(shown[3]["seq"], 1);
     let summary = &shown[4];
-    assert_eq!(summary["attempts"]["connect"]["pending"], 1);
+    assert_eq!(summary["attempts"]["connect"]["failed"], 1);
+    assert_eq!(summary["attempts"]["connect"]["pending"], 0);
     assert_eq!(summary["attempts"]["bind"]["ok"], 0);
-    assert_eq!(summary["errnos"], serde_json::json!({"EINPROGRESS": 1}));
+    assert_eq!(summary["errnos"], serde_json::json!({"ECONNREFUSED": 1}));
     assert_eq!(
         (&summary["lost"], &summary["run_time_ns"]),
         (&5.into(), &4_000_000_000_u64.into())
@@ -115,6 +117,60 @@ fn a_filter_leaves_out_numbers_anew_and_counts_what_is_left() {
 fn the_outcome_of_an_attempt_that_does_not_pass_does_not_either() {
     let (shown, _) = replayed(&text(&recording()), &["--op", "bind", "--no-explain"]);
     assert!(!shown.contains("outcome\",\"seq"), "{shown}");
+}
+
+/// How many attempts and outcomes are shown, and what the summary counts.
+fn shown_with(recording: &str, args: &[&str]) -> (usize, usize, serde_json::Value) {
+    let (shown, error) = replayed(recording, &[&["--no-explain"], args].concat());
+    assert_eq!(error, None);
+    let count = |kind: &str| shown.matches(&format!(r#""kind":"{kind}""#)).count();
+    let summary = shown.lines().last().unwrap();
+    let summary: serde_json::Value = serde_json::from_str(summary).unwrap();
+    (count("attempt"), count("outcome"), summary)
+}
+
+#[test]
+fn what_passes_is_decided_by_the_end() {
+    let whole = text(&recording());
+    for (args, attempts, outcomes) in [
+        (&["-x"][..], 2, 1),
+        (&["--errno", "ECONNREFUSED"], 1, 1),
+        (&["--errno", "EINPROGRESS"], 0, 0),
+        (&["--filter", "outcome=ok"], 1, 0),
+        (&["--filter", "op=connect and outcome=ok"], 0, 0),
+        (&["--filter", "outcome=pending"], 0, 0),
+    ] {
+        let (seen, ended, summary) = shown_with(&whole, args);
+        assert_eq!((seen, ended), (attempts, outcomes), "{args:?}");
+        let counted = summary["attempts"].as_object().unwrap().values();
+        let counted: u64 = counted
+            .flat_map(|by| by.as_object().unwrap().values())
+            .map(|count| count.as_u64().unwrap())
+            .sum();
+        assert_eq!(counted, attempts as u64, "{args:?}");
+    }
+}
+
+#[test]
+fn what_never_ended_is_no_failure_and_is_accounted_for() {
+    let mut lines = recording();
+    lines.remove(5);
+    let (seen, _, summary) = shown_with(&text(&lines), &["-x"]);
+    assert_eq!((seen, &summary["pending"]["not_over"]), (1, &1.into()));
+    let (seen, _, summary) = shown_with(&text(&lines), &["--filter", "outcome=pending"]);
+    assert_eq!((seen, &summary["pending"]["not_over"]), (1, &1.into()));
+    assert_eq!(summary["attempts"]["connect"]["pending"], 1);
+    // Of a source that does not tell.
+    lines[0] = START.replace("fexit", "tracepoint");
+    let (seen, _, summary) = shown_with(&text(&lines), &["-x"]);
+    assert_eq!((seen, &summary["pending"]["not_told"]), (1, &1.into()));
+}
+
+#[test]
+fn a_recording_that_was_cut_off_shows_what_was_pending() {
+    let lines = &recording()[..4];
+    let (shown, _) = replayed(&text(lines), &["--filter", "outcome=pending"]);
+    assert_eq!(shown.lines().count(), 2, "{shown}");
 }
 
 #[test]

@@ -15,9 +15,12 @@ use portwatch_common::event::{
 use zerocopy::FromBytes as _;
 
 use super::record::Record;
-use crate::event::{
-    Attempt, AttemptId, Before, Comm, Credentials, End, Ended, Family, Local, Lsm, Op, Options,
-    Proto, Requested, SocketBefore, Stages, System, Time, Via,
+use crate::{
+    errno,
+    event::{
+        Attempt, AttemptId, Before, Comm, Credentials, End, Ended, Family, Local, Lsm, Op, Options,
+        Proto, Requested, SocketBefore, Stages, System, Time, Via,
+    },
 };
 
 const AF_UNSPEC: u16 = 0;
@@ -119,7 +122,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         local: has(known::LOCAL).then(|| local(record)),
         fd: has(known::FD).then_some(record.fd),
         inode: has(known::INODE).then_some(record.inode),
-        ret: has(known::RET).then_some(record.ret),
+        ret: has(known::RET).then(|| errno::to_caller(record.ret)),
         latency: has(known::LATENCY).then(|| Duration::from_nanos(record.latency_ns)),
         netns: has(known::SOCKET).then_some(record.netns),
         cgroup_id: Some(record.cgroup_id),
@@ -137,6 +140,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
                 (record.op == wire::op::BIND && port != 0).then_some(u32::from(port) < start)
             }),
         repeat: has(known::REPEAT),
+        interrupted: has(known::RET) && errno::is_restart(record.ret),
         seccomp: has(known::SECCOMP),
         stages: stages(record),
         before: before(record),

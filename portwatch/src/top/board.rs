@@ -189,27 +189,35 @@ impl Board {
 
     pub(super) fn take(&mut self, event: &Event) {
         match event {
-            Event::Attempt(attempt) => self.count(attempt, 1),
-            Event::Outcome(outcome) => self.take_end(outcome),
+            Event::Attempt(attempt) => self.count(attempt),
+            Event::Outcome(outcome) => self.take_end(outcome, true),
             Event::Lost(lost) => self.lost += lost.count,
-            Event::Start(_) | Event::Degraded(_) | Event::Summary(_) => {}
+            Event::Start(_) | Event::Pending(_) | Event::Degraded(_) | Event::Summary(_) => {}
         }
     }
 
-    /// How a connect ended that was counted when it began.
-    fn take_end(&mut self, outcome: &OutcomeOf) {
-        if let End::Failed(ret) = outcome.ended.end {
+    /// How a connect ended that was pending, and may have been counted then.
+    pub(super) fn take_end(&mut self, outcome: &OutcomeOf, is_counted: bool) {
+        let OutcomeOf { attempt, ended, .. } = outcome;
+        let attempts = u64::from(!is_counted);
+        if let End::Failed(ret) = ended.end {
             let attempt = Attempt {
                 ret: Some(ret),
                 cause: outcome.cause.clone(),
-                ..outcome.attempt.clone()
+                ..attempt.clone()
             };
-            self.count(&attempt, 0);
+            self.count_as(&attempt, attempts, 1);
+        } else if !is_counted {
+            self.count_as(attempt, attempts, 0);
         }
     }
 
-    fn count(&mut self, attempt: &Attempt, attempts: u64) {
+    pub(super) fn count(&mut self, attempt: &Attempt) {
         let failed = u64::from(attempt.outcome() == Outcome::Failed);
+        self.count_as(attempt, 1, failed);
+    }
+
+    fn count_as(&mut self, attempt: &Attempt, attempts: u64, failed: u64) {
         self.now += 1;
         self.attempts += attempts;
         self.failed += failed;

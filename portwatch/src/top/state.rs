@@ -1,7 +1,10 @@
 //! What `portwatch top` is set to: keys in, what to show out. No I/O.
 
 use super::board::{Board, Sort};
-use crate::{event::Event, filter::Filter};
+use crate::{
+    event::{Attempt, Event, OutcomeOf},
+    filter::{Filter, SoFar},
+};
 
 /// Longest filter that can be typed.
 const LINE: usize = 512;
@@ -59,13 +62,37 @@ pub(super) struct State {
 impl State {
     /// What passes the filter that was typed is counted; losses always are.
     pub(super) fn take(&mut self, event: &Event) {
-        let wanted = match event {
-            Event::Attempt(attempt) => self.filter.passes(attempt),
-            Event::Outcome(outcome) => self.filter.passes(&outcome.attempt),
-            _ => true,
-        };
-        if wanted {
+        match event {
+            Event::Attempt(attempt) if attempt.is_followed() => self.take_open(event, attempt),
+            Event::Attempt(attempt) if !self.filter.passes(attempt) => {}
+            Event::Pending(pending) => self.take_pending(&pending.attempt),
+            Event::Outcome(outcome) => self.take_end(outcome),
+            _ => self.live.take(event),
+        }
+    }
+
+    /// What the filter asks of its end is not known yet.
+    fn take_open(&mut self, event: &Event, attempt: &Attempt) {
+        if self.filter.judge(attempt, SoFar::Open) == Some(true) {
             self.live.take(event);
+        }
+    }
+
+    /// It was pending for long, which is what the filter may ask for.
+    fn take_pending(&mut self, attempt: &Attempt) {
+        let before = self.filter.judge(attempt, SoFar::Open);
+        if before.is_none() && self.filter.passes(attempt) {
+            self.live.count(attempt);
+        }
+    }
+
+    fn take_end(&mut self, outcome: &OutcomeOf) {
+        let attempt = &outcome.attempt;
+        let before = self.filter.judge(attempt, SoFar::Open);
+        let is_counted = before.is_some() || outcome.lasted && self.filter.passes(attempt);
+        let by_end = self.filter.judge(attempt, SoFar::Ended(outcome.ended.end));
+        if by_end == Some(true) {
+            self.live.take_end(outcome, is_counted);
         }
     }
 

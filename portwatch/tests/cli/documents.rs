@@ -9,7 +9,7 @@ use std::{
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use portwatch::{
     cli::Cli,
-    event::{Event, LossReason, Op, Runtime, Via},
+    event::{Event, LossReason, Op, Outcome, Runtime, Via},
     explain::predict::Station,
     fields,
     filter::Field,
@@ -308,6 +308,10 @@ fn fields_of_nested_objects_are_documented() {
     assert_eq!(keys(&attempt["container"]), documented("A container"));
     assert_eq!(keys(&attempt["stages"]), documented("Stages"));
     assert_eq!(keys(&attempt["before"]), documented("Before"));
+    let summary = events().into_iter().map(|(_, event)| as_json(&event));
+    let summary = summary.into_iter().find(|line| line["kind"] == "summary");
+    let pending = &summary.unwrap()["pending"];
+    assert_eq!(keys(pending), documented("Connects without an end"));
     let cause = &attempt["cause"];
     assert_eq!(keys(cause), documented("A cause"));
     assert_eq!(keys(&cause["fix"][0]), documented("A fix"));
@@ -329,7 +333,7 @@ fn checks_of_an_answer_are_documented() {
 /// The fields of every kind, as `--fields` takes them: those of an object, and of the first of an
 /// array of objects, behind its name and a dot.
 fn documented_names() -> BTreeSet<String> {
-    const OBJECTS: [(&str, &str); 8] = [
+    const OBJECTS: [(&str, &str); 9] = [
         ("container", "A container"),
         ("stages", "Stages"),
         ("before", "Before"),
@@ -337,6 +341,7 @@ fn documented_names() -> BTreeSet<String> {
         ("cause.fix", "A fix"),
         ("cause.holder", "A holder"),
         ("cause.holder.container", "A container"),
+        ("pending", "Connects without an end"),
         ("attempts", ""),
     ];
     let kinds = ["start", "attempt", "outcome", "lost", "degraded", "summary"];
@@ -346,7 +351,7 @@ fn documented_names() -> BTreeSet<String> {
         let below = match heading {
             "" => ["bind", "connect", "listen"]
                 .into_iter()
-                .flat_map(|op| ["ok", "failed", "pending"].map(|end| format!("{op}.{end}")))
+                .flat_map(|op| Outcome::ALL.map(|end| format!("{op}.{}", end.name())))
                 .collect(),
             heading => documented(heading),
         };

@@ -9,7 +9,7 @@ use portwatch::{
         Degradation, Degraded, End, Ended, Event, Family, Fix, Holder, HoldingProcess, IfName,
         Local, LossReason, Lost, Lsm, MissingHook, Op, Options, Outcome, OutcomeOf, Place, Process,
         Proto, Requested, Runtime, SocketBefore, SocketState, Stages, Start, Summary, System, Time,
-        Version, Via,
+        Unended, Version, Via,
     },
 };
 
@@ -49,6 +49,7 @@ pub(super) fn events() -> [(&'static str, Event); 6] {
             end: End::Failed(-111),
             reset: true,
         },
+        lasted: false,
         cause: Some(Box::new(cause())),
     };
     let lost = Lost {
@@ -75,6 +76,10 @@ fn summary() -> Summary {
     Summary {
         time: Time(0),
         run_time: Duration::from_secs(1),
+        unended: Unended {
+            not_over: 1,
+            ..Unended::default()
+        },
         repeats: 0,
         attempts: [((Op::Bind, Outcome::Failed), 1)].into(),
         errnos: Errno::from_ret(-13)
@@ -118,6 +123,7 @@ pub(super) fn attempt() -> Attempt {
         process_start: None,
         effective: Some(ASKED),
         privileged: Some(true),
+        interrupted: false,
         repeat: true,
         seccomp: true,
         stages: Stages {

@@ -154,7 +154,7 @@ const LAYERS: [(&str, &[&str]); 29] = [
     ),
     ("fields", &["event", "errno", "alike"]),
     ("filter", &["event", "errno", "addr", "alike"]),
-    ("outcomes", &["event", "errno", "addr"]),
+    ("outcomes", &["filter", "event", "errno"]),
     ("explain", &["event", "errno", "addr"]),
     ("clock", &["event"]),
     // Who it is then, beside what it gives up.

@@ -67,6 +67,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         options: Some(*options),
         privileged: situation.is_privileged_port(),
         repeat: false,
+        interrupted: false,
         seccomp: false,
         stages: Stages::default(),
         before: before(situation, subject),

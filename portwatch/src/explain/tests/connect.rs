@@ -383,6 +383,7 @@ fn the_end_of_a_pending_connect_has_a_cause_of_its_own() {
             end,
             reset,
         },
+        lasted: false,
         cause: None,
     };
     let watched = Facts {

@@ -240,7 +240,7 @@ proptest! {
     #[test]
     fn every_failed_outcome_has_a_cause(attempt in attempts(), facts in facts(), error in -4095..0_i32, reset: bool) {
         let ended = Ended { id: AttemptId::default(), time: Time(0), latency: Duration::from_secs(1), end: End::Failed(error), reset };
-        let outcome = OutcomeOf { seq: 1, attempt, ended, cause: None };
+        let outcome = OutcomeOf { seq: 1, attempt, ended, lasted: false, cause: None };
         let cause = explain_outcome(&outcome, &facts);
         prop_assert!(cause.is_some());
         check(&cause.unwrap())?;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     errno::Errno,
     event::{
-        self, Cgroup, Comm, Family, IfName, Op, Options, Outcome, Process, Proto, System, Via,
+        self, Cgroup, Comm, Family, IfName, Op, Options, Outcome, Process, Proto, System, Time, Via,
     },
     output::memo::Memo,
     users::Users,
@@ -39,13 +39,77 @@ impl AttemptPrinter {
         seq: u64,
         users: &mut Users,
     ) -> io::Result<()> {
-        let asked = attempt.requested;
         const { assert!(VERSION == 1, "as the line begins") };
         let mut line = Line::begin(out, r#"{"v":1,"kind":"attempt""#);
         fields! { line:
             "seq" put seq;
         }
-        line.time(",\"time\":", &mut self.second, attempt.time);
+        self.add_call(&mut line, attempt, attempt.time, users);
+        line.remembered(&mut self.end, End::of(attempt), End::write);
+        fields! { line:
+            "latency_ns" put attempt.latency.and_then(nanoseconds);
+        }
+        line.remembered(&mut self.place, Place::of(attempt), Place::write);
+        line.flag(",\"repeat\":", attempt.repeat);
+        line.flag(",\"seccomp\":", attempt.seccomp);
+        line.object(",\"stages\":", Stages::of(attempt))?;
+        line.object(",\"before\":", Before::of(attempt))?;
+        line.flag(",\"reset\":", attempt.reset);
+        let cause = attempt.cause.as_deref();
+        line.object(",\"cause\":", cause.map(|cause| Cause::of(cause, users)))?;
+        line.end();
+        Ok(())
+    }
+
+    /// How a pending connect ended, with who made it and what was asked for.
+    pub(super) fn print_outcome(
+        &mut self,
+        out: &mut Vec<u8>,
+        outcome: &event::OutcomeOf,
+        users: &mut Users,
+    ) -> io::Result<()> {
+        let event::OutcomeOf {
+            seq,
+            attempt,
+            ended,
+            lasted: _,
+            cause,
+        } = outcome;
+        const { assert!(VERSION == 1, "as the line begins") };
+        let mut line = Line::begin(out, r#"{"v":1,"kind":"outcome""#);
+        fields! { line:
+            "seq" put *seq;
+        }
+        self.add_call(&mut line, attempt, ended.time, users);
+        let end = End {
+            ret: ended.end.ret(),
+            errno: ended.end.ret().and_then(|ret| attempt.system.errno(ret)),
+            outcome: ended.end.outcome(),
+        };
+        line.remembered(&mut self.end, end, End::write);
+        fields! { line:
+            "latency_ns" put nanoseconds(ended.latency);
+        }
+        line.remembered(&mut self.place, Place::of(attempt), Place::write);
+        line.flag(",\"reset\":", ended.reset);
+        line.object(
+            ",\"cause\":",
+            cause.as_deref().map(|cause| Cause::of(cause, users)),
+        )?;
+        line.end();
+        Ok(())
+    }
+
+    /// When it was, what was called, by whom, and with what.
+    fn add_call(
+        &mut self,
+        line: &mut Line<'_>,
+        attempt: &event::Attempt,
+        time: Time,
+        users: &mut Users,
+    ) {
+        let asked = attempt.requested;
+        line.time(",\"time\":", &mut self.second, time);
         let call = Call::of(attempt, users);
         line.remembered(&mut self.call, call, |call, line| call.write(line, users));
         line.remembered(&mut self.target, Target::of(attempt), Target::write);
@@ -64,20 +128,6 @@ impl AttemptPrinter {
             "fd" put attempt.fd;
             "inode" known attempt.inode;
         }
-        line.remembered(&mut self.end, End::of(attempt), End::write);
-        fields! { line:
-            "latency_ns" put attempt.latency.and_then(nanoseconds);
-        }
-        line.remembered(&mut self.place, Place::of(attempt), Place::write);
-        line.flag(",\"repeat\":", attempt.repeat);
-        line.flag(",\"seccomp\":", attempt.seccomp);
-        line.object(",\"stages\":", Stages::of(attempt))?;
-        line.object(",\"before\":", Before::of(attempt))?;
-        line.flag(",\"reset\":", attempt.reset);
-        let cause = attempt.cause.as_deref();
-        line.object(",\"cause\":", cause.map(|cause| Cause::of(cause, users)))?;
-        line.end();
-        Ok(())
     }
 }
 

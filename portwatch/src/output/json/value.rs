@@ -7,7 +7,7 @@
 
 use serde::Serializer;
 
-use crate::{errno::Errno, event::Time, output::digits};
+use crate::{event::Time, output::digits};
 
 pub(super) fn rfc3339<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(digits::rfc3339(*time).as_str())
@@ -19,16 +19,6 @@ pub(super) fn maybe_rfc3339<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => rfc3339(time, serializer),
-        None => serializer.serialize_none(),
-    }
-}
-
-pub(super) fn errno<S: Serializer>(
-    errno: &Option<Errno>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match errno {
-        Some(errno) => serializer.collect_str(errno),
         None => serializer.serialize_none(),
     }
 }

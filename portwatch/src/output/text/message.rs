@@ -9,7 +9,7 @@ use std::{
 use crate::{
     event::{
         Degradation, Degraded, LossReason, Lost, MissingHook, Op, Outcome, Place, Start, Summary,
-        System,
+        System, Unended,
     },
     output::sanitize::escape_prose_into,
 };
@@ -76,6 +76,10 @@ pub(super) fn loss_parts(lost: &Lost) -> (String, &'static str) {
             let plural = if *count == 1 { "" } else { "s" };
             format!("lost {count} run{plural} of {hook}: {what}")
         }
+        Place::Here => format!(
+            "lost the end of {}: too many connects were pending at once",
+            Attempts(*count)
+        ),
     };
     (told, aside)
 }
@@ -148,6 +152,7 @@ fn write_summary(text: &mut String, summary: &Summary) -> fmt::Result {
         time: _,
         run_time,
         attempts,
+        unended,
         repeats: _,
         errnos,
         lost,
@@ -160,7 +165,7 @@ fn write_summary(text: &mut String, summary: &Summary) -> fmt::Result {
         RunTime(*run_time)
     )?;
     for op in [Op::Bind, Op::Connect] {
-        let outcomes = [Outcome::Ok, Outcome::Failed, Outcome::Pending].into_iter();
+        let outcomes = Outcome::ALL.into_iter();
         let counts =
             outcomes.filter_map(|outcome| Some((outcome.name(), *attempts.get(&(op, outcome))?)));
         write_counts(text, op.name(), counts)?;
@@ -174,7 +179,29 @@ fn write_summary(text: &mut String, summary: &Summary) -> fmt::Result {
     // Stable: errors of the same count stay in the order of their numbers.
     errnos.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
     write_counts(text, "errors", errnos.into_iter())?;
+    text.write_str(&unended_message(*unended))?;
     write_lost(text, lost)
+}
+
+/// How many connects were still pending when they were last seen, and why no more is known: lines,
+/// each with its line feed.
+pub fn unended_message(unended: Unended) -> String {
+    let Unended {
+        not_over,
+        not_told,
+        not_followed,
+    } = unended;
+    let reasons = [
+        (not_over, "the watch ended before them"),
+        (not_told, "this source does not tell how they end"),
+        (not_followed, "more were pending at once than are followed"),
+    ];
+    let line = |(count, why): (u64, &str)| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("  {count} connect{plural} still pending when last seen: {why}\n")
+    };
+    let told = reasons.into_iter().filter(|&(count, _)| count > 0);
+    told.map(line).collect()
 }
 
 /// `  bind     3 ok, 2 failed`, or nothing where nothing was counted.

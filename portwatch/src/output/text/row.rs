@@ -3,6 +3,7 @@
 use std::{
     fmt::{self, Write},
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use anstyle::{AnsiColor, Style};
@@ -10,7 +11,8 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{clock::Clock, layout::Column};
 use crate::{
-    event::{Attempt, Comm, End, Ended, Family, Local, Op, Outcome, Proto, Requested, System},
+    errno::Errno,
+    event::{Attempt, Comm, End, Family, Local, Op, Outcome, Proto, Requested, Time},
     output::{digits, sanitize::escape_into},
     users::Users,
 };
@@ -91,20 +93,32 @@ impl Row {
         millis: bool,
         users: &mut Users,
     ) -> fmt::Result {
+        self.set_call(attempt, attempt.time, clock, millis, users)?;
+        self.set_result(attempt)
+    }
+
+    /// All but the result.
+    pub(super) fn set_call(
+        &mut self,
+        attempt: &Attempt,
+        time: Time,
+        clock: &mut Clock,
+        millis: bool,
+        users: &mut Users,
+    ) -> fmt::Result {
         let Attempt {
-            time,
             op,
             family,
             requested,
             ..
         } = attempt;
         self.set_caller(attempt, users)?;
-        self.set(Column::Time, TIME, |text| clock.write(text, *time, millis))?;
+        self.set(Column::Time, TIME, |text| clock.write(text, time, millis))?;
         self.set(Column::Address, OK, |text| {
             write_requested(text, *op, *family, *requested)
         })?;
         self.result = Default::default();
-        self.set_result(attempt)
+        Ok(())
     }
 
     /// Begins a row: sets the cells of the caller, or keeps those of the last row.
@@ -137,45 +151,61 @@ impl Row {
 
     fn set_result(&mut self, attempt: &Attempt) -> fmt::Result {
         match (attempt.outcome(), attempt.ret, attempt.errno()) {
-            (Outcome::Ok, ..) => {
-                self.add_result(0, OK, |text| text.write_str("ok"))?;
-                self.add_local(1, attempt)
-            }
+            (Outcome::Ok, ..) => self.add_ok(attempt),
             (Outcome::Pending, None, _) => {
                 self.add_result(0, PENDING, |text| text.write_str("?"))?;
                 self.add_result(1, PENDING, |text| text.write_str("return not seen"))
+            }
+            (Outcome::Pending, _, Some(errno @ Errno::EINTR)) => {
+                self.add_result(0, PENDING, |text| write!(text, "{errno}"))?;
+                self.add_result(1, PENDING, |text| text.write_str("pending"))
             }
             (Outcome::Pending, ..) => {
                 self.add_result(0, PENDING, |text| text.write_str("pending"))?;
                 self.add_local(1, attempt)
             }
-            (Outcome::Failed, _, Some(errno)) => {
-                self.add_result(0, FAILED, |text| write!(text, "{errno}"))?;
-                match errno.describe() {
-                    Some(description) => {
-                        self.add_result(1, FAILED, |text| text.write_str(description))
-                    }
-                    None => Ok(()),
-                }
-            }
-            (Outcome::Failed, ret, None) => self.add_result(0, FAILED, |text| {
-                write!(text, "returned {}", ret.unwrap_or_default())
-            }),
+            (Outcome::Abandoned, ..) => self.add_abandoned(),
+            (Outcome::Failed, ret, errno) => self.add_failure(ret.unwrap_or_default(), errno),
         }
     }
 
     /// How a pending connect ended, in the place of the result of its attempt.
-    pub(super) fn set_end(&mut self, ended: &Ended, system: System) -> fmt::Result {
-        self.result = Default::default();
-        match ended.end {
-            End::Connected => self.add_result(0, OK, |text| text.write_str("ok"))?,
-            End::Abandoned => self.add_result(0, PENDING, |text| text.write_str("abandoned"))?,
-            End::Failed(ret) => match system.errno(ret) {
-                Some(errno) => self.add_result(0, FAILED, |text| write!(text, "{errno}"))?,
-                None => self.add_result(0, FAILED, |text| write!(text, "{ret}"))?,
-            },
+    pub(super) fn set_end(&mut self, attempt: &Attempt, end: End) -> fmt::Result {
+        match end {
+            End::Connected => self.add_ok(attempt),
+            End::Abandoned => self.add_abandoned(),
+            End::Failed(ret) => self.add_failure(ret, attempt.system.errno(ret)),
         }
-        self.add_result(1, LOCAL, |text| write!(text, "after {:.1?}", ended.latency))
+    }
+
+    /// How long it took, in the last place.
+    pub(super) fn add_latency(&mut self, latency: Duration) -> fmt::Result {
+        let place = self.result.iter().position(|cell| cell.width == 0);
+        let place = place.unwrap_or(RESULT_CELLS - 1);
+        self.add_result(place, LOCAL, |text| write!(text, "after {latency:.1?}"))
+    }
+
+    fn add_ok(&mut self, attempt: &Attempt) -> fmt::Result {
+        self.add_result(0, OK, |text| text.write_str("ok"))?;
+        self.add_local(1, attempt)
+    }
+
+    fn add_abandoned(&mut self) -> fmt::Result {
+        self.add_result(0, PENDING, |text| text.write_str("abandoned"))?;
+        self.add_result(1, PENDING, |text| {
+            text.write_str("closed before there was an answer")
+        })
+    }
+
+    fn add_failure(&mut self, ret: i32, errno: Option<Errno>) -> fmt::Result {
+        let Some(errno) = errno else {
+            return self.add_result(0, FAILED, |text| write!(text, "returned {ret}"));
+        };
+        self.add_result(0, FAILED, |text| write!(text, "{errno}"))?;
+        match errno.describe() {
+            Some(description) => self.add_result(1, FAILED, |text| text.write_str(description)),
+            None => Ok(()),
+        }
     }
 
     /// The socket's own end, where it tells more than the address that was asked for.

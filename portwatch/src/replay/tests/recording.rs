@@ -36,10 +36,14 @@ fn printed(seq: u64, event: &Event, users: &mut Users) -> String {
     String::from_utf8(line).unwrap()
 }
 
+fn nobody() -> Users {
+    Users::with_lookups(|_| None, |_| None)
+}
+
 /// Reads a line, and prints what was read with the names that were read.
 fn again(seq: u64, line: &str) -> String {
     let Recorded { item, users } = parse(line.trim_end().as_bytes()).unwrap();
-    let mut known = Users::with_lookups(|_| None, |_| None);
+    let mut known = nobody();
     for (uid, name) in users {
         known.remember(uid, name);
     }
@@ -53,6 +57,7 @@ fn again(seq: u64, line: &str) -> String {
             seq: ended.id.start_ns,
             attempt: attempt(),
             ended,
+            lasted: false,
             cause,
         }),
         Item::Lost(lost) => Event::Lost(lost),
@@ -265,9 +270,9 @@ proptest! {
                 end: [End::Connected, End::Failed(ret), End::Abandoned][usize::from(end)],
                 reset,
             },
-            cause: cause.map(Box::new),
+            lasted: false, cause: cause.map(Box::new),
         };
-        let line = printed(seq, &Event::Outcome(outcome), &mut users());
+        let line = printed(seq, &Event::Outcome(outcome), &mut nobody());
         prop_assert_eq!(again(seq, &line), line);
     }
 

@@ -70,6 +70,7 @@ pub fn attempt(call: &Call, system: System) -> Option<Attempt> {
         options: None,
         privileged: None,
         repeat: false,
+        interrupted: false,
         seccomp: false,
         stages: Stages::default(),
         before: Before::default(),

@@ -136,6 +136,7 @@ fn span(value: &Value) -> Option<Span> {
             Outcome::Ok => outcome::OK,
             Outcome::Failed => outcome::FAILED,
             Outcome::Pending => outcome::PENDING,
+            Outcome::Abandoned => outcome::ABANDONED,
         }),
         Value::Errno(errno) => only(errno.number().into()),
         Value::Role(role) => only(match role {

@@ -8,9 +8,12 @@ use super::{
     cause::Cause,
     record::{Container, Users, bytes, cgroup, comm, id, named, system, time},
 };
-use crate::event::{
-    self, Before, Credentials, Family, IfName, Local, Lsm, Op, Options, Process, Proto, Requested,
-    SocketBefore, Stages, System, Time, Via,
+use crate::{
+    errno,
+    event::{
+        self, Before, Credentials, Family, IfName, Local, Lsm, Op, Options, Process, Proto,
+        Requested, SocketBefore, Stages, System, Time, Via,
+    },
 };
 
 #[derive(Deserialize)]
@@ -102,7 +105,7 @@ impl Attempt {
             }),
             fd: self.fd,
             inode: self.inode,
-            ret: self.ret,
+            ret: self.ret.map(errno::to_caller),
             latency: self.latency_ns.map(Duration::from_nanos),
             netns: self.netns,
             cgroup_id: self.cgroup_id,
@@ -112,6 +115,7 @@ impl Attempt {
             options: self.options.as_deref().map(options),
             privileged: self.privileged,
             repeat: self.repeat,
+            interrupted: self.ret.is_some_and(errno::is_restart),
             seccomp: self.seccomp,
             stages: self.stages.map(Into::into).unwrap_or_default(),
             before: self.before.map(Into::into).unwrap_or_default(),

@@ -296,7 +296,11 @@ impl Lost {
 
 fn place(name: &str) -> Place {
     let cpu = name.strip_prefix("cpu ").and_then(|cpu| cpu.parse().ok());
-    cpu.map_or_else(|| Place::Hook(name.into()), Place::Cpu)
+    match cpu {
+        Some(cpu) => Place::Cpu(cpu),
+        None if name == Place::HERE => Place::Here,
+        None => Place::Hook(name.into()),
+    }
 }
 
 fn reason(name: &str) -> Result<LossReason, String> {

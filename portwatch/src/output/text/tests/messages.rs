@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use super::*;
 use crate::{
     errno::Errno,
-    event::{Degradation, Degraded, MissingHook, Outcome, Summary},
+    event::{Degradation, Degraded, MissingHook, Outcome, Summary, Unended},
 };
 
 #[test]
@@ -83,6 +83,7 @@ fn the_summary_counts() {
             ((Op::Connect, Outcome::Failed), 102),
             ((Op::Connect, Outcome::Pending), 19),
         ]),
+        unended: Unended::default(),
         repeats: 0,
         errnos: BTreeMap::from([(errno(EACCES), 2), (errno(ECONNREFUSED), 100)]),
         lost: BTreeMap::new(),

@@ -12,7 +12,7 @@ fn failures() {
     05:04:05.678 connect tcp     1234 anna     curl            127.0.0.1:8080        EACCES Permission denied
     05:04:05.678 connect tcp     1234 anna     curl            127.0.0.1:8080        EADDRINUSE Address already in use
     05:04:05.678 connect tcp     1234 anna     curl            127.0.0.1:8080        EADDRNOTAVAIL Cannot assign requested address
-    05:04:05.678 connect tcp     1234 anna     curl            127.0.0.1:8080        ERESTARTSYS Interrupted, to be restarted after the signal
+    05:04:05.678 connect tcp     1234 anna     curl            127.0.0.1:8080        EINTR pending
     05:04:05.678 connect tcp     1234 anna     curl            127.0.0.1:8080        E4000
     05:04:05.678 connect tcp     1234 anna     curl            127.0.0.1:8080        returned 5
     ");
