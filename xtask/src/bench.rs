@@ -44,7 +44,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted = |series: &&str| options.kernel.as_ref().is_none_or(|only| only == *series);
     for series in SERIES.into_iter().filter(wanted) {
         eprintln!("bench: Linux {series}");
-        let table = table(&cases, &measure(series, &cases)?);
+        let figures = measure(series, &cases)?;
+        let table = format!(
+            "{}\nA failed bind by itself, to a port that was not asked for before:\n\n{}",
+            table(&cases, &figures, &Call::IN_A_ROW),
+            table(&cases, &figures, &Call::LONE)
+        );
         if options.cases.is_empty() {
             tables::rewrite(DOCUMENT, "bench", &BTreeMap::from([(series, table)]))?;
         } else {
@@ -68,39 +73,44 @@ fn cases(parts: &[String]) -> Vec<Case> {
         Case {
             tells,
             foreign: false,
-            ..other(&format!("portwatch {name}"), &argv, &Call::ALL)
+            ..other(&format!("portwatch {name}"), &argv, &Call::IN_A_ROW)
         }
+    };
+    let lone_too = |case: Case| Case {
+        calls: [Call::IN_A_ROW, Call::LONE].concat(),
+        ..case
     };
     let binds = [Call::Bind, Call::FailedBind];
     let all = [
-        other(UNTRACED, &[], &Call::ALL),
+        lone_too(other(UNTRACED, &[], &[])),
         portwatch("-o text", &["-o", "text"], true),
-        portwatch("-o json", &["-o", "json"], true),
+        lone_too(portwatch("-o json", &["-o", "json"], true)),
         // The last lines wait for more to come.
         portwatch("-o json --buffer", &["-o", "json", "--buffer"], false),
-        portwatch(
+        lone_too(portwatch(
             "-o json --no-explain",
             &["-o", "json", "--no-explain"],
             true,
-        ),
+        )),
         portwatch("--log-file", &["--log-file", "/tmp/log"], false),
         portwatch("-P 80", &["-P", "80"], false),
         portwatch("-P 80 --no-explain", &["-P", "80", "--no-explain"], false),
         portwatch("-P 80 --op bind", &["-P", "80", "--op", "bind"], false),
         portwatch("-x", &["-x"], false),
-        portwatch(
+        portwatch("-x --no-explain", &["-x", "--no-explain"], false),
+        lone_too(portwatch(
             "--source kprobe -o json",
             &["--source", "kprobe", "-o", "json"],
             true,
-        ),
-        portwatch(
+        )),
+        lone_too(portwatch(
             "--source tracepoint -o json",
             &["--source", "tracepoint", "-o", "json"],
             true,
-        ),
+        )),
         other("bindsnoop", &["bindsnoop"], &binds),
         other("tcpconnect", &["tcpconnect"], &[Call::Connect]),
-        other("bpftrace", &["bpftrace", "-e", BPFTRACE], &Call::ALL),
+        lone_too(other("bpftrace", &["bpftrace", "-e", BPFTRACE], &[])),
     ];
     let asked = |case: &Case| {
         let named = |part: &String| case.name.contains(part.as_str());
@@ -136,27 +146,29 @@ fn measure(series: &str, cases: &[Case]) -> Result<Vec<Figure>> {
         .collect()
 }
 
-/// A row for each case: what a call takes more than untraced, and what of that is the tracer's own.
-fn table(cases: &[Case], figures: &[Figure]) -> String {
+/// A row for each case in which such calls were made: what one takes more than untraced, and what of
+/// that is the tracer's own.
+fn table(cases: &[Case], figures: &[Figure], calls: &[Call]) -> String {
     let find = |case: &str, call| {
         let same = |figure: &&Figure| figure.case == case && figure.call == call;
         figures.iter().find(same)
     };
     let mut text = String::from("| |");
-    for call in Call::ALL {
+    for call in calls {
         let _ = write!(text, " {} | its own |", call.name());
     }
     text.push_str("\n|---|");
-    text.push_str(&"--:|--:|".repeat(Call::ALL.len()));
+    text.push_str(&"--:|--:|".repeat(calls.len()));
     text.push('\n');
-    for case in cases {
+    let made = |case: &&Case| case.calls.iter().any(|call| calls.contains(call));
+    for case in cases.iter().filter(made) {
         let _ = write!(text, "| `{}` |", case.name);
-        for call in Call::ALL {
-            let cells = find(&case.name, call).map_or_else(
+        for &call in calls {
+            let pair = find(&case.name, call).map_or_else(
                 || [String::from("–"), String::from("–")],
                 |figure| cells(figure, find(UNTRACED, call)),
             );
-            let _ = write!(text, " {} | {} |", cells[0], cells[1]);
+            let _ = write!(text, " {} | {} |", pair[0], pair[1]);
         }
         text.push('\n');
     }

@@ -22,20 +22,54 @@ pub struct Case {
 pub enum Call {
     /// socket, bind to a free port, close
     Bind,
-    /// socket, bind to a port that somebody listens on, close
+    /// socket, bind to a port that somebody listens on, close: the same port each time
     FailedBind,
     /// socket, connect to a listener on this host, accept, close both
     Connect,
+    /// socket, bind to a port that somebody listens on, close: each time another port, and after
+    /// each a rest
+    LoneFailedBind(Others),
+}
+
+/// What else there is on the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Others {
+    /// 50 processes
+    Few,
+    /// 350 processes
+    Many,
+    /// 50 processes, and 50,000 sockets in the network namespace
+    Sockets,
+}
+
+impl Others {
+    pub const fn processes(self) -> u16 {
+        match self {
+            Self::Few | Self::Sockets => 50,
+            Self::Many => 350,
+        }
+    }
 }
 
 impl Call {
-    pub const ALL: [Self; 3] = [Self::Bind, Self::FailedBind, Self::Connect];
+    /// One after the other.
+    pub const IN_A_ROW: [Self; 3] = [Self::Bind, Self::FailedBind, Self::Connect];
+    /// Each by itself.
+    pub const LONE: [Self; 3] = [
+        Self::LoneFailedBind(Others::Few),
+        Self::LoneFailedBind(Others::Many),
+        Self::LoneFailedBind(Others::Sockets),
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bind => "bind",
-            Self::FailedBind => "failed bind",
+            Self::FailedBind => "repeated failed bind",
             Self::Connect => "connect",
+            Self::LoneFailedBind(Others::Few) => "50 processes",
+            Self::LoneFailedBind(Others::Many) => "350 processes",
+            Self::LoneFailedBind(Others::Sockets) => "50,000 sockets",
         }
     }
 }

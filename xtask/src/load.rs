@@ -37,13 +37,16 @@ const FLOOD: Load = Load {
     rate: 100_000,
     time: Duration::from_secs(30),
 };
+/// Binds that fail at once.
+const FAILURES: u64 = 50_000;
 /// Attempts a second of the soak.
 const SOAK: u64 = 2_000;
 
 /// What `cargo xtask load` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only these tracers, by a part of their names; the tables are printed and not written then
+    /// Only these tracers, by a part of their names, or these trials (held, soak, stalled, flood, rest,
+    /// start); the tables are printed and not written then
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
     /// Only this kernel, or `here` for this machine
@@ -162,6 +165,8 @@ fn orders(portwatch: &str, options: &Options) -> Vec<Order> {
         other("bindsnoop", &["bindsnoop"]),
         other("bpftrace", &["bpftrace", "-e", BPFTRACE]),
         other("strace", &STRACE),
+        own(&json, Trial::Flood(FAILURES)),
+        own(&["-o", "json", "--no-explain"], Trial::Flood(FAILURES)),
         own(&json, Trial::Rest(AT_REST)),
         own(&json, Trial::Start(STARTS)),
         own(
@@ -172,7 +177,10 @@ fn orders(portwatch: &str, options: &Options) -> Vec<Order> {
         own(&json, Trial::Soak(soak)),
     ]);
     let parts = &options.cases;
-    let named = |order: &Order| parts.is_empty() || parts.iter().any(|it| order.name.contains(it));
+    let is_named = |order: &Order, part: &String| {
+        order.name.contains(part.as_str()) || order.trial.name() == part
+    };
+    let named = |order: &Order| parts.is_empty() || parts.iter().any(|it| is_named(order, it));
     all.into_iter().filter(named).collect()
 }
 

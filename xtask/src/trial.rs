@@ -24,10 +24,25 @@ pub enum Trial {
     Soak(Load),
     /// Its memory while nobody reads its output, and binds succeed
     Stalled(Load),
+    /// How many are lost of so many binds that fail, as fast as the machine makes them
+    Flood(u64),
     /// What it takes when nothing happens
     Rest(Duration),
     /// How long it takes from its start to its first line, so many times
     Start(usize),
+}
+
+impl Trial {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Held(_) => "held",
+            Self::Soak(_) => "soak",
+            Self::Stalled(_) => "stalled",
+            Self::Flood(_) => "flood",
+            Self::Rest(_) => "rest",
+            Self::Start(_) => "start",
+        }
+    }
 }
 
 /// Attempts at a pace.
@@ -51,6 +66,11 @@ pub enum Found {
     /// Attempts a second
     Held(u64),
     Memory(Memory),
+    Flood {
+        /// In a second
+        rate: u64,
+        lost: u64,
+    },
     Rest(Rest),
     Start {
         median: Duration,

@@ -22,8 +22,8 @@ mod guest {
         time::{ClockId, Timespec, clock_gettime},
     };
     use xtask::{
-        figures::{Call, Case, Figure},
-        guest::{Calls, Process, Reader, Tracer},
+        figures::{Call, Case, Figure, Others},
+        guest::{Calls, HELD, HOLD, Holders, Process, Reader, Tracer, hold},
     };
 
     /// Ports that are free, each for a while: a tracer that looks at a socket holds it, and with it
@@ -32,22 +32,29 @@ mod guest {
     /// The boot's background work doubles the first figures.
     const BOOT: Duration = Duration::from_secs(10);
     const WARM_UP: u64 = 200;
+    /// The same of those that are made by themselves.
+    const LONE_WARM_UP: usize = 8;
     /// The first argument of the process that passes the time.
     const PASS_TIME: &str = "pass-time";
 
     pub(super) fn main() -> Result<()> {
-        let argument = env::args().nth(1).context("no cases were ordered")?;
+        let arguments: Vec<String> = env::args().skip(1).collect();
+        let argument = arguments.first().context("no cases were ordered")?;
+        if argument == HOLD {
+            return hold(&arguments[1..]);
+        }
         if argument == PASS_TIME {
             loop {
                 std::hint::spin_loop();
             }
         }
-        let cases: Vec<Case> = serde_json::from_str(&argument)?;
+        let cases: Vec<Case> = serde_json::from_str(argument)?;
         thread::sleep(BOOT);
-        let mut bench = Bench::new()?;
+        let bench = Bench::new()?;
         let result = cases.iter().try_for_each(|case| bench.run(case));
-        bench.idler.kill()?;
-        bench.idler.wait()?;
+        let Bench { mut idler, .. } = bench;
+        idler.kill()?;
+        idler.wait()?;
         result
     }
 
@@ -76,9 +83,25 @@ mod guest {
             Ok(kill_process(Pid::from_child(&self.idler), signal)?)
         }
 
-        fn run(&mut self, case: &Case) -> Result<()> {
+        fn run(&self, case: &Case) -> Result<()> {
+            let is_among_sockets = |call: &&Call| **call == Call::LoneFailedBind(Others::Sockets);
+            let (among, others): (Vec<&Call>, Vec<&Call>) =
+                case.calls.iter().partition(is_among_sockets);
+            self.trace(case, &others)?;
+            if among.is_empty() {
+                return Ok(());
+            }
+            // Before the tracer: that they are bound is not what is measured.
+            let _hoard = Holders::hoard()?;
+            self.trace(case, &among)
+        }
+
+        fn trace(&self, case: &Case, calls: &[&Call]) -> Result<()> {
             let mut tracer = Tracer::start(&case.name, &case.argv, Reader::Counts)?;
-            let first = case.calls.first().copied().unwrap_or(Call::Bind);
+            let first = match calls.first() {
+                Some(&&call) if Call::IN_A_ROW.contains(&call) => call,
+                _ => Call::FailedBind,
+            };
             match tracer.wait_until_ready(|| self.repeat(first, 1)) {
                 Err(error) if case.foreign => {
                     writeln!(io::stderr(), "{error:#}")?;
@@ -86,7 +109,7 @@ mod guest {
                 }
                 waited => waited?,
             }
-            for &call in &case.calls {
+            for &&call in calls {
                 if case.argv.is_empty() {
                     // What the kernel still has to do after its start falls into the first one, and
                     // all others are held against this.
@@ -100,18 +123,42 @@ mod guest {
         }
 
         fn measure(&self, case: &Case, call: Call, tracer: &Tracer) -> Result<Figure> {
+            if let Call::LoneFailedBind(others) = call {
+                // Bound while the tracer watches, as most ports are.
+                let _holders = Holders::among(others)?;
+                let ports: Vec<u16> = HELD.collect();
+                let (warm_up, measured) = ports.split_at(LONE_WARM_UP);
+                self.alone(call, warm_up, tracer)?;
+                return self.measured(case, call, tracer, measured.len() as u64, || {
+                    self.alone(call, measured, tracer)
+                });
+            }
             self.repeat(call, WARM_UP)?;
-            tracer.come_to_rest()?;
             let calls = match call {
                 Call::Bind => 2000,
-                Call::FailedBind | Call::Connect => 1000,
+                _ => 1000,
             };
+            self.measured(case, call, tracer, calls, || {
+                let begun = own_time();
+                self.repeat(call, calls)?;
+                Ok(own_time() - begun)
+            })
+        }
+
+        /// What is spent while so many calls are made, which gives what this thread took for them.
+        fn measured(
+            &self,
+            case: &Case,
+            call: Call,
+            tracer: &Tracer,
+            calls: u64,
+            make: impl FnOnce() -> Result<u64>,
+        ) -> Result<Figure> {
+            tracer.come_to_rest()?;
             // Only now: while nothing is measured, waiting shall take no time.
             self.signal_idler(Signal::CONT)?;
             let before = self.look(tracer)?;
-            let begun = own_time();
-            self.repeat(call, calls)?;
-            let calling = own_time() - begun;
+            let calling = make()?;
             tracer.come_to_rest()?;
             let after = self.look(tracer)?;
             self.signal_idler(Signal::STOP)?;
@@ -130,6 +177,18 @@ mod guest {
                 instructions: after.spent() - before.spent() + calling,
                 tracer: after.tracer.saturating_sub(before.tracer),
             })
+        }
+
+        /// Makes a call for each port, with a rest after each. Gives what the calls alone took.
+        fn alone(&self, call: Call, ports: &[u16], tracer: &Tracer) -> Result<u64> {
+            let mut calling = 0;
+            for &port in ports {
+                let begun = own_time();
+                self.calls.make(call, port)?;
+                calling += own_time() - begun;
+                tracer.finish_one()?;
+            }
+            Ok(calling)
         }
 
         fn repeat(&self, call: Call, times: u64) -> Result<()> {

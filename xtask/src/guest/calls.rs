@@ -28,13 +28,18 @@ impl Calls {
         Ok(Self { listener })
     }
 
-    /// Makes one, with its socket; a bind that is to succeed asks for `port`.
+    /// Makes one, with its socket. A bind that is to succeed asks for `port`, and so does one that
+    /// is to fail by itself.
     pub fn make(&self, call: Call, port: u16) -> Result<()> {
         let caller = tcp()?;
         match call {
             Call::Bind => bind(&caller, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?,
             Call::FailedBind => {
                 ensure!(bind(&caller, &TAKEN).is_err(), "port 8082 is free");
+            }
+            Call::LoneFailedBind(_) => {
+                let held = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+                ensure!(bind(&caller, &held).is_err(), "port {port} is free");
             }
             Call::Connect => {
                 // Both ends are gone at once: none waits in TIME_WAIT.
@@ -47,6 +52,6 @@ impl Calls {
     }
 }
 
-fn tcp() -> Result<OwnedFd> {
+pub(super) fn tcp() -> Result<OwnedFd> {
     Ok(socket(AddressFamily::INET, SocketType::STREAM, None)?)
 }

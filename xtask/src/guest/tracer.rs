@@ -22,6 +22,8 @@ use super::process::{Process, schedstat};
 /// A tracer has come to rest that takes less than the one for the other.
 const LITTLE: u64 = 200_000;
 const WHILE: Duration = Duration::from_millis(10);
+/// To wait costs whoever measures instructions dear.
+const MOMENT: Duration = Duration::from_millis(1);
 /// How portwatch begins the line by which it says that it watches.
 const READY: &str = "portwatch: watching";
 /// Bytes of the end of its output that are kept.
@@ -128,11 +130,19 @@ impl Tracer {
     /// Waits until it takes next to no time any more: it has started, or has told all.
     pub fn come_to_rest(&self) -> Result<()> {
         // So much at least: one that has not begun yet is at rest too.
-        const LEAST: u32 = 4;
+        self.be_quiet(4, WHILE)
+    }
+
+    /// Waits until it has nothing more to do about one call, which it has begun with.
+    pub fn finish_one(&self) -> Result<()> {
+        self.be_quiet(2, MOMENT)
+    }
+
+    fn be_quiet(&self, least: u32, time: Duration) -> Result<()> {
         let mut quiet = 0;
-        while quiet < LEAST {
+        while quiet < least {
             let before = self.run_time()?;
-            thread::sleep(WHILE);
+            thread::sleep(time);
             // A thread may have ended.
             let took = self.run_time()?.saturating_sub(before);
             quiet = if took < LITTLE { quiet + 1 } else { 0 };

@@ -11,7 +11,7 @@ struct Table {
     cells: fn(&Outcome) -> Option<Vec<String>>,
 }
 
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 5] = [
     Table {
         title: "Binds a second, held for so long with nothing lost",
         columns: &["a second", "for"],
@@ -29,6 +29,11 @@ const TABLES: [Table; 4] = [
             "highest",
         ],
         cells: memory,
+    },
+    Table {
+        title: "Of binds that fail, as fast as the machine makes them",
+        columns: &["binds", "a second", "lost"],
+        cells: flood,
     },
     Table {
         title: "At rest",
@@ -103,6 +108,15 @@ fn memory(outcome: &Outcome) -> Option<Vec<String>> {
     let numbers = [ready, early, end, highest].map(|it| it.to_string());
     let first = [output.to_owned(), rate.to_string(), shown(time)];
     Some(first.into_iter().chain(numbers).collect())
+}
+
+fn flood(outcome: &Outcome) -> Option<Vec<String>> {
+    match (outcome.order.trial, outcome.found) {
+        (Trial::Flood(binds), Found::Flood { rate, lost }) => {
+            Some([binds, rate, lost].map(|it| it.to_string()).into())
+        }
+        _ => None,
+    }
 }
 
 fn rest(outcome: &Outcome) -> Option<Vec<String>> {

@@ -48,6 +48,24 @@ impl Pacer {
         })
     }
 
+    /// Makes so many calls of a kind, as fast as it can.
+    pub(crate) fn flood(&self, kind: Call, calls: u64) -> Result<()> {
+        let each = calls / self.threads;
+        let rest = calls % self.threads;
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads)
+                .map(|thread| each + u64::from(thread < rest))
+                .map(|share| {
+                    scope
+                        .spawn(move || (0..share).try_for_each(|_| self.calls.make(kind, ANY_PORT)))
+                })
+                .collect();
+            threads
+                .into_iter()
+                .try_for_each(|it| it.join().ok().context("a thread that called panicked")?)
+        })
+    }
+
     fn share(&self, kinds: &[Call], rate: u64, time: Duration) -> Result<u64> {
         let begun = Instant::now();
         let mut kinds = kinds.iter().copied().cycle();

@@ -56,8 +56,9 @@ fn find(order: &Order, pacer: &Pacer) -> Result<Found> {
     let trials = Trials { order, pacer };
     match order.trial {
         Trial::Held(time) => trials.held(time).map(Found::Held),
-        Trial::Soak(load) => trials.memory(&Call::ALL, load, Reader::Counts),
+        Trial::Soak(load) => trials.memory(&Call::IN_A_ROW, load, Reader::Counts),
         Trial::Stalled(load) => trials.memory(&[Call::Bind], load, Reader::Stalls),
+        Trial::Flood(binds) => trials.flood(binds),
         Trial::Rest(time) => trials.rest(time),
         Trial::Start(times) => trials.starts(times),
     }
@@ -159,6 +160,20 @@ impl Trials<'_> {
         }))
     }
 
+    fn flood(&self, binds: u64) -> Result<Found> {
+        let tracer = self.start(Reader::Counts)?;
+        let begun = Instant::now();
+        self.pacer.flood(Call::FailedBind, binds)?;
+        let took = begun.elapsed();
+        tracer.come_to_rest()?;
+        let Legacy { words, .. } = tracer.stop()?;
+        let rate = u128::from(binds) * 1_000_000 / took.as_micros().max(1);
+        Ok(Found::Flood {
+            rate: rate.try_into()?,
+            lost: lost(&words).context("it does not say what was lost")?,
+        })
+    }
+
     fn rest(&self, time: Duration) -> Result<Found> {
         let tracer = self.start(Reader::Counts)?;
         let process = tracer.process().context("there is no tracer")?;
@@ -209,6 +224,15 @@ impl Trials<'_> {
         child.wait()?;
         Ok(took)
     }
+}
+
+/// What portwatch's summary says.
+fn lost(words: &str) -> Option<u64> {
+    let (_, rest) = words.rsplit_once(r#""lost":"#)?;
+    let digits = rest
+        .find(|it: char| !it.is_ascii_digit())
+        .unwrap_or(rest.len());
+    rest[..digits].parse().ok()
 }
 
 fn is_made(made: u64, rate: u64, time: Duration) -> bool {
