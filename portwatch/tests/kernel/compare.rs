@@ -16,8 +16,6 @@ use super::{
 
 /// How far portwatch's clock may be from the workload's, in nanoseconds.
 const CLOCK_SLACK: i64 = 10_000_000;
-/// Interrupted by a signal, before that is made EINTR or a new call (include/linux/errno.h).
-pub(crate) const ERESTARTSYS: i32 = 512;
 
 /// Exactly the attempts of the workload were reported, in their order.
 ///
@@ -317,7 +315,6 @@ fn errno_name(ret: i32) -> Option<String> {
         libc::ENETUNREACH => "ENETUNREACH",
         libc::ENOTSOCK => "ENOTSOCK",
         libc::EPERM => "EPERM",
-        ERESTARTSYS => "ERESTARTSYS",
         other => return Some(format!("error {other}, which no test provokes")),
     };
     Some(name.to_owned())

@@ -240,10 +240,43 @@ pub(crate) struct Ending {
     /// Of the attempt
     pub(crate) seq: u64,
     time: Time,
+    op: Op,
+    via: Option<String>,
+    pub(crate) pid: u32,
+    tid: u32,
+    ppid: Option<u32>,
+    comm: String,
+    exe: Option<String>,
+    cmdline: Option<Vec<String>>,
+    uid: u32,
+    euid: Option<u32>,
+    gid: u32,
+    user: Option<String>,
+    family: Option<String>,
+    family_number: Option<u16>,
+    proto: Option<String>,
+    addr: Option<IpAddr>,
+    port: Option<u16>,
+    scope_id: Option<u32>,
+    effective_addr: Option<IpAddr>,
+    effective_port: Option<u16>,
+    local_addr: Option<IpAddr>,
+    local_port: Option<u16>,
+    fd: Option<i32>,
+    inode: Option<u64>,
     pub(crate) ret: Option<i32>,
-    errno: Option<String>,
+    pub(crate) errno: Option<String>,
     pub(crate) outcome: String,
     latency_ns: u64,
+    netns: Option<u64>,
+    cgroup_id: Option<u64>,
+    cgroup: Option<String>,
+    container: Option<Container>,
+    unit: Option<String>,
+    ifindex: Option<u32>,
+    ifname: Option<String>,
+    options: Option<Vec<String>>,
+    privileged: Option<bool>,
     #[serde(default)]
     pub(crate) reset: bool,
     pub(crate) cause: Option<Cause>,
@@ -294,6 +327,7 @@ pub(crate) struct Summary {
     time: Time,
     run_time_ns: u64,
     pub(crate) attempts: BTreeMap<String, Counts>,
+    pub(crate) pending: Counts,
     pub(crate) repeats: u64,
     pub(crate) errnos: Counts,
     pub(crate) lost: u64,
@@ -408,7 +442,7 @@ impl Attempt {
 impl Ending {
     /// Whether it can be the end of that attempt.
     pub(crate) fn check(&self, attempt: &Attempt) -> Result<()> {
-        let was_open = attempt.outcome == "pending" || matches!(attempt.ret, Some(-4 | -512));
+        let was_open = attempt.outcome == "pending";
         ensure!(
             was_open && attempt.op == Op::Connect && !attempt.repeat,
             "attempt {} had its outcome already",
@@ -427,6 +461,21 @@ impl Ending {
             self.errno,
             self.ret
         );
+        self.check_who(attempt)
+    }
+
+    /// It says who made the attempt, and what was asked for, as that does.
+    fn check_who(&self, attempt: &Attempt) -> Result<()> {
+        let same = self.op == attempt.op
+            && (self.pid, self.tid, self.ppid) == (attempt.pid, attempt.tid, attempt.ppid)
+            && (self.uid, self.euid, self.gid) == (attempt.uid, attempt.euid, attempt.gid)
+            && (&self.comm, &self.exe, &self.user) == (&attempt.comm, &attempt.exe, &attempt.user)
+            && (&self.via, &self.proto, self.fd) == (&attempt.via, &attempt.proto, attempt.fd)
+            && (self.addr, self.port) == (attempt.addr, attempt.port)
+            && (self.local_addr, self.local_port) == (attempt.local_addr, attempt.local_port)
+            && (self.netns, self.cgroup_id) == (attempt.netns, attempt.cgroup_id)
+            && (&self.cgroup, &self.unit) == (&attempt.cgroup, &attempt.unit);
+        ensure!(same, "{self:?} is of another than {attempt}");
         Ok(())
     }
 }

@@ -151,9 +151,14 @@ impl Stream {
                 counted.repeats += 1;
                 continue;
             }
+            let end = self.outcome_of(attempt);
+            let (outcome, errno) = match end {
+                Some(end) => (&end.outcome, &end.errno),
+                None => (&attempt.outcome, &attempt.errno),
+            };
             let outcomes = counted.attempts.entry(attempt.op.to_string()).or_default();
-            *outcomes.entry(attempt.outcome.clone()).or_default() += 1;
-            if let Some(errno) = &attempt.errno {
+            *outcomes.entry(outcome.clone()).or_default() += 1;
+            if let Some(errno) = errno {
                 *counted.errnos.entry(errno.clone()).or_default() += 1;
             }
         }

@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Result, ensure};
 
 use super::{
-    compare::ERESTARTSYS,
     knowledge::{Field, Knows, knows, sees_by},
     source::Source,
     truth::{Caller, Op, Socket, Truth},
@@ -277,9 +276,7 @@ fn ending(truth: &Truth) -> Ending {
         }
         Some(0) => Ending::Succeeds,
         None => Ending::GoesOn,
-        Some(ret) if [libc::EINPROGRESS, libc::EINTR, ERESTARTSYS].contains(&-ret) => {
-            Ending::GoesOn
-        }
+        Some(ret) if [libc::EINPROGRESS, libc::EINTR].contains(&-ret) => Ending::GoesOn,
         Some(_) => Ending::Fails,
     }
 }

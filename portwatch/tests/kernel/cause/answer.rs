@@ -12,9 +12,6 @@ use portwatch::event::{
 
 use super::{Answer, Row};
 
-/// Interrupted by a signal, before that is made EINTR (include/linux/errno.h).
-const ERESTARTSYS: i32 = 512;
-
 pub(crate) const ANSWERS: &[Row] = &[
     refused("nobody listens", Code::NobodyListens, Observed),
     refused(
@@ -104,7 +101,7 @@ pub(crate) const ANSWERS: &[Row] = &[
         Code::SendTimeoutExpired,
         Derived,
     ),
-    answered("a signal comes", -ERESTARTSYS, Code::Interrupted, Observed),
+    answered("a signal comes", -libc::EINTR, Code::Interrupted, Observed),
     answered(
         "another thread disconnects the socket",
         -EPIPE,

@@ -13,9 +13,8 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rustix::net::{AddressFamily, RecvFlags, SocketType, ipproto, recv, socket};
 
 use super::super::{
-    compare::ERESTARTSYS,
     sys,
-    truth::{Line, Op, Truth},
+    truth::{Line, Op},
 };
 use super::{
     connect::{FullListener, impatient},
@@ -40,7 +39,7 @@ pub(super) fn by_death(recorder: &Recorder) -> Result<()> {
     let client = bound(recorder, Socket::tcp4()?)?;
     let what = Try::of("killed", Op::Connect, &client, full.address);
     let began = now();
-    let mut truth = recorder.truth(&what, -ERESTARTSYS, began, began + LONG)?;
+    let mut truth = recorder.truth(&what, -libc::EINTR, began, began + LONG)?;
     truth.stages = Some(STAGES.to_owned());
     let sniffer = Sniffer::open()?;
     std::thread::scope(|scope| {
@@ -59,8 +58,9 @@ pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
     let full = FullListener::new(recorder)?;
     let told = handle_alarms(0)?;
     let sniffer = Sniffer::open()?;
-    for (client, ret) in [
-        (Socket::tcp4()?, -ERESTARTSYS),
+    // The kernel's own error, from which its caller gets EINTR, and EINTR itself.
+    for (client, operation) in [
+        (Socket::tcp4()?, -512),
         (impatient(PATIENCE)?, -libc::EINTR),
     ] {
         let client = bound(recorder, client)?;
@@ -72,21 +72,20 @@ pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
             joined(waiter)?;
             truth
         })?;
-        truth.ret = Some(ret);
-        truth.stages = Some(format!("operation {ret}, connect 0, syn sent"));
+        truth.stages = Some(format!("operation {operation}, connect 0, syn sent"));
         recorder.write(truth)?;
     }
     Ok(())
 }
 
-/// Interrupted, and begun anew by the kernel: one call for its caller, two for who watches.
+/// Interrupted, and begun anew by the kernel: one call for its caller.
 pub(super) fn and_restarted(recorder: &Recorder) -> Result<()> {
     sys::enter_own_netns()?;
     let full = FullListener::new(recorder)?;
     let mut told = handle_alarms(libc::SA_RESTART)?;
     let sniffer = Sniffer::open()?;
     let client = bound(recorder, Socket::tcp4()?)?;
-    let last = std::thread::scope(|scope| {
+    let truth = std::thread::scope(|scope| {
         let waiter = interrupt(scope, &sniffer, full.address, &mut told);
         let helper = scope.spawn(|| {
             joined(waiter)?;
@@ -97,16 +96,7 @@ pub(super) fn and_restarted(recorder: &Recorder) -> Result<()> {
         joined(helper)?;
         truth
     })?;
-    recorder.note(Truth {
-        case: "interrupted".to_owned(),
-        ret: Some(-ERESTARTSYS),
-        stages: Some(STAGES.to_owned()),
-        ..last.clone()
-    })?;
-    recorder.write(Truth {
-        repeat: true,
-        ..last
-    })
+    recorder.write(truth)
 }
 
 /// With an end of its own, so that this is known whatever becomes of the connect.
