@@ -1,5 +1,5 @@
 //! What the eBPF programs and the loader share, and nothing else: the records that
-//! cross the ring buffer and the globals that are set before the programs load.
+//! cross the ring buffer, the rows of the iterator, and the globals that are set before the programs load.
 //!
 //! Only integers and byte arrays cross this boundary, in the byte order of the
 //! machine unless a field says otherwise. Both sides are built from this one crate,
@@ -8,4 +8,5 @@
 
 pub mod event;
 pub mod filter;
+pub mod iterator;
 pub mod settings;

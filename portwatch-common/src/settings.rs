@@ -87,6 +87,8 @@ pub struct Offsets {
     pub task_real_parent: Offset,
     /// `struct task_struct.tgid`
     pub task_tgid: Offset,
+    /// `struct task_struct.pid`
+    pub task_pid: Offset,
     /// `struct task_struct.group_leader` and `.start_boottime`, u64 nanoseconds (`real_start_time` until 5.4)
     pub task_group_leader: Offset,
     pub task_start_boottime: Offset,
@@ -124,6 +126,8 @@ pub struct Offsets {
     /// `struct file.f_inode`, and `struct inode.i_ino`, an unsigned long
     pub file_inode: Offset,
     pub inode_ino: Offset,
+    /// `struct inode.i_mode`, u16
+    pub inode_mode: Offset,
     /// `struct net.user_ns`, `struct net.ipv4.sysctl_ip_prot_sock` (i32)
     pub net_user_ns: Offset,
     pub net_prot_sock: Offset,
@@ -168,6 +172,7 @@ impl Offsets {
         net_inum: Settings::ABSENT,
         task_real_parent: Settings::ABSENT,
         task_tgid: Settings::ABSENT,
+        task_pid: Settings::ABSENT,
         task_group_leader: Settings::ABSENT,
         task_start_boottime: Settings::ABSENT,
         task_flags: Settings::ABSENT,
@@ -190,6 +195,7 @@ impl Offsets {
         socket_file: Settings::ABSENT,
         file_inode: Settings::ABSENT,
         inode_ino: Settings::ABSENT,
+        inode_mode: Settings::ABSENT,
         net_user_ns: Settings::ABSENT,
         net_prot_sock: Settings::ABSENT,
         user_ns_inum: Settings::ABSENT,
@@ -222,6 +228,15 @@ impl Offsets {
 impl Settings {
     /// Stands for a field that the running kernel does not have.
     pub const ABSENT: Offset = u32::MAX;
+
+    pub const NONE: Self = Self {
+        offsets: Offsets::ABSENT,
+        memory: 0,
+        kernel: 0,
+        protocol_hooks: 0,
+        seccomp: 0,
+        filter: Block::NONE,
+    };
 }
 
 /// All that the programs are told. Set once, before they load: the verifier then knows the values.
@@ -229,6 +244,8 @@ impl Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub offsets: Offsets,
+    /// Not 0: helpers may read kernel memory, which lockdown can forbid; plain loads may always
+    pub memory: u32,
     /// Not 0: attempts of kernel threads are wanted too
     pub kernel: u32,
     /// Not 0: hooks on the protocols run, so that a call that reached none of them met no internet socket

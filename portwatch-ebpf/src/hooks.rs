@@ -1,6 +1,7 @@
 //! The entry points: each cites what it is attached to, and calls the module of its source.
 
 mod fexit;
+mod iterator;
 mod kprobe;
 mod tracepoint;
 

@@ -5,6 +5,7 @@
 //! call in an [`attempt`], and submit that: what each [`station`] said, and, if it is
 //! [`pending`], how it ended. [`caller`], [`socket`], [`task`] and [`sockaddr`] read what it is
 //! about, by way of [`memory`]; [`filter`] says which are wanted; [`maps`] is what userspace sees.
+//! Apart from all that, [`files`] goes through open descriptors when it is asked to.
 #![no_std]
 #![no_main]
 #![expect(
@@ -25,6 +26,7 @@
 mod attempt;
 mod bracket;
 mod caller;
+mod files;
 mod filter;
 mod hooks;
 mod maps;

@@ -7,10 +7,9 @@ use aya_ebpf::{
 };
 use portwatch_common::{
     event::{KIND_NOTICE, Notice},
-    filter::Block,
+    iterator::Sought,
     settings::{
-        EVENTS_BYTES, INFLIGHT_ENTRIES, Offset, Offsets, PENDING_ENTRIES, RULED_OUT_ENTRIES,
-        Settings, loss,
+        EVENTS_BYTES, INFLIGHT_ENTRIES, Offset, PENDING_ENTRIES, RULED_OUT_ENTRIES, Settings, loss,
     },
 };
 
@@ -60,18 +59,16 @@ pub(crate) static CGROUP_SET: HashMap<u64, u64> = HashMap::with_max_entries(1, 0
 #[map]
 pub(crate) static MNTNS_SET: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
 
+/// Which sockets the iterator sends.
+#[map]
+pub(crate) static SOUGHT: Array<Sought> = Array::with_max_entries(1, 0);
+
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT, 0);
 
 /// Set by the loader; read field by field through [`setting`].
 #[unsafe(no_mangle)]
-static SETTINGS: Global<Settings> = Global::new(Settings {
-    offsets: Offsets::ABSENT,
-    kernel: 0,
-    protocol_hooks: 0,
-    seccomp: 0,
-    filter: Block::NONE,
-});
+static SETTINGS: Global<Settings> = Global::new(Settings::NONE);
 
 /// Where the loader put the settings.
 #[inline(always)]

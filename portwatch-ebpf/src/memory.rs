@@ -4,6 +4,8 @@ use core::ptr::read_volatile;
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 
+use crate::maps::setting;
+
 /// How kernel memory is read.
 pub(crate) trait Memory {
     /// One field of the struct at `base`. `None` where there is no struct or nothing is mapped.
@@ -21,7 +23,8 @@ pub(crate) struct Typed;
 impl Memory for Probed {
     #[inline(always)]
     fn read<T: Copy>(base: u64, offset: usize) -> Option<T> {
-        if base == 0 {
+        // Where that is forbidden, a program in which the helper can be reached does not load.
+        if setting!(memory) == 0 || base == 0 {
             return None;
         }
         let field = (base as usize).wrapping_add(offset) as *const T;

@@ -1,6 +1,9 @@
 //! The kernel's sockets, read at the offsets that the running kernel's BTF gives.
 
-use portwatch_common::event::{Attempt, known, options};
+use portwatch_common::{
+    event::{Attempt, known, options},
+    settings::Offset,
+};
 
 use crate::{
     maps::{present, setting},
@@ -8,8 +11,8 @@ use crate::{
     task::user_ns_level,
 };
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub(crate) const AF_INET: u16 = 2;
+pub(crate) const AF_INET6: u16 = 10;
 
 /// The `struct sock` behind a `struct socket`.
 #[inline(always)]
@@ -30,11 +33,16 @@ pub(crate) fn has_file<M: Memory>(socket: u64) -> Option<bool> {
 pub(crate) fn identify<M: Memory>(attempt: &mut Attempt, socket: u64) -> Option<()> {
     let file: u64 = M::read(socket, present(setting!(offsets.socket_file))?)?;
     let inode: u64 = M::read(file, present(setting!(offsets.file_inode))?)?;
-    let number: u64 = M::read(inode, present(setting!(offsets.inode_ino))?)?;
-    // The kernel numbers sockets with 32 bits (`get_next_ino`, fs/inode.c).
-    attempt.inode = number as u32;
+    attempt.inode = inode_number::<M>(inode)?;
     attempt.known |= known::INODE;
     Some(())
+}
+
+/// The number of a `struct inode`. The kernel numbers sockets with 32 bits (`get_next_ino`, fs/inode.c).
+#[inline(always)]
+pub(crate) fn inode_number<M: Memory>(inode: u64) -> Option<u32> {
+    let number: u64 = M::read(inode, present(setting!(offsets.inode_ino))?)?;
+    Some(number as u32)
 }
 
 /// The socket's `AF_*`.
@@ -56,7 +64,7 @@ pub(crate) fn describe<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> 
     let sock_type = sock_type::<M>(sk)?;
     let net: u64 = M::read(sk, present(setting!(offsets.skc_net))?)?;
     let netns = M::read(net, present(setting!(offsets.net_inum))?)?;
-    let ifindex = M::read(sk, present(setting!(offsets.skc_bound_dev_if))?)?;
+    let ifindex = device::<M>(sk)?;
     attempt.protocol = protocol::<M>(sk)?;
     attempt.family = family;
     attempt.sock_type = sock_type;
@@ -66,6 +74,24 @@ pub(crate) fn describe<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> 
     attempt.known |= known::SOCKET;
     threshold::<M>(attempt, net);
     Some(())
+}
+
+/// `SO_BINDTODEVICE`, 0 where there is none.
+#[inline(always)]
+pub(crate) fn device<M: Memory>(sk: u64) -> Option<u32> {
+    M::read(sk, present(setting!(offsets.skc_bound_dev_if))?)
+}
+
+/// Who made the socket.
+#[inline(always)]
+pub(crate) fn uid<M: Memory>(sk: u64) -> Option<u32> {
+    M::read(sk, present(setting!(offsets.sk_uid))?)
+}
+
+/// `TCP_*`.
+#[inline(always)]
+pub(crate) fn state<M: Memory>(sk: u64) -> Option<u8> {
+    M::read(sk, present(setting!(offsets.skc_state))?)
 }
 
 /// The socket's `SOCK_*`.
@@ -102,26 +128,33 @@ fn threshold<M: Memory>(attempt: &mut Attempt, net: u64) -> Option<()> {
 
 #[inline(always)]
 fn options_of<M: Memory>(sk: u64) -> u16 {
-    let common = present(setting!(offsets.sk_flags))
-        .and_then(|byte| M::read::<u8>(sk, byte))
-        .map_or(0, u32::from);
     // They lie behind `struct sock`, where a typed pointer does not reach.
     let inet = present(setting!(offsets.inet_flags))
         .and_then(|byte| Probed::read::<u32>(sk, byte))
         .unwrap_or(0);
-    let flags = present(setting!(offsets.skc_flags))
-        .and_then(|byte| M::read::<u8>(sk, byte))
-        .map_or(0, u32::from);
-    when(common & setting!(offsets.reuse), options::REUSEADDR)
-        | when(common & setting!(offsets.reuseport), options::REUSEPORT)
-        | when(common & setting!(offsets.ipv6only), options::V6ONLY)
-        | when(flags & setting!(offsets.broadcast), options::BROADCAST)
+    common_options::<M>(sk)
         | when(inet & setting!(offsets.freebind), options::FREEBIND)
         | when(inet & setting!(offsets.transparent), options::TRANSPARENT)
         | when(
             inet & setting!(offsets.bind_address_no_port),
             options::BIND_ADDRESS_NO_PORT,
         )
+}
+
+/// Those of `struct sock_common`.
+#[inline(always)]
+pub(crate) fn common_options<M: Memory>(sk: u64) -> u16 {
+    let byte_at = |offset| {
+        present(offset)
+            .and_then(|byte| M::read::<u8>(sk, byte))
+            .map_or(0, u32::from)
+    };
+    let common = byte_at(setting!(offsets.sk_flags));
+    let flags = byte_at(setting!(offsets.skc_flags));
+    when(common & setting!(offsets.reuse), options::REUSEADDR)
+        | when(common & setting!(offsets.reuseport), options::REUSEPORT)
+        | when(common & setting!(offsets.ipv6only), options::V6ONLY)
+        | when(flags & setting!(offsets.broadcast), options::BROADCAST)
 }
 
 #[inline(always)]
@@ -198,18 +231,48 @@ fn words(words: [u64; 2]) -> [u8; 16] {
 #[inline(always)]
 pub(crate) fn far_end<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> {
     let family = family::<M>(sk)?;
-    let port: u16 = M::read(sk, present(setting!(offsets.skc_dport))?)?;
+    let port = peer_port::<M>(sk)?;
     attempt.effective[..2].copy_from_slice(&family.to_ne_bytes());
     attempt.effective[2..4].copy_from_slice(&port.to_ne_bytes());
     if family == AF_INET6 {
-        let ip = words(ipv6::<M>(sk, present(setting!(offsets.skc_v6_daddr))?)?);
-        attempt.effective[8..24].copy_from_slice(&ip);
+        attempt.effective[8..24].copy_from_slice(&peer_addr::<M>(sk, family)?);
     } else if family == AF_INET {
-        let ip: u32 = M::read(sk, present(setting!(offsets.skc_daddr))?)?;
-        attempt.effective[4..8].copy_from_slice(&ip.to_ne_bytes());
+        let ip = peer_addr::<M>(sk, family)?;
+        attempt.effective[4..8].copy_from_slice(&ip[..4]);
     }
     attempt.known |= known::EFFECTIVE;
     Some(())
+}
+
+/// The far end's port, network byte order.
+#[inline(always)]
+pub(crate) fn peer_port<M: Memory>(sk: u64) -> Option<u16> {
+    M::read(sk, present(setting!(offsets.skc_dport))?)
+}
+
+/// The far end's address; the first 4 bytes for `AF_INET`.
+#[inline(always)]
+pub(crate) fn peer_addr<M: Memory>(sk: u64, family: u16) -> Option<[u8; 16]> {
+    let (ipv4, ipv6) = (setting!(offsets.skc_daddr), setting!(offsets.skc_v6_daddr));
+    address::<M>(sk, family, ipv4, ipv6)
+}
+
+/// The address that the socket is bound to, all zero for the wildcard; the first 4 bytes for `AF_INET`.
+#[inline(always)]
+pub(crate) fn bound_addr<M: Memory>(sk: u64, family: u16) -> Option<[u8; 16]> {
+    let ipv4 = setting!(offsets.skc_rcv_saddr);
+    address::<M>(sk, family, ipv4, setting!(offsets.skc_v6_rcv_saddr))
+}
+
+#[inline(always)]
+fn address<M: Memory>(sk: u64, family: u16, ipv4: Offset, ipv6_at: Offset) -> Option<[u8; 16]> {
+    if family == AF_INET6 {
+        return Some(words(ipv6::<M>(sk, present(ipv6_at)?)?));
+    }
+    let ip: u32 = M::read(sk, present(ipv4)?)?;
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&ip.to_ne_bytes());
+    Some(bytes)
 }
 
 /// The error that ended the socket's connection, a positive errno; 0 where there is none.
@@ -221,11 +284,11 @@ pub(crate) fn error<M: Memory>(sk: u64) -> Option<u32> {
 /// The socket as it is before the operation changes it.
 #[inline(always)]
 pub(crate) fn before<M: Memory>(attempt: &mut Attempt, socket: u64, sk: u64) -> Option<()> {
-    let state: u32 = M::read(socket, present(setting!(offsets.socket_state))?)?;
-    attempt.socket_state_before = state as u8;
-    attempt.state_before = M::read(sk, present(setting!(offsets.skc_state))?)?;
+    let socket_state: u32 = M::read(socket, present(setting!(offsets.socket_state))?)?;
+    attempt.socket_state_before = socket_state as u8;
+    attempt.state_before = state::<M>(sk)?;
     attempt.port_before = port::<M>(sk)?;
-    attempt.socket_uid = M::read(sk, present(setting!(offsets.sk_uid))?)?;
+    attempt.socket_uid = uid::<M>(sk)?;
     attempt.known |= known::BEFORE;
     Some(())
 }

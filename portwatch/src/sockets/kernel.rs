@@ -44,6 +44,8 @@ pub enum Ports<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptor {
     pub tgid: u32,
+    /// The thread whose descriptor it is: one can have a table of its own (`CLONE_FILES`)
+    pub tid: u32,
     pub fd: i32,
     /// Of the socket's file, as in `socket:[4711]`
     pub inode: u32,
@@ -61,7 +63,7 @@ pub struct Descriptor {
     /// Who made the socket, host's numbering
     pub uid: Option<u32>,
     pub ifindex: Option<u32>,
-    /// `nonblock` is not told
+    /// Those of every socket: `reuseaddr`, `reuseport`, `v6only`, `broadcast`; the others are not told
     pub options: Options,
 }
 

@@ -5,6 +5,7 @@ mod canary;
 mod functions;
 mod heir;
 mod hooks;
+pub mod iterator;
 mod link;
 mod load;
 mod pinned;
@@ -23,7 +24,7 @@ use portwatch_common::settings::{self, loss};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use self::{heir::Heir, skipped::Skipped};
+use self::{heir::Heir, iterator::Files, skipped::Skipped};
 pub use self::{load::Loader, pinned::check, programs::measure};
 use super::{
     Callers, Kind, Request,
@@ -33,6 +34,7 @@ use super::{
 use crate::{
     event::{Attempt, Degradation, LossReason, MissingHook, Place},
     ready,
+    sockets::kernel::Kernel,
 };
 
 /// Bytes read after which the counters are looked at: for a ring to have been full, more than
@@ -57,6 +59,8 @@ pub struct Source {
     /// looked at
     burst_left: usize,
     skipped: Skipped,
+    /// The iterator over open descriptors, until it is handed out, or why it is not there
+    files: Result<Files, String>,
     /// Which security module refused what none that is hooked has refused
     unhooked: Option<hooks::Unhooked>,
     /// Came about since the source was opened, and was not told yet
@@ -86,10 +90,12 @@ impl Source {
             hooks,
             missing,
             unhooked,
+            files,
         } = loader.attach(kind, request)?;
         let (skipped, uncounted) = Skipped::find(&programs, &hooks);
         let mut source = Self {
             unhooked,
+            files: files.map_err(|error| format!("{error:#}")),
             ..Self::over(programs, skipped, request)?
         };
         let hooks: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
@@ -144,6 +150,17 @@ impl Source {
         }
     }
 
+    /// What looks up open descriptors in the kernel: once, and from then on whoever has it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn kernel(&mut self) -> Result<Box<dyn Kernel>, String> {
+        let taken = Err("it was handed out before".to_owned());
+        let files = std::mem::replace(&mut self.files, taken)?;
+        Ok(Box::new(files))
+    }
+
     /// Records of calls, and of how they ended, that the kernel's side has sent.
     pub const fn records_read(&self) -> u64 {
         self.read
@@ -172,6 +189,7 @@ impl Source {
             unread_losses: false,
             burst_left: BURST,
             skipped,
+            files: Err(String::new()),
             unhooked: None,
             degradation: None,
             diagnostics,

@@ -6,6 +6,8 @@ use std::{collections::VecDeque, io};
 use super::ebpf;
 use super::record::{LossCount, Record};
 use super::{Callers, dtrace};
+#[cfg(target_os = "linux")]
+use crate::sockets::kernel::Kernel;
 use crate::{clock, event::Degradation};
 
 pub enum Source {
@@ -21,6 +23,19 @@ impl Source {
             #[cfg(target_os = "linux")]
             Self::Ebpf(source) => source.readable().await,
             Self::Dtrace(source) => source.readable().await,
+        }
+    }
+
+    /// What looks up open descriptors in the kernel: once, and from then on whoever has it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    #[cfg(target_os = "linux")]
+    pub fn kernel(&mut self) -> Result<Box<dyn Kernel>, String> {
+        match self {
+            Self::Ebpf(source) => source.kernel(),
+            Self::Dtrace(_) => Err("this source has no eBPF programs".to_owned()),
         }
     }
 

@@ -81,6 +81,7 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         socket_file: may("socket.file"),
         file_inode: may("file.f_inode"),
         inode_ino: may("inode.i_ino"),
+        inode_mode: may("inode.i_mode"),
         net_user_ns: may("net.user_ns"),
         net_prot_sock: may("net.ipv4.sysctl_ip_prot_sock"),
         user_ns_inum: may("user_namespace.ns.inum"),
@@ -107,6 +108,7 @@ pub(super) fn of_tasks(btf: &Btf<'_>) -> Offsets {
     Offsets {
         task_real_parent: may("task_struct.real_parent"),
         task_tgid: may("task_struct.tgid"),
+        task_pid: may("task_struct.pid"),
         task_group_leader: may("task_struct.group_leader"),
         task_start_boottime: byte(btf, "task_struct.start_boottime")
             .unwrap_or_else(|| may("task_struct.real_start_time")),

@@ -29,6 +29,7 @@ pub(crate) fn all(facts: &Facts, command: &Command) -> Vec<Check> {
         ring_buffer(host),
         btf(facts),
         fentry(host),
+        iterator(host),
         kprobes(host),
         tracepoints(host),
         tracefs(host),
@@ -248,6 +249,22 @@ fn fentry(host: Host<'_>) -> Check {
     let absent =
         "boot a kernel that has it: Linux 5.5 or later (arm64: 6.4), CONFIG_FUNCTION_TRACER=y";
     tried(host, name, &host.facts.fentry, means, absent)
+}
+
+/// No source rests on it: holders of ports are then looked for in /proc.
+fn iterator(host: Host<'_>) -> Check {
+    let name = ["iterator", "iterator"];
+    let means = "holders of ports are looked for in /proc, which takes long on a large machine";
+    if host.facts.btf.is_err() {
+        return Check::new(name[0], name[1], "needs BTF").but(Status::Limited, means);
+    }
+    let absent = "boot a kernel that has it: Linux 5.11 or later";
+    let check = tried(host, name, &host.facts.iterator, means, absent);
+    let status = match check.status {
+        Status::Ok => Status::Ok,
+        Status::Limited | Status::Missing => Status::Limited,
+    };
+    Check { status, ..check }
 }
 
 fn kprobes(host: Host<'_>) -> Check {

@@ -82,6 +82,8 @@ pub(crate) struct Facts {
     pub(crate) kprobe_program: Trial,
     pub(crate) tracepoint_program: Trial,
     pub(crate) fentry: Trial,
+    /// Over open descriptors, loaded and run once
+    pub(crate) iterator: Trial,
     /// What a watch gives up, or why it could not be tried
     pub(crate) confined: Result<Tried, String>,
 }
@@ -104,6 +106,7 @@ impl Facts {
             kprobe_program: probe::kprobe(),
             tracepoint_program: probe::tracepoint(),
             fentry: probe::fentry(),
+            iterator: probe::iterator(),
             confined: confine::try_it().map_err(|error| error.to_string()),
         }
     }

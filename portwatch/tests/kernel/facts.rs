@@ -15,6 +15,7 @@ use portwatch::{
 use super::{driver::Impossible, sys};
 
 mod addresses;
+mod descriptors;
 mod gatherer;
 mod holders;
 mod routes;
@@ -32,6 +33,13 @@ const TRIALS: &[(&str, Test)] = &[
     ("holder_has_gone", holders::has_gone),
     ("holder_is_another_process", holders::is_another_process),
     ("holder_in_another_namespace", holders::in_another_namespace),
+    ("descriptor_of_a_port", descriptors::of_a_port),
+    ("descriptors_that_keep_ports", descriptors::that_keep_ports),
+    (
+        "descriptor_of_a_thread_of_its_own",
+        descriptors::of_a_thread_of_its_own,
+    ),
+    ("descriptors_while_confined", descriptors::while_confined),
     ("address_is_assigned", addresses::is_assigned),
     ("address_is_elsewhere", addresses::is_elsewhere),
     ("address_is_tentative", addresses::is_tentative),

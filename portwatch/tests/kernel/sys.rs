@@ -79,6 +79,12 @@ pub(crate) fn enter_empty_netns() -> Result<()> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.context("unshare(CLONE_NEWNET)")
 }
 
+/// Gives the calling thread descriptors that no other thread has: those that it opens from here on.
+pub(crate) fn own_descriptors() -> Result<()> {
+    // SAFETY: descriptors of the others stay what they are in this thread, which closes none.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FILES) }.context("unshare(CLONE_FILES)")
+}
+
 /// Of the calling thread's network namespace.
 pub(crate) fn raise_loopback() -> io::Result<()> {
     let control = socket(AddressFamily::INET, SocketType::DGRAM, None)?;

@@ -93,7 +93,9 @@ const LAYERS: [(&str, &[&str]); 29] = [
     ),
     (
         "source",
-        &["clock", "filter", "event", "errno", "addr", "ready"],
+        &[
+            "clock", "sockets", "filter", "event", "errno", "addr", "ready",
+        ],
     ),
     (
         "surroundings",

@@ -1,15 +1,22 @@
-//! What the kernel tells of a link, as far as aya does not pass it on.
+//! Links, as far as aya does not pass on what the kernel offers: what it tells of one, and iterators,
+//! of which aya makes one pass and then has no link any more.
 //!
 //! Only the `bpf()` system call tells how often a kprobe was skipped: the link's fdinfo does not,
 //! in the kernels tested.
 
 use std::{
-    fs, io,
-    os::fd::{AsRawFd as _, BorrowedFd, RawFd},
+    fs::{self, File},
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
 };
 
 /// `BPF_OBJ_GET_INFO_BY_FD` (include/uapi/linux/bpf.h)
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+/// `BPF_LINK_CREATE`, `BPF_ITER_CREATE`
+const LINK_CREATE: libc::c_int = 28;
+const ITER_CREATE: libc::c_int = 33;
+/// `BPF_TRACE_ITER`
+const TRACE_ITER: u32 = 28;
 /// `BPF_LINK_TYPE_PERF_EVENT`
 const PERF_EVENT: u32 = 7;
 /// `BPF_PERF_EVENT_KPROBE`, `BPF_PERF_EVENT_KRETPROBE`
@@ -44,6 +51,57 @@ struct Request {
     fd: u32,
     info_len: u32,
     info: u64,
+}
+
+/// `union bpf_attr` of `BPF_LINK_CREATE`, for an iterator over all there is.
+#[repr(C)]
+#[derive(Default)]
+struct NewLink {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    info: u64,
+    info_len: u32,
+    padding: u32,
+}
+
+/// `union bpf_attr` of `BPF_ITER_CREATE`.
+#[repr(C)]
+struct NewPass {
+    link: u32,
+    flags: u32,
+}
+
+/// A link to an iterator's program, from which each pass is made.
+pub(super) fn of_iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut request = NewLink {
+        program: program.as_raw_fd().cast_unsigned(),
+        attach_type: TRACE_ITER,
+        ..NewLink::default()
+    };
+    create(LINK_CREATE, &mut request)
+}
+
+/// One pass of an iterator: its rows are what is read from the file.
+pub(super) fn pass(link: BorrowedFd<'_>) -> io::Result<File> {
+    let mut request = NewPass {
+        link: link.as_raw_fd().cast_unsigned(),
+        flags: 0,
+    };
+    create(ITER_CREATE, &mut request).map(File::from)
+}
+
+/// A command that makes a descriptor.
+#[expect(unsafe_code, reason = "no library passes this on")]
+fn create<T>(command: libc::c_int, request: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: the kernel reads the request, which is as long as its size, and writes to nothing.
+    let made = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *request, size_of::<T>()) };
+    let Ok(made @ 0..) = RawFd::try_from(made) else {
+        return Err(io::Error::last_os_error());
+    };
+    // SAFETY: the kernel has just made it, so nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(made) })
 }
 
 /// What a kprobe's link tells.

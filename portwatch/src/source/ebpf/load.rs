@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, TracePoint},
@@ -16,6 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::{
     block, functions,
     hooks::{self, Attach, Hook, TRACEPOINT_TYPE},
+    iterator::{self, Files},
     probe::{self, Trial},
 };
 use crate::{
@@ -78,6 +79,8 @@ pub(super) struct Attached {
     pub(super) missing: Vec<MissingHook>,
     /// Which security module refused what none that is hooked has refused
     pub(super) unhooked: Option<hooks::Unhooked>,
+    /// The iterator over open descriptors, or why it is not there
+    pub(super) files: anyhow::Result<Files>,
 }
 
 impl Attached {
@@ -135,7 +138,30 @@ impl Loader {
         if kind != Kind::Tracepoint && Path::new(SCTP_MODULE).exists() {
             hooks.extend(hooks::SCTP);
         }
-        attach_all(programs, &hooks, kernel.functions.as_ref(), &modules)
+        let mut attached = attach_all(programs, &hooks, kernel.functions.as_ref(), &modules)?;
+        if request.keeps_binds {
+            attached.files = kernel.iterator(&mut attached.programs);
+        }
+        Ok(attached)
+    }
+
+    /// The iterator over open descriptors alone: of the maps that are not for it as little as there can be.
+    pub(super) fn iterator(&mut self) -> anyhow::Result<Files> {
+        let Self(loader) = self;
+        for (name, entries) in [
+            (settings::EVENTS, LOG_RING_UNUSED),
+            (settings::INFLIGHT, 1),
+            (settings::PENDING, 1),
+        ] {
+            loader.map_max_entries(name, entries);
+        }
+        let kernel = Kernel::read(&[iterator::FUNCTION])?;
+        let settings = Box::new(Settings {
+            offsets: kernel.offsets,
+            ..Settings::NONE
+        });
+        let mut programs = self.load(settings, &Request::default())?;
+        kernel.iterator(&mut programs)
     }
 
     /// The object with its maps, of which no program is loaded yet, and what the kernel has of
@@ -148,13 +174,14 @@ impl Loader {
         hooks: &[&Hook],
     ) -> anyhow::Result<(Ebpf, Kernel)> {
         ensure_possible(kind, hooks)?;
-        let kernel = Kernel::learn(memory, kind, hooks)?;
+        let kernel = Kernel::learn(memory, kind, request, hooks)?;
         ensure!(
             request.pinned.mntns.is_none() || kernel.offsets.tell_mntns(),
             "this kernel's type information does not say where a caller's mount namespace is"
         );
         let settings = Box::new(Settings {
             offsets: kernel.offsets,
+            memory: memory.into(),
             kernel: request.kernel_threads.into(),
             protocol_hooks: (kind != Kind::Tracepoint).into(),
             seccomp: (kind == Kind::Fexit && request.seccomp).into(),
@@ -250,33 +277,56 @@ pub(super) struct Kernel {
     pub(super) functions: Option<Btf>,
     /// The names of those that there are
     names: Vec<&'static str>,
+    /// Why nothing was read
+    fault: Option<anyhow::Error>,
 }
 
 impl Kernel {
-    fn learn(memory: bool, kind: Kind, hooks: &[&Hook]) -> anyhow::Result<Self> {
-        if kind == Kind::Tracepoint {
-            let of_tasks = || read_types(&[], |kernel| Ok(offsets::of_tasks(kernel)));
-            return Ok(Self {
-                offsets: if memory { of_tasks()? } else { Offsets::ABSENT },
-                functions: None,
-                names: Vec::new(),
-            });
-        }
+    /// What a source must know, and where it is to find holders of ports what the iterator must.
+    fn learn(memory: bool, kind: Kind, request: &Request, hooks: &[&Hook]) -> anyhow::Result<Self> {
         let mut names: Vec<_> = hooks.iter().filter_map(|hook| hook.btf_name()).collect();
+        if request.keeps_binds {
+            names.push(iterator::FUNCTION);
+        }
         names.sort_unstable();
         names.dedup();
-        let (offsets, functions) = read_types(&names, |kernel| {
+        if !memory && names.is_empty() {
+            return Ok(Self::unread(None));
+        }
+        match Self::read(&names) {
+            Err(error) if !memory && kind == Kind::Tracepoint => Ok(Self::unread(Some(error))),
+            result => result,
+        }
+    }
+
+    fn read(names: &[&'static str]) -> anyhow::Result<Self> {
+        let (offsets, functions) = read_types(names, |kernel| {
             Ok((offsets::resolve(kernel)?, kernel.functions().to_vec()))
         })?;
         Ok(Self {
             offsets,
             names: functions.iter().map(|function| function.name).collect(),
-            functions: if names.is_empty() {
-                None
-            } else {
-                Some(functions::places(functions)?)
-            },
+            functions: Some(functions::places(functions)?),
+            fault: None,
         })
+    }
+
+    const fn unread(fault: Option<anyhow::Error>) -> Self {
+        Self {
+            offsets: Offsets::ABSENT,
+            functions: None,
+            names: Vec::new(),
+            fault,
+        }
+    }
+
+    /// The iterator over open descriptors, of an object that was given these offsets.
+    fn iterator(self, programs: &mut Ebpf) -> anyhow::Result<Files> {
+        match (self.functions, self.fault) {
+            (Some(functions), _) => Files::load(programs, &functions),
+            (None, Some(fault)) => Err(fault),
+            (None, None) => bail!("no type information was read"),
+        }
     }
 
     /// Whether the kernel has the function of a hook that needs its type information.
@@ -316,6 +366,7 @@ fn attach_all(
         hooks: Vec::new(),
         missing: Vec::new(),
         unhooked: modules.unhooked(),
+        files: Err(anyhow!("nobody asks for causes")),
     };
     for hook in hooks {
         attached.add(hook, functions)?;
@@ -362,7 +413,7 @@ pub(super) fn load_program(
     functions: Option<&Btf>,
 ) -> anyhow::Result<()> {
     let functions = || functions.context("no type information was read");
-    let loaded = match attach {
+    loaded(match attach {
         Attach::Fentry(function) => as_kind::<FEntry>(program)?.load(function, functions()?),
         Attach::Fexit(function) => as_kind::<FExit>(program)?.load(function, functions()?),
         Attach::TracepointBtf(name) => {
@@ -371,8 +422,12 @@ pub(super) fn load_program(
         }
         Attach::Kprobe(_) | Attach::Kretprobe(_) => as_kind::<KProbe>(program)?.load(),
         Attach::Tracepoint(..) => as_kind::<TracePoint>(program)?.load(),
-    };
-    match loaded {
+    })
+}
+
+/// The kernel's word on a program.
+pub(super) fn loaded(result: Result<(), ProgramError>) -> anyhow::Result<()> {
+    match result {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
         Err(ProgramError::LoadError {
             io_error,

@@ -1,6 +1,9 @@
 //! What the kernel takes of eBPF, found by trying: nothing here reads a version.
 //!
-//! Every trial creates one small map or loads one two-instruction program and drops it again.
+//! Every trial but the iterator's creates one small map or loads one two-instruction program and drops it
+//! again.
+
+use std::io;
 
 use aya::{
     maps::MapType,
@@ -8,7 +11,8 @@ use aya::{
     sys::{SyscallError, is_map_supported, is_program_supported},
 };
 
-use super::load::without_opening_files;
+use super::{iterator, load::without_opening_files};
+use crate::sockets::kernel::{Kernel as _, Ports};
 
 /// How a trial ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,25 @@ pub(crate) fn tracing() -> Trial {
     without_opening_files(|| program(ProgramType::Tracing))
 }
 
+/// The iterator over open descriptors (5.8, kernel/bpf/task_iter.c), with its own program: one pass.
+pub(crate) fn iterator() -> Trial {
+    let opened = iterator::open();
+    match opened.and_then(|mut files| Ok(files.descriptors(Ports::Kept, 1)?)) {
+        Ok(_) => Trial::Works,
+        Err(error) => refusal(&error).unwrap_or_else(|| Trial::Failed(format!("{error:#}"))),
+    }
+}
+
+/// A want of permission, among what led to an error.
+fn refusal(error: &anyhow::Error) -> Option<Trial> {
+    let mut errors = error.chain().filter_map(|cause| cause.downcast_ref());
+    let refused = errors.find(|error: &&io::Error| error.kind() == io::ErrorKind::PermissionDenied);
+    Some(Trial::Refused {
+        call: "bpf",
+        errno: refused?.raw_os_error()?,
+    })
+}
+
 fn map(kind: MapType) -> Trial {
     match is_map_supported(kind) {
         Ok(known) => Trial::from(known),
@@ -92,8 +115,6 @@ impl From<&SyscallError> for Trial {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]

@@ -40,6 +40,7 @@ fn facts() -> Facts {
         kprobe_program: Trial::Works,
         tracepoint_program: Trial::Works,
         fentry: Trial::Works,
+        iterator: Trial::Works,
         confined: Ok(Tried {
             status: CONFINED.to_owned(),
             left: Vec::new(),
@@ -59,6 +60,7 @@ fn as_user() -> Facts {
         &mut facts.kprobe_program,
         &mut facts.tracepoint_program,
         &mut facts.fentry,
+        &mut facts.iterator,
     ] {
         *trial = Trial::Refused {
             call: "bpf_prog_load",
@@ -111,6 +113,7 @@ fn a_user_learns_what_is_missing_and_what_cannot_be_known() {
     bpf Limited: not known: trying it takes the missing capabilities
     ring_buffer Limited: not known: trying it takes the missing capabilities
     fentry Limited: not known: trying it takes the missing capabilities
+    iterator Limited: not known: trying it takes the missing capabilities
     kprobes Limited: not known: trying it takes the missing capabilities
     tracepoints Limited: not known: trying it takes the missing capabilities
     tracefs Missing: /sys/kernel/tracing is not for this process to read
@@ -154,6 +157,7 @@ fn without_btf_there_is_no_fentry() {
     insta::assert_snapshot!(troubles(&blind), @r"
     btf Missing: no /sys/kernel/btf/vmlinux
     fentry Missing: needs BTF
+    iterator Limited: needs BTF
     ");
 }
 
