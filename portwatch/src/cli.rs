@@ -186,10 +186,6 @@ pub struct Watch {
     #[arg(long)]
     pub seccomp: bool,
 
-    /// Look up what explains a failure however long it takes, for machines that are very slow
-    #[arg(long, hide = true)]
-    pub patient: bool,
-
     /// How to print
     #[arg(
         short,

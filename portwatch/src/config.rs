@@ -28,8 +28,6 @@ pub struct Config {
     pub filters_typed: Vec<String>,
     pub kernel_threads: bool,
     pub seccomp: bool,
-    /// Whether look-ups may take as long as they do
-    pub patient: bool,
     /// Where events are written, and how; standard output, if at all, is the first
     pub outputs: Vec<Output>,
     /// Lines may wait for others, to be written with them
@@ -261,7 +259,6 @@ impl Config {
             filters_typed: filters::typed(&watch.filters),
             kernel_threads: watch.kernel,
             seccomp: watch.seccomp,
-            patient: watch.patient,
             outputs: outputs(watch)?,
             buffer: watch.buffer,
             cmdline: watch.cmdline,

@@ -19,7 +19,7 @@ use std::{
 };
 
 pub use self::{
-    cause::{Cause, Code, Confidence, Fix, Holder, HoldingProcess, SocketState},
+    cause::{Binder, Cause, Code, Confidence, Fix, Holder, Holders, HoldingProcess, SocketState},
     lookup::{Lookup, Unseen},
     origin::{Cgroup, Container, IfName, Process, Runtime},
     system::{System, Version},

@@ -25,7 +25,8 @@ mod success;
 mod tests;
 
 pub use self::facts::{
-    Address, Assigned, Elsewhere, Facts, Namespace, Ports, Route, RouteKind, Skipped,
+    Address, Asked, Assigned, Elsewhere, Facts, Namespace, Neighbour, Ports, Route, RouteKind,
+    Ticket,
 };
 use self::{case::Case, draft::Draft};
 use crate::{

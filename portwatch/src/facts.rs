@@ -1,159 +1,119 @@
 //! What explain wants to know beside the attempt, looked up in the attempt's network namespace.
 //!
-//! Look-ups take time, and a flood of failures must not make portwatch blind: they may use a
-//! tenth of the time that passes, the same question within a second has the same answer, and
-//! each look-up ends after a twentieth of a second with what it has by then.
+//! Look-ups take time, so a thread of its own makes them ([`Desk`]). A flood of failures must not take
+//! the machine: they may use a tenth of one processor, and what finds no room is told as not seen in
+//! time.
 
 pub mod address;
 mod answers;
 mod budget;
 mod credentials;
+mod desk;
 mod namespace;
 mod route;
 mod wanted;
 
-use std::time::{Duration, Instant};
-
-use self::{answers::Answers, budget::Budget, wanted::Wanted};
 pub use self::{
     credentials::{Credentials, Identities},
+    desk::Desk,
     namespace::Namespace,
     route::Way,
+    wanted::Wanted,
 };
 use crate::{
     cgroup::Cgroups,
     clock::now,
-    event::{Attempt, End, Holder, OutcomeOf, Proto},
-    explain::{self, Facts, RouteKind, Skipped},
+    event::{Attempt, Holder, Holders, Lookup, Proto, SocketState, Unseen},
+    explain::{
+        self, Facts, RouteKind,
+        conflict::{Claim, conflict},
+    },
     netns::{self, Namespaces, Place},
-    sockets::{self, bound::Bound, holder},
+    sockets::{
+        self,
+        holder::{Question, Search, Seen, Witness},
+        kernel::Kernel,
+    },
 };
 
-/// Looks up facts about attempts, within bounds.
+/// Looks up facts about attempts. Each takes as long as it takes.
 #[derive(Debug)]
 pub struct Gatherer {
     namespaces: Namespaces,
-    bound: Bound,
+    search: Search,
     cgroups: Cgroups,
-    lsms: Vec<String>,
-    /// The source tells of resets
-    resets_seen: bool,
-    /// portwatch's own network namespace
-    own: Option<u32>,
-    budget: Budget,
-    answers: Answers,
-    patient: bool,
 }
 
-/// What one attempt's look-ups may take.
-const LONGEST: Duration = Duration::from_millis(50);
-/// The same where that does not matter.
-const PATIENT: Duration = Duration::from_secs(10);
+/// An attempt to look up facts about, by how it ended.
+#[derive(Clone, Debug)]
+pub struct Inquiry {
+    pub attempt: Attempt,
+    pub wanted: Wanted,
+    /// Sockets that were seen on the port in question
+    pub seen: Vec<Seen>,
+}
+
+impl Inquiry {
+    /// About an attempt that ended with `ret`; `None` where nothing helps to explain it, as of most
+    /// that succeed.
+    pub fn new(attempt: &Attempt, ret: i32, witness: &Witness) -> Option<Self> {
+        let wanted = Wanted::by(attempt, ret)?;
+        let seen = match (attempt.netns, wanted.proto_and_port()) {
+            (Some(netns), Some((proto, port))) => witness.on(netns, proto, port),
+            _ => Vec::new(),
+        };
+        Some(Self {
+            attempt: attempt.clone(),
+            wanted,
+            seen,
+        })
+    }
+}
 
 impl Gatherer {
-    pub fn new() -> Self {
+    /// With the kernel's side of a source, where there is one.
+    pub fn new(kernel: Option<Box<dyn Kernel>>) -> Self {
         Self {
-            resets_seen: false,
             namespaces: Namespaces::default(),
-            bound: Bound::default(),
+            search: Search::new(kernel),
             cgroups: Cgroups::new(),
-            lsms: lsms(),
-            own: netns::Namespace::own().ok().map(|own| own.inode()),
-            budget: Budget::new(Instant::now()),
-            answers: Answers::default(),
-            patient: false,
         }
     }
 
-    /// For attempts of a source that tells of resets, or does not.
-    #[must_use]
-    pub fn seeing_resets(self, resets_seen: bool) -> Self {
-        Self {
-            resets_seen,
-            ..self
-        }
-    }
-
-    /// Without the bounds of time, for machines that are too slow to find anything within them.
-    #[must_use]
-    pub fn patient(self, patient: bool) -> Self {
-        Self { patient, ..self }
-    }
-
-    /// Takes note of a bind that succeeded, so that it can be told later since when a port is in
-    /// use. Cheap, and of no effect for any other attempt.
-    pub fn remember(&mut self, attempt: &Attempt) {
-        self.bound.remember(attempt);
-    }
-
-    /// What is known about an attempt, by how it ended; `None` where nothing helps to explain it, as
-    /// of most that succeed.
-    pub fn gather(&mut self, attempt: &Attempt) -> Option<Facts> {
-        let wanted = Wanted::by(attempt, attempt.ret?)?;
-        Some(self.about(attempt, wanted))
-    }
-
-    /// The same of a connect that was pending.
-    pub fn gather_outcome(&mut self, outcome: &OutcomeOf) -> Option<Facts> {
-        let End::Failed(ret) = outcome.ended.end else {
-            return None;
-        };
-        let wanted = Wanted::by(&outcome.attempt, ret)?;
-        Some(self.about(&outcome.attempt, wanted))
-    }
-
-    fn about(&mut self, attempt: &Attempt, wanted: Wanted) -> Facts {
-        let begun = Instant::now();
-        let key = answers::Key::of(attempt, wanted);
-        // What was found before the call may have changed by then.
-        if let Some(known) = self.answers.get(&key, begun)
-            && known.taken >= Some(attempt.time)
-        {
-            return known.clone();
-        }
-        let mut facts = Facts {
-            resets_seen: self.resets_seen,
-            ..Facts::default()
-        };
-        if wanted.lsms {
-            facts.lsms.clone_from(&self.lsms);
-        }
-        if wanted.namespace && self.is_own(attempt) {
-            facts.namespace = Some(explain::Namespace::Own);
-        }
-        if !self.patient && !self.budget.allows(begun) {
-            facts.skipped = Some(Skipped::TooMany);
-            return facts;
-        }
-        let until = begun + if self.patient { PATIENT } else { LONGEST };
+    /// Adds what is known about an attempt. Where `may_search` is false, only what takes one look at a
+    /// known process.
+    pub fn gather(&mut self, inquiry: &Inquiry, may_search: bool, facts: &mut Facts) {
+        let Inquiry {
+            attempt,
+            wanted,
+            seen,
+        } = inquiry;
         if wanted.namespace && facts.namespace.is_none() {
-            facts.namespace = way_into(attempt, until);
+            facts.namespace = attempt.netns.map(way_into);
         }
-        if wanted.enters() {
-            self.look_up(attempt, wanted, until, &mut facts);
+        if !wanted.enters() {
+            return;
         }
-        self.budget.spend(begun.elapsed());
-        self.answers.put(key, begun, facts.clone());
-        facts
-    }
-
-    fn is_own(&self, attempt: &Attempt) -> bool {
-        attempt.netns.is_some() && attempt.netns == self.own
-    }
-
-    fn look_up(&mut self, attempt: &Attempt, wanted: Wanted, until: Instant, facts: &mut Facts) {
         if wanted.privilege {
             facts.credentials = Credentials::of_attempt(attempt);
         }
-        let Some(netns) = attempt.netns else {
-            facts.skipped = Some(Skipped::NamespaceUnknown);
-            return;
-        };
-        let Some(namespace) = self.namespace_of(attempt, netns, until) else {
-            facts.skipped = Some(Skipped::Namespace);
-            return;
+        let namespace = match self.namespace_of(attempt) {
+            Lookup::Found(namespace) => namespace,
+            Lookup::NotThere => return nothing(facts, Unseen::Gone),
+            Lookup::NotSeen(why) => return nothing(facts, why),
         };
         facts.taken = Some(now());
+        if may_search {
+            self.look_around(&namespace, *wanted, facts);
+        } else {
+            nothing(facts, Unseen::Time);
+        }
+        if let Some(question) = holders_wanted(*wanted, facts) {
+            facts.holders = self.find(&namespace, attempt, question, seen, may_search);
+        }
+    }
+
+    fn look_around(&mut self, namespace: &Namespace, wanted: Wanted, facts: &mut Facts) {
         if wanted.privilege {
             facts.unprivileged_port_start = namespace.threshold();
         }
@@ -161,99 +121,156 @@ impl Gatherer {
             facts.ports = namespace.ports();
         }
         if let Some(ip) = wanted.address {
-            facts.address = namespace.address(ip, wanted.ifindex, until);
-        }
-        if let Some(address) = &mut facts.address
-            && wanted.elsewhere
-            && address.assigned.is_none()
-        {
-            let others = &mut self.namespaces;
-            let elsewhere = wanted
-                .address
-                .map(|ip| namespace.elsewhere(ip, others, until));
-            address.elsewhere = elsewhere.unwrap_or_default();
+            facts.address = namespace.address(ip, wanted.ifindex);
+            if wanted.elsewhere && facts.address.assigned.is_not_there() {
+                facts.address.elsewhere = namespace.elsewhere(ip, &mut self.namespaces);
+            }
         }
         if let Some(way) = wanted.route {
-            look_up_route(&namespace, way, facts);
+            look_up_route(namespace, way, facts);
         }
         if let Some(ifindex) = wanted.interface {
-            facts.interface_exists = namespace.has_interface(ifindex);
+            facts.interface = namespace.interface(ifindex);
         }
-        let is_here = facts
-            .route
-            .as_ref()
-            .is_some_and(|route| route.kind == RouteKind::Local);
-        let holders = wanted.holders.or(wanted.holders_here.filter(|_| is_here));
-        if let Some((proto, port)) = holders {
-            facts.holders = self.holders(&namespace, proto, port, until);
+    }
+
+    /// One pass over all descriptors for several inquiries at once, as far as they need it.
+    pub fn begin_pass(&mut self, inquiries: &[&Inquiry]) {
+        let wanted = inquiries.iter().map(|it| it.wanted.proto_and_port());
+        let mut ports: Vec<u16> = wanted.flatten().map(|(_, port)| port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        if ports.len() > 1 {
+            self.search.begin_pass(ports);
         }
+    }
+
+    pub fn end_pass(&mut self) {
+        self.search.end_pass();
     }
 
     /// Where the attempt's process is, where it was found before, where the socket is, or where
     /// a search leads.
-    fn namespace_of(&mut self, attempt: &Attempt, netns: u32, until: Instant) -> Option<Namespace> {
+    fn namespace_of(&mut self, attempt: &Attempt) -> Lookup<Namespace> {
+        // Its socket, or its process, was gone before the source could tell.
+        let Some(netns) = attempt.netns else {
+            return Lookup::NotSeen(Unseen::Gone);
+        };
         let near = Place {
             path: None,
             tgid: Some(attempt.tgid),
         };
         let known = self.namespaces.known(netns, &near);
-        let found = known
-            .or_else(|| sockets::namespace_of(attempt))
-            .or_else(|| self.namespaces.find(netns, until))?;
-        let namespace = Namespace::from(found);
-        namespace.may_be_entered().then_some(namespace)
+        let found = match known.or_else(|| sockets::namespace_of(attempt)) {
+            Some(found) => Lookup::Found(found),
+            None => self.namespaces.find(netns),
+        };
+        found.and_then(|found| {
+            let namespace = Namespace::from(found);
+            match namespace.try_enter() {
+                Ok(()) => Lookup::Found(namespace),
+                Err(error) => Lookup::NotSeen(Unseen::from(&error)),
+            }
+        })
     }
 
-    /// The sockets on a port, with the cgroups of their processes.
-    pub fn holders(
+    fn find(
         &mut self,
         namespace: &Namespace,
-        proto: Proto,
-        port: u16,
-        until: Instant,
-    ) -> Option<Vec<Holder>> {
-        let question = holder::Question {
+        attempt: &Attempt,
+        (proto, port): (Proto, u16),
+        seen: &[Seen],
+        may_search: bool,
+    ) -> Holders {
+        let is_enough = enough(attempt);
+        let question = Question {
             namespace: namespace.as_ref(),
             proto,
             port,
-            bound: &self.bound,
-            until,
+            seen,
+            is_enough: &is_enough,
         };
-        let mut holders = question.holders()?;
-        for process in holders
-            .iter_mut()
-            .filter_map(|holder| holder.process.as_mut())
-        {
-            process.cgroup = self.cgroups.of_process(process.tgid);
+        let holders = match self.search.known(&question) {
+            Some(known) => known,
+            None if may_search => self.search.holders(&question),
+            None => Holders::not_seen(Unseen::Time),
+        };
+        self.with_cgroups(holders)
+    }
+
+    /// Every socket on a port, with the cgroups of their processes.
+    pub fn holders(&mut self, namespace: &Namespace, proto: Proto, port: u16) -> Holders {
+        let question = Question {
+            namespace: namespace.as_ref(),
+            proto,
+            port,
+            seen: &[],
+            is_enough: &|_| false,
+        };
+        let holders = self.search.holders(&question);
+        self.with_cgroups(holders)
+    }
+
+    fn with_cgroups(&self, mut holders: Holders) -> Holders {
+        for holder in &mut holders.found {
+            if let Lookup::Found(process) = &mut holder.process {
+                process.cgroup = self.cgroups.of_process(process.tgid);
+            }
         }
-        Some(holders)
+        holders
     }
 }
 
-impl Default for Gatherer {
-    fn default() -> Self {
-        Self::new()
+/// Which holder answers the question why the attempt failed: one that is in the way, or for a connect
+/// that was refused, one that listens.
+fn enough(attempt: &Attempt) -> impl Fn(&Holder) -> bool + use<> {
+    let claim = Claim::of_attempt(attempt);
+    let connects = attempt.op == crate::event::Op::Connect;
+    move |holder| match claim {
+        _ if connects => holder.state == SocketState::Listen,
+        Some(claim) => {
+            let held = Claim::of_holder(holder, claim.transport);
+            conflict(&claim, &held).is_some_and(|conflict| conflict.certain)
+        }
+        None => false,
     }
 }
 
-/// How commands get into the attempt's network namespace, which is not portwatch's own.
-fn way_into(attempt: &Attempt, until: Instant) -> Option<explain::Namespace> {
-    let name = Namespaces::name_of(attempt.netns?, until);
-    Some(name.map_or(explain::Namespace::Other, explain::Namespace::Named))
+/// Which port's holders are wanted, now that the route is known.
+fn holders_wanted(wanted: Wanted, facts: &Facts) -> Option<(Proto, u16)> {
+    let route = facts.route.as_ref().found();
+    let is_here = route.is_some_and(|route| route.kind == RouteKind::Local);
+    wanted
+        .holders
+        .or_else(|| wanted.holders_here.filter(|_| is_here))
+}
+
+/// Nothing could be looked up.
+pub fn nothing(facts: &mut Facts, why: Unseen) {
+    facts.holders = Holders::not_seen(why);
+    facts.address.assigned = Lookup::NotSeen(why);
+    facts.route = Lookup::NotSeen(why);
+    facts.neighbour = Lookup::NotSeen(why);
+    facts.interface = Lookup::NotSeen(why);
+}
+
+/// How commands get into a network namespace that is not portwatch's own.
+fn way_into(netns: u32) -> explain::Namespace {
+    Namespaces::name_of(netns).map_or(explain::Namespace::Other, explain::Namespace::Named)
 }
 
 fn look_up_route(namespace: &Namespace, way: Way, facts: &mut Facts) {
     // From an address that the host has lost no route leads anywhere.
-    let address = facts.address.as_ref();
-    let lost = address.is_some_and(|address| address.assigned.is_none());
-    let found = namespace.route(Way {
+    let lost = facts.address.assigned.is_not_there();
+    (facts.route, facts.neighbour) = namespace.route(Way {
         source: way.source.filter(|_| !lost),
         ..way
     });
-    if let Some((route, neighbour_failed)) = found {
-        facts.route = Some(route);
-        facts.neighbour_failed = neighbour_failed;
-    }
+}
+
+/// portwatch's own network namespace.
+fn own_netns() -> Option<u32> {
+    netns::Namespace::own().ok().map(|own| own.inode())
 }
 
 /// The security modules that run, in their order; none where securityfs is not mounted.

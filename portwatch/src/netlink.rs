@@ -4,11 +4,7 @@
 //! header with attributes: less than the crates for it would bring. What comes back is taken
 //! for untrusted: a length that does not fit ends the reading.
 
-use std::{
-    ops::ControlFlow,
-    os::fd::OwnedFd,
-    time::{Duration, Instant},
-};
+use std::{ops::ControlFlow, os::fd::OwnedFd, time::Duration};
 
 use rustix::{
     io::Errno,
@@ -20,6 +16,8 @@ use rustix::{
     },
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::event::Unseen;
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,15 +107,14 @@ impl Netlink {
         answer.ok_or(Failure::Failed(Errno::BADMSG))
     }
 
-    /// Asks for many things, up to `limit` of those that `parse` makes something of. What changed
-    /// meanwhile may be missing, or be there twice.
+    /// Asks for many things, up to `limit` of those that `parse` makes something of.
     pub(crate) fn dump<T>(
         mut self,
         kind: u16,
         question: &[u8],
-        Bounds { limit, until }: Bounds,
+        limit: usize,
         parse: impl Fn(&[u8]) -> Option<T>,
-    ) -> Result<Vec<T>, Failure> {
+    ) -> Result<Dump<T>, Failure> {
         let mut turn = 1;
         loop {
             let mut found = Vec::new();
@@ -126,14 +123,15 @@ impl Netlink {
             let end = self.receive(|message| {
                 changed |= message.flags & NLM_F_DUMP_INTR != 0;
                 found.extend(parse(message.body));
-                if found.len() >= limit || Instant::now() >= until {
+                if found.len() >= limit {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
                 }
             })?;
             if end.is_break() || !changed || turn == TURNS {
-                return Ok(found);
+                let whole = end.is_continue() && !changed;
+                return Ok(Dump { found, whole });
             }
             turn += 1;
         }
@@ -188,11 +186,25 @@ impl Netlink {
     }
 }
 
-/// What a dump may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    pub(crate) limit: usize,
-    pub(crate) until: Instant,
+/// What a dump found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dump<T> {
+    pub(crate) found: Vec<T>,
+    /// There is no more. Where what was dumped changed meanwhile, some may be missing, or be there
+    /// twice
+    pub(crate) whole: bool,
+}
+
+impl Failure {
+    /// Why nothing was seen.
+    pub(crate) const fn unseen(self) -> Unseen {
+        match self {
+            Self::Refused(Errno::PERM | Errno::ACCESS)
+            | Self::Failed(Errno::PERM | Errno::ACCESS) => Unseen::Permission,
+            Self::Failed(Errno::AGAIN) => Unseen::Time,
+            Self::Refused(_) | Self::Failed(_) => Unseen::NotSupported,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! From a source to the output: look up, filter, count, print, and end cleanly.
 
+mod causes;
 mod connects;
 mod ends;
 mod pace;
@@ -15,6 +16,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{
+    causes::Causes,
     ends::{Ends, ReaderGone},
     pace::Pace,
 };
@@ -24,7 +26,7 @@ use crate::{
     config::Config,
     confine,
     event::{Attempt, Degraded, Event, LossReason, Lost, Op, Outcome, Place, Start, Summary},
-    explain::{self, Facts},
+    explain,
     filter::{Filter, Needs},
     manager::Manager,
     memory,
@@ -36,7 +38,7 @@ use crate::{
         Backend, Callers, Kind, Opened, Source,
         record::{LossCount, Record},
     },
-    surroundings::{Known, Surroundings},
+    surroundings::{Kernel, Known, Surroundings},
     top::Top,
     users::Users,
 };
@@ -63,7 +65,7 @@ pub async fn watch(
     let sink = Sinks::open(config)?;
     let (time, begun_ns) = (now(), source.clock_ns());
     let known = known(opened.backend, &opened.hooks);
-    let mut stream = Stream::new(config, known, users, begun_ns);
+    let mut stream = Stream::open(config, known, None, users, begun_ns)?;
     stream.top = config.on_screen.then(|| Top::open(config)).transpose()?;
     // Whatever it does comes after the stream's begin.
     let mut command = command.map(Prepared::start).transpose()?;
@@ -231,6 +233,10 @@ async fn finish(
         }
         source.settle().await;
         stream.give_up()?;
+        while !stream.causes.is_empty() && !sink.has_ended() {
+            stream.await_cause().await?;
+            sink.put(&mut stream.lines);
+        }
         log::info!(
             "{} records were read from the kernel, {} attempts written",
             source.records_read(),
@@ -271,6 +277,8 @@ struct Stream<'a> {
     seq: u64,
     summary: Summary,
     outcomes: Outcomes,
+    /// What waits for its cause
+    causes: Causes,
     /// Since when the time of the outcomes runs
     begun: Instant,
     /// Read from the ring and not yet looked at
@@ -306,13 +314,21 @@ fn needs(config: &Config) -> Needs {
 }
 
 impl<'a> Stream<'a> {
-    fn new(config: &'a Config, known: Known, users: Users, begun_ns: u64) -> Self {
-        Self {
+    fn open(
+        config: &'a Config,
+        known: Known,
+        kernel: Option<Kernel>,
+        users: Users,
+        begun_ns: u64,
+    ) -> anyhow::Result<Self> {
+        let surroundings = Surroundings::new(config, known, kernel)
+            .context("cannot start the thread that looks things up")?;
+        Ok(Self {
             config,
             printers: Printers::new(config),
             top: None,
             users,
-            surroundings: Surroundings::new(config, known),
+            surroundings,
             of_cgroup: config.filter.of_cgroup(),
             of_tree: config.filter.of_tree(),
             needs: needs(config),
@@ -321,6 +337,7 @@ impl<'a> Stream<'a> {
             seq: 0,
             summary: Summary::default(),
             outcomes: Outcomes::default(),
+            causes: Causes::default(),
             begun: Instant::now(),
             records: VecDeque::with_capacity(RECORDS),
             pace: Pace::new(matches!(known, Known::Most { .. }), Instant::now()),
@@ -332,7 +349,7 @@ impl<'a> Stream<'a> {
                 .logs_to_file()
                 .then(|| signal(SignalKind::hangup()).ok())
                 .flatten(),
-        }
+        })
     }
 
     /// Reads a batch from the ring, and passes on what comes of it.
@@ -428,22 +445,22 @@ impl<'a> Stream<'a> {
             self.rule_out(&attempt, source);
             return Ok(());
         }
-        self.complete(&mut attempt);
-        self.summary.count(&attempt);
-        self.write(&Event::Attempt(attempt))?;
-        self.note_over();
-        Ok(())
+        self.enrich(&mut attempt);
+        self.write_explained(Event::Attempt(attempt))
     }
 
     fn note_over(&mut self) {
         self.over = self.is_full() && !self.outcomes.await_news();
     }
 
-    /// Adds what is shown beside an attempt that is about to be written, and numbers it. The attempt
-    /// stays where it is: each move is a copy of half a kilobyte.
+    /// Adds what is shown beside an attempt whose end is to come, and numbers it: it waits for nothing.
+    /// The attempt stays where it is: each move is a copy of half a kilobyte.
     fn complete(&mut self, attempt: &mut Attempt) {
         self.enrich(attempt);
-        self.explain(attempt);
+        if let Some(ret) = attempt.ret.filter(|_| self.config.explain.is_some()) {
+            let facts = self.surroundings.not_in_time(attempt, ret);
+            attempt.cause = explain::explain(attempt, &facts);
+        }
         self.seq += 1;
     }
 
@@ -485,13 +502,6 @@ impl<'a> Stream<'a> {
         let named = self.config.explain.is_some() && attempt.outcome() == Outcome::Failed;
         if named || self.config.shows_origin() {
             self.surroundings.add_origin(attempt);
-        }
-    }
-
-    fn explain(&mut self, attempt: &mut Attempt) {
-        if self.config.explain.is_some() {
-            let facts = self.surroundings.facts(attempt);
-            attempt.cause = explain::explain(attempt, facts.as_ref().unwrap_or(Facts::none()));
         }
     }
 
@@ -566,6 +576,14 @@ impl<'a> Stream<'a> {
             }
             () = ready::at(due), if tells => {
                 self.tell_overdue(Instant::now())?;
+                sinks.put(&mut self.lines);
+            }
+            (ticket, facts) = self.surroundings.answer(), if sinks.has_room() => {
+                self.take_answer(ticket, &facts)?;
+                sinks.put(&mut self.lines);
+            }
+            () = ready::at(self.causes.due()), if sinks.has_room() => {
+                self.write_overdue(Instant::now())?;
                 sinks.put(&mut self.lines);
             }
         }

@@ -308,12 +308,13 @@ impl<W: Write> Account for Replay<'_, W> {
         self.recording.seq
     }
 
-    fn complete_end(&mut self, outcome: &mut OutcomeOf) {
+    fn write_end(&mut self, mut outcome: OutcomeOf) -> io::Result<()> {
         let recorded = self.recording.cause.take();
         outcome.cause = match self.config.explain {
-            Some(_) => recorded.or_else(|| explain::explain_outcome(outcome, Facts::none())),
+            Some(_) => recorded.or_else(|| explain::explain_outcome(&outcome, Facts::none())),
             None => None,
         };
+        self.print(&Event::Outcome(outcome))
     }
 
     fn write(&mut self, event: &Event) -> io::Result<()> {

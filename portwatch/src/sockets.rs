@@ -4,24 +4,23 @@
 //! the descriptor leads to is looked up here, right after the call: by then it may be closed
 //! or be another socket, so what does not fit the attempt is not taken.
 
-pub mod bound;
+mod borrow;
 pub mod diag;
 pub mod holder;
 pub mod kernel;
+mod known;
 mod owner;
+pub mod table;
 
-use std::{net::IpAddr, os::fd::OwnedFd};
+use std::{net::IpAddr, os::fd::AsFd};
 
-use rustix::{
-    net::{
-        AddressFamily, Protocol, SocketAddrAny, SocketType, getpeername, getsockname, ipproto,
-        sockopt,
-    },
-    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+use rustix::net::{
+    Protocol, SocketAddrAny, SocketType, getpeername, getsockname, ipproto, sockopt,
 };
 
+use self::borrow::Borrowed;
 use crate::{
-    event::{Attempt, Family, Local, Op, Options, Outcome, Proto, Requested},
+    event::{Attempt, Family, Local, Lookup, Op, Options, Outcome, Proto, Requested, Unseen},
     netns::Namespace,
     nsfs,
 };
@@ -44,19 +43,26 @@ pub enum Look {
 
 /// Looks at the socket behind the attempt's descriptor.
 pub fn look(attempt: &Attempt) -> Look {
-    let Some(socket) = attempt.fd.and_then(|fd| borrow(attempt.tgid, fd)) else {
-        return Look::Unknown;
-    };
-    let Ok(domain) = sockopt::socket_domain(&socket) else {
-        // The call failed with ENOTSOCK, or the number means something else by now.
-        return Look::Unknown;
-    };
-    if domain != AddressFamily::INET && domain != AddressFamily::INET6 {
-        return not_internet(attempt);
+    match socket_of(attempt) {
+        Lookup::Found(socket) if !socket.is_internet() => not_internet(attempt),
+        Lookup::Found(socket) => match Seen::of(&socket) {
+            Some(seen) => seen.compare(attempt),
+            None => Look::Unknown,
+        },
+        Lookup::NotThere | Lookup::NotSeen(_) => Look::Unknown,
     }
-    match Seen::of(&socket) {
-        Some(seen) => seen.compare(attempt),
-        None => Look::Unknown,
+}
+
+/// The socket behind the attempt's descriptor.
+fn socket_of(attempt: &Attempt) -> Lookup<Borrowed> {
+    let Some(fd) = attempt.fd else {
+        return Lookup::NotSeen(Unseen::NotSupported);
+    };
+    match borrow::link(attempt.tid, fd) {
+        Lookup::Found(inode) => Borrowed::new(attempt.tgid, fd, inode),
+        // The call failed with ENOTSOCK, or the number means something else by now.
+        Lookup::NotThere => Lookup::NotThere,
+        Lookup::NotSeen(why) => Lookup::NotSeen(why),
     }
 }
 
@@ -67,13 +73,6 @@ const fn not_internet(attempt: &Attempt) -> Look {
         Some(Family::Ipv4 | Family::Ipv6) => Look::Unknown,
         _ => Look::NotInternet,
     }
-}
-
-/// A duplicate of another process's descriptor (pidfd_getfd, since 5.6; needs ptrace rights).
-fn borrow(tgid: u32, fd: i32) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(i32::try_from(tgid).ok()?)?;
-    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    pidfd_getfd(process, fd, PidfdGetfdFlags::empty()).ok()
 }
 
 /// A socket as it is now.
@@ -105,7 +104,7 @@ impl Seen {
         attempt.inode = inode;
     }
 
-    fn of(socket: &OwnedFd) -> Option<Self> {
+    fn of(socket: &Borrowed) -> Option<Self> {
         let socket_type = sockopt::socket_type(socket).ok()?;
         let protocol = sockopt::socket_protocol(socket).ok()?;
         let (ip, port) = internet(getsockname(socket).ok()?)?;
@@ -195,7 +194,7 @@ fn internet(address: SocketAddrAny) -> Option<(IpAddr, u16)> {
 }
 
 /// The options that a descriptor tells; `reuseaddr` and the like of sockets that do not have them are false.
-fn options(socket: &OwnedFd) -> Options {
+fn options(socket: &Borrowed) -> Options {
     let set = |option: rustix::io::Result<bool>| option.unwrap_or(false);
     let flags = rustix::fs::fcntl_getfl(socket).unwrap_or(rustix::fs::OFlags::empty());
     Options {
@@ -211,19 +210,19 @@ fn options(socket: &OwnedFd) -> Options {
 }
 
 /// The inode of the socket's file, as in `socket:[4711]`.
-fn inode(socket: &OwnedFd) -> Option<u32> {
+fn inode(socket: &Borrowed) -> Option<u32> {
     u32::try_from(rustix::fs::fstat(socket).ok()?.st_ino).ok()
 }
 
 /// The inode of the network namespace that the socket belongs to.
-fn namespace_inode(socket: &OwnedFd) -> Option<u32> {
+fn namespace_inode(socket: impl AsFd) -> Option<u32> {
     nsfs::inode(nsfs::of_socket(socket).ok()?)
 }
 
 /// The network namespace of the attempt's socket, if its descriptor still leads to one there: no
 /// process need be in it.
 pub fn namespace_of(attempt: &Attempt) -> Option<Namespace> {
-    let socket = borrow(attempt.tgid, attempt.fd?)?;
+    let socket = socket_of(attempt).found()?;
     let namespace = Namespace::new(nsfs::of_socket(&socket).ok()?).ok()?;
     (Some(namespace.inode()) == attempt.netns).then_some(namespace)
 }

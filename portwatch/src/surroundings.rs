@@ -9,15 +9,21 @@ mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
 
+use std::io;
+
 #[cfg(not(target_os = "linux"))]
 use self::elsewhere::Host;
+#[cfg(not(target_os = "linux"))]
+pub use self::elsewhere::Kernel;
 #[cfg(target_os = "linux")]
 use self::linux::Host;
+#[cfg(target_os = "linux")]
+pub use self::linux::Kernel;
 use crate::{
     ancestry,
     config::{self, Config},
-    event::{Attempt, Degradation, OutcomeOf},
-    explain::Facts,
+    event::{Attempt, Degradation},
+    explain::{Asked, Facts, Ticket},
     filter::{Filter, Needs},
 };
 
@@ -36,12 +42,16 @@ pub enum Known {
 }
 
 impl Surroundings {
-    pub fn new(config: &Config, known: Known) -> Self {
-        Self(
-            (known != Known::All)
-                .then(|| Host::new(config, known))
-                .flatten(),
-        )
+    /// `kernel` is the kernel's side of the source, where it can look things up.
+    ///
+    /// # Errors
+    ///
+    /// Where the thread that looks things up cannot be started.
+    pub fn new(config: &Config, known: Known, kernel: Option<Kernel>) -> io::Result<Self> {
+        if known == Known::All {
+            return Ok(Self(None));
+        }
+        Host::new(config, known, kernel).map(Self)
     }
 
     /// Adds what the source could not know; false where that shows the attempt to be none of ours.
@@ -103,13 +113,22 @@ impl Surroundings {
         }
     }
 
-    /// What a cause may rest on.
-    pub fn facts(&mut self, attempt: &Attempt) -> Option<Facts> {
-        self.0.as_mut()?.facts(attempt)
+    /// What the cause of an attempt that ended with `ret` may rest on; `None` where nothing helps.
+    pub fn ask(&mut self, attempt: &Attempt, ret: i32) -> Option<Asked> {
+        self.0.as_mut()?.ask(attempt, ret)
     }
 
-    /// The same, of how a connect ended.
-    pub fn facts_of_outcome(&mut self, outcome: &OutcomeOf) -> Option<Facts> {
-        self.0.as_mut()?.facts_of_outcome(outcome)
+    /// The next answer to what was asked.
+    pub async fn answer(&mut self) -> (Ticket, Facts) {
+        match &mut self.0 {
+            Some(host) => host.answer().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What there is without an answer.
+    pub fn not_in_time(&self, attempt: &Attempt, ret: i32) -> Facts {
+        let host = self.0.as_ref();
+        host.map_or_else(Facts::default, |host| host.not_in_time(attempt, ret))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use super::{Cgroup, Comm, Time};
+use super::{Cgroup, Comm, Lookup, Time, Unseen};
 
 /// Why an attempt ended as it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Cause {
     pub next: Vec<String>,
     /// Of `EADDRINUSE`: whoever has the port
     pub holders: Vec<Holder>,
+    /// Why the port may have more holders than these; `None` where these are all
+    pub holders_unseen: Option<Unseen>,
 }
 
 /// One thing to do about a cause.
@@ -58,8 +60,8 @@ impl Confidence {
 /// A socket that has a port, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// `None` of sockets that no process has open: `TIME_WAIT`, orphans, the kernel's own
-    pub process: Option<HoldingProcess>,
+    /// Not there: no process has it open, as of `TIME_WAIT`, orphans and the kernel's own sockets
+    pub process: Lookup<HoldingProcess>,
     /// Owner of the socket, host's numbering
     pub uid: Option<u32>,
     pub state: SocketState,
@@ -71,7 +73,9 @@ pub struct Holder {
     pub inode: Option<u64>,
     /// When portwatch saw it bound
     pub since: Option<Time>,
-    /// The kernel's own socket: NFS, WireGuard, VXLAN …
+    /// Who was seen to bind it then, whoever holds it now
+    pub bound_by: Option<Binder>,
+    /// Proven to be the kernel's own socket: NFS, WireGuard, VXLAN …
     pub kernel: bool,
     /// What decides whether a port can be shared; `None` where it could not be read
     pub reuseaddr: Option<bool>,
@@ -81,13 +85,65 @@ pub struct Holder {
     pub ifindex: Option<u32>,
 }
 
+/// Sockets on a port, and whether these are all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holders {
+    pub found: Vec<Holder>,
+    /// Why there may be more; `None` where the look was complete and permitted
+    pub unseen: Option<Unseen>,
+}
+
+impl Holders {
+    pub const NOT_ASKED: Self = Self::not_seen(Unseen::NotAsked);
+
+    /// All that there are.
+    pub const fn all(found: Vec<Holder>) -> Self {
+        Self {
+            found,
+            unseen: None,
+        }
+    }
+
+    pub const fn not_seen(why: Unseen) -> Self {
+        Self {
+            found: Vec::new(),
+            unseen: Some(why),
+        }
+    }
+
+    /// The first that `is_it` holds of.
+    pub fn find(&self, is_it: impl Fn(&Holder) -> bool) -> Lookup<&Holder> {
+        let found = self.found.iter().find(|holder| is_it(holder));
+        match (found, self.unseen) {
+            (Some(holder), _) => Lookup::Found(holder),
+            (None, Some(why)) => Lookup::NotSeen(why),
+            (None, None) => Lookup::NotThere,
+        }
+    }
+}
+
+impl Default for Holders {
+    fn default() -> Self {
+        Self::NOT_ASKED
+    }
+}
+
 /// A process that has a socket open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldingProcess {
     pub tgid: u32,
+    /// Its descriptor of the socket, if that was seen
+    pub fd: Option<i32>,
     pub comm: Comm,
     pub exe: Option<PathBuf>,
     pub cgroup: Option<Arc<Cgroup>>,
+}
+
+/// A process that was seen to bind a socket. It may have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binder {
+    pub tgid: u32,
+    pub comm: Comm,
 }
 
 /// What a socket is doing.

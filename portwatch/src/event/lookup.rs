@@ -44,6 +44,14 @@ impl<T> Lookup<T> {
         }
     }
 
+    pub const fn as_mut(&mut self) -> Lookup<&mut T> {
+        match self {
+            Self::Found(value) => Lookup::Found(value),
+            Self::NotThere => Lookup::NotThere,
+            Self::NotSeen(why) => Lookup::NotSeen(*why),
+        }
+    }
+
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Lookup<U> {
         match self {
             Self::Found(value) => Lookup::Found(change(value)),
@@ -67,6 +75,16 @@ impl<T> Lookup<T> {
         match self {
             Self::NotSeen(_) => look(),
             proven => proven,
+        }
+    }
+
+    /// The word for how it ended; none where nobody looked.
+    pub const fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Found(_) => Some("found"),
+            Self::NotThere => Some("not_there"),
+            Self::NotSeen(Unseen::NotAsked) => None,
+            Self::NotSeen(why) => Some(why.name()),
         }
     }
 

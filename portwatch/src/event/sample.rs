@@ -1,6 +1,9 @@
 //! An attempt for the tests of what lies above, which change what matters to them.
 
-use super::{Attempt, AttemptId, Before, Comm, Op, Requested, Stages, System, Time};
+use super::{
+    Attempt, AttemptId, Before, Comm, Holder, Lookup, Op, Requested, SocketState, Stages, System,
+    Time,
+};
 
 /// A failed bind of no particular interest.
 pub(crate) fn attempt() -> Attempt {
@@ -47,5 +50,25 @@ pub(crate) fn attempt() -> Attempt {
         before: Before::default(),
         reset: false,
         cause: None,
+    }
+}
+
+/// Nobody's listener on 127.0.0.1:80, of which no more is known.
+pub(crate) fn holder() -> Holder {
+    Holder {
+        process: Lookup::NotThere,
+        uid: None,
+        state: SocketState::Listen,
+        ip: [127, 0, 0, 1].into(),
+        port: 80,
+        peer: None,
+        inode: None,
+        since: None,
+        bound_by: None,
+        kernel: false,
+        reuseaddr: None,
+        reuseport: None,
+        v6only: None,
+        ifindex: None,
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     errno::Errno,
-    event::{Code, Confidence, Fix, IfName, Proto},
+    event::{Code, Confidence, Fix, IfName, Lookup, Proto},
 };
 
 pub(super) fn explain(case: &Case<'_>) -> Option<Draft> {
@@ -18,9 +18,11 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Draft> {
     if let Some(draft) = not_usable(case, ip) {
         return Some(draft);
     }
-    Some(match &case.facts.address {
-        Some(address) => checked(case, ip, address),
-        None => unchecked(case, ip),
+    let address = &case.facts.address;
+    Some(match &address.assigned {
+        Lookup::Found(assigned) => on_interface(case, ip, assigned),
+        Lookup::NotThere => not_assigned(case, ip, address),
+        Lookup::NotSeen(_) => unchecked(case, ip),
     })
 }
 
@@ -63,10 +65,7 @@ fn unchecked(case: &Case<'_>, ip: IpAddr) -> Draft {
     Draft::one_of(Errno::EADDRNOTAVAIL, causes).fix(see_addresses(case))
 }
 
-fn checked(case: &Case<'_>, ip: IpAddr, address: &Address) -> Draft {
-    if let Some(assigned) = &address.assigned {
-        return on_interface(case, ip, assigned);
-    }
+fn not_assigned(case: &Case<'_>, ip: IpAddr, address: &Address) -> Draft {
     if let Some(elsewhere) = address.elsewhere.first() {
         return in_other_namespace(ip, elsewhere);
     }
@@ -224,10 +223,10 @@ fn ipv6_disabled(case: &Case<'_>, ip: IpAddr, off: IfName) -> Draft {
 /// Of a call that something else stopped: the address would not have been had either.
 pub(super) fn next(case: &Case<'_>) -> Option<String> {
     let ip = case.ip()?;
-    let address = case.facts.address.as_ref()?;
+    let address = &case.facts.address;
     let anything_goes = case.option(|options| options.freebind || options.transparent)?;
     let unneeded =
         anything_goes || address.nonlocal_bind? || ip.is_unspecified() || is_for_many(ip);
-    (!unneeded && address.assigned.is_none())
+    (!unneeded && address.assigned.is_not_there())
         .then(|| format!("EADDRNOTAVAIL: {ip} is not an address of this network namespace"))
 }

@@ -6,12 +6,12 @@ use super::{
     case::{Case, endpoint},
     connect,
     draft::Draft,
-    facts::RouteKind,
+    facts::{Neighbour, RouteKind},
     fix, in_use, quote,
 };
 use crate::{
     errno::Errno,
-    event::{Code, Confidence, End, Ended, Fix, SocketState},
+    event::{Code, Confidence, End, Ended, Fix, Lookup, SocketState},
 };
 
 /// What ended a connect.
@@ -85,12 +85,9 @@ pub(super) fn explain(case: &Case<'_>, answer: Answer) -> Option<Draft> {
 }
 
 fn is_here(case: &Case<'_>) -> bool {
+    let route = case.facts.route.as_ref().found();
     case.ip().is_some_and(|ip| ip.to_canonical().is_loopback())
-        || case
-            .facts
-            .route
-            .as_ref()
-            .is_some_and(|route| route.kind == RouteKind::Local)
+        || route.is_some_and(|route| route.kind == RouteKind::Local)
 }
 
 /// `ECONNREFUSED`
@@ -150,7 +147,7 @@ fn look_for_listener(case: &Case<'_>) -> Option<Fix> {
 fn nobody_listens(case: &Case<'_>) -> Draft {
     let target = case.target();
     let listeners = || {
-        let holders = case.facts.holders.iter().flatten();
+        let holders = case.facts.holders.found.iter();
         holders.filter(|holder| holder.state == SocketState::Listen)
     };
     let mut text = format!("nobody listens on {target}: the answer was a reset (RST)");
@@ -222,7 +219,7 @@ fn given_up(case: &Case<'_>, latency: Duration) -> Draft {
 /// `EHOSTUNREACH`
 fn host_unreachable(case: &Case<'_>) -> Draft {
     let target = case.target();
-    let route = case.facts.route.as_ref();
+    let route = case.facts.route.as_ref().found();
     let hop = route
         .and_then(|route| route.gateway)
         .or(case.ip())
@@ -232,7 +229,7 @@ fn host_unreachable(case: &Case<'_>) -> Draft {
         "see which neighbours do not answer",
         case.in_namespace("ip neigh"),
     );
-    if case.facts.neighbour_failed == Some(true) {
+    if case.facts.neighbour == Lookup::Found(Neighbour::Failed) {
         let text = format!(
             "{hop} does not answer ARP or neighbour discovery{by}: it is off, or not on this network"
         );

@@ -248,7 +248,7 @@ fn interface_gone(case: &Case<'_>) -> Draft {
     let index = case.attempt.ifindex.or((scope != 0).then_some(scope));
     let index = index.map_or_else(String::new, |index| format!(" {index}"));
     let mut text = format!("there is no interface{index} in the socket's network namespace");
-    if case.facts.interface_exists == Some(true) {
+    if case.facts.interface.is_found() {
         text.push_str(" at the time of the call; there is one now");
     }
     derived(

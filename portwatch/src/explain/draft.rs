@@ -3,7 +3,7 @@
 use super::case::Case;
 use crate::{
     errno::Errno,
-    event::{Cause, Code, Confidence, Fix, Holder, Stages},
+    event::{Cause, Code, Confidence, Fix, Holder, Stages, Unseen},
 };
 
 #[derive(Debug)]
@@ -19,6 +19,7 @@ impl Draft {
             evidence: Vec::new(),
             next: Vec::new(),
             holders: Vec::new(),
+            holders_unseen: None,
         })
     }
 
@@ -70,6 +71,12 @@ impl Draft {
 
     pub(super) fn holders(mut self, holders: impl IntoIterator<Item = Holder>) -> Self {
         self.0.holders.extend(holders);
+        self
+    }
+
+    /// There may be more holders than are known.
+    pub(super) fn holders_unseen(mut self, why: Option<Unseen>) -> Self {
+        self.0.holders_unseen = why;
         self
     }
 

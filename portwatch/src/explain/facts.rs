@@ -2,15 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::event::{Credentials, Holder, IfName, Time};
+use crate::event::{Credentials, Holders, IfName, Lookup, Time, Unseen};
 
 /// What was looked up for one attempt. Everything may be missing; what is missing is not guessed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// When this was looked up
     pub taken: Option<Time>,
-    /// Why nothing, or not all, was looked up
-    pub skipped: Option<Skipped>,
     /// Where the attempt's network namespace is, for commands that must run in it
     pub namespace: Option<Namespace>,
     /// `net.ipv4.ip_unprivileged_port_start` of the attempt's network namespace, for sources
@@ -24,37 +22,36 @@ pub struct Facts {
     /// The security modules that run (`/sys/kernel/security/lsm`), in their order
     pub lsms: Vec<String>,
     /// Sockets on the port that was asked for, in the attempt's network namespace
-    pub holders: Option<Vec<Holder>>,
+    pub holders: Holders,
     /// The ports that the kernel gives out by itself
     pub ports: Option<Ports>,
     /// Of a bind: what has become of the address
-    pub address: Option<Address>,
+    pub address: Address,
     /// Of a bind: whether the host has the address, where no more is known of it
     pub host_has_address: Option<bool>,
     /// Of a connect: where the way to the destination leads
-    pub route: Option<Route>,
-    /// Of a connect: the next hop did not answer ARP or neighbour discovery (`NUD_FAILED`)
-    pub neighbour_failed: Option<bool>,
+    pub route: Lookup<Route>,
+    /// Of a connect: whether the next hop answers ARP or neighbour discovery
+    pub neighbour: Lookup<Neighbour>,
     /// Of a scope id, or of `SO_BINDTODEVICE`: whether there is such an interface
-    pub interface_exists: Option<bool>,
+    pub interface: Lookup<()>,
 }
 
 /// What is known where nothing was looked up: all that most attempts need.
 static NONE: Facts = Facts {
     taken: None,
-    skipped: None,
     namespace: None,
     unprivileged_port_start: None,
     credentials: None,
     resets_seen: false,
     lsms: Vec::new(),
-    holders: None,
+    holders: Holders::NOT_ASKED,
     ports: None,
-    address: None,
+    address: Address::NOT_ASKED,
     host_has_address: None,
-    route: None,
-    neighbour_failed: None,
-    interface_exists: None,
+    route: Lookup::NotSeen(Unseen::NotAsked),
+    neighbour: Lookup::NotSeen(Unseen::NotAsked),
+    interface: Lookup::NotSeen(Unseen::NotAsked),
 };
 
 impl Facts {
@@ -63,15 +60,26 @@ impl Facts {
     }
 }
 
-/// Why there are no facts.
+/// What comes of asking for facts.
+#[derive(Debug)]
+pub enum Asked {
+    /// All that there will be
+    Known(Box<Facts>),
+    /// They are being looked up
+    Waiting(Ticket),
+}
+
+/// Which question an answer belongs to: they grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What the neighbour table says of the next hop (`NUD_*`, include/uapi/linux/neighbour.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Skipped {
-    /// So many attempts failed at once that looking all of them up would have taken too long
-    TooMany,
-    /// The network namespace could not be entered: it is gone, or privileges are missing
-    Namespace,
-    /// In which network namespace the socket was is not known: it, or its process, was gone too soon
-    NamespaceUnknown,
+pub enum Neighbour {
+    /// The last attempt to find it failed (`NUD_FAILED`)
+    Failed,
+    /// Any other state that an attempt has come to
+    Known,
 }
 
 /// How to get into a network namespace.
@@ -96,13 +104,22 @@ pub struct Ports {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Address {
     /// It is assigned to an interface of the attempt's network namespace
-    pub assigned: Option<Assigned>,
-    /// Other network namespaces that have it
+    pub assigned: Lookup<Assigned>,
+    /// Other network namespaces that have it, as far as they were seen
     pub elsewhere: Vec<Elsewhere>,
     /// `net.ipv4.ip_nonlocal_bind`, or the one of IPv6
     pub nonlocal_bind: Option<bool>,
     /// Of IPv6: interfaces that have IPv6 turned off (`disable_ipv6`)
     pub ipv6_disabled_on: Vec<IfName>,
+}
+
+impl Address {
+    const NOT_ASKED: Self = Self {
+        assigned: Lookup::NotSeen(Unseen::NotAsked),
+        elsewhere: Vec::new(),
+        nonlocal_bind: None,
+        ipv6_disabled_on: Vec::new(),
+    };
 }
 
 /// An address on an interface.

@@ -4,17 +4,16 @@ use super::{
     case::{Case, endpoint, name_of},
     conflict::{Change, Claim, Conflict, Overlap, Rule, Transport, conflict},
     draft::Draft,
-    facts::Skipped,
     fix, quote,
 };
-use crate::event::{Code, Confidence, Fix, Holder, Op, SocketState};
+use crate::event::{Code, Confidence, Fix, Holder, Lookup, Op, SocketState, Unseen};
 
 /// The sockets in the way, the most telling first.
 pub(super) fn in_the_way<'a>(case: &Case<'a>) -> Vec<(&'a Holder, Conflict)> {
     let Some(claim) = Claim::of_attempt(case.attempt) else {
         return Vec::new();
     };
-    let holders = case.facts.holders.iter().flatten();
+    let holders = case.facts.holders.found.iter();
     let mut found: Vec<_> = holders
         .filter_map(|holder| {
             let held = Claim::of_holder(holder, claim.transport);
@@ -47,13 +46,8 @@ pub(super) fn explain(case: &Case<'_>) -> Draft {
             .fix(fix::advice("take another identifier, or 0"));
     }
     let found = in_the_way(case);
-    let looked_up = case.facts.holders.is_some() && Claim::of_attempt(case.attempt).is_some();
     let Some((holder, conflict)) = found.first() else {
-        return if looked_up {
-            gone(case, port)
-        } else {
-            unknown(case, port)
-        };
+        return nobody(case, port);
     };
     let code = code(case, holder, conflict);
     let text = format!(
@@ -67,9 +61,20 @@ pub(super) fn explain(case: &Case<'_>) -> Draft {
         .seen(sharing(case, holder))
         .fixes(ways_out(code, conflict))
         .fixes(prevent(code))
-        .fixes(stop(holder))
+        .fixes(stop(case, holder))
         .fix(fix::look_for_holder(case, port))
         .holders(found.iter().map(|(holder, _)| (*holder).clone()))
+        .holders_unseen(case.facts.holders.unseen)
+}
+
+/// None of the sockets that were found is in the way. Only a complete look tells that there is none.
+fn nobody(case: &Case<'_>, port: u16) -> Draft {
+    let why = case.facts.holders.unseen;
+    let rules_known = Claim::of_attempt(case.attempt).is_some();
+    match why.or((!rules_known).then_some(Unseen::NotSupported)) {
+        None => gone(case, port),
+        Some(why) => unknown(case, port, why),
+    }
 }
 
 /// The options that decide about sharing, on both sides.
@@ -103,7 +108,7 @@ fn prevent(code: Code) -> Option<Fix> {
 fn code(case: &Case<'_>, holder: &Holder, conflict: &Conflict) -> Code {
     let connected = rank(holder.state) >= 2 && !case.is_udp();
     match conflict.rule {
-        _ if holder.kernel => Code::PortInUseKernel,
+        _ if is_perhaps_the_kernels(holder) => Code::PortInUseKernel,
         _ if holder.state == SocketState::TimeWait => Code::PortInUseTimeWait,
         _ if connected => Code::PortInUseConnection,
         _ if conflict.overlap == Overlap::DualStack => Code::PortInUseDualStack,
@@ -117,12 +122,12 @@ fn code(case: &Case<'_>, holder: &Holder, conflict: &Conflict) -> Code {
 
 /// `nginx (pid 12, nginx.service)`
 pub(super) fn owner(holder: &Holder) -> String {
-    let Some(process) = &holder.process else {
-        return if holder.kernel {
-            "the kernel itself".to_owned()
-        } else {
-            "a socket that no process has open any more".to_owned()
-        };
+    let process = match &holder.process {
+        Lookup::Found(process) => process,
+        _ if holder.kernel => return "the kernel itself".to_owned(),
+        Lookup::NotThere if holder.inode.is_none() => return NO_PROCESS.to_owned(),
+        Lookup::NotThere => return without_descriptor(holder),
+        Lookup::NotSeen(why) => return unseen_owner(holder, *why),
     };
     let unit = process
         .cgroup
@@ -134,9 +139,77 @@ pub(super) fn owner(holder: &Holder) -> String {
     format!("{} (pid {}{unit})", name_of(&process.comm), process.tgid)
 }
 
+/// Of a socket that is no file: the kernel finishes a connection that its process has closed.
+pub(super) const NO_PROCESS: &str = "a socket that no process has open any more";
+
+/// The kernel's own, or for all that was seen: a file that no process has open, nor was seen to bind.
+fn is_perhaps_the_kernels(holder: &Holder) -> bool {
+    let keeps = matches!(holder.state, SocketState::Listen | SocketState::Bound);
+    let is_file = holder.inode.is_some() && holder.bound_by.is_none();
+    holder.kernel || holder.process.is_not_there() && keeps && is_file
+}
+
+/// No process has it open, and it is a file: the kernel's own, or one that is on its way between two
+/// processes, or that io_uring keeps.
+fn without_descriptor(holder: &Holder) -> String {
+    match bound_by(holder) {
+        Some(binder) => format!("a socket that {binder} bound, and that no process has open now,"),
+        None => {
+            "the kernel (NFS, WireGuard, VXLAN …), or a socket in flight between two processes,"
+                .to_owned()
+        }
+    }
+}
+
+/// A process holds it, for all that is known.
+fn unseen_owner(holder: &Holder, why: Unseen) -> String {
+    let uid = holder
+        .uid
+        .map_or_else(String::new, |uid| format!(" of uid {uid}"));
+    let reason = why.reason();
+    match bound_by(holder) {
+        Some(binder) => {
+            format!("a process{uid} ({reason}; {binder} was seen to bind the socket)")
+        }
+        None => format!("a process{uid} that portwatch could not see ({reason})"),
+    }
+}
+
+/// `nginx (pid 12)`
+fn bound_by(holder: &Holder) -> Option<String> {
+    let binder = holder.bound_by.as_ref()?;
+    Some(format!("{} (pid {})", name_of(&binder.comm), binder.tgid))
+}
+
+/// Whether the one who asks has the port already.
+fn is_caller(case: &Case<'_>, holder: &Holder) -> bool {
+    let process = holder.process.as_ref().found();
+    process.is_some_and(|process| process.tgid == case.attempt.tgid)
+}
+
+/// `server itself (pid 12), 5 ms earlier`
+fn oneself(case: &Case<'_>, holder: &Holder) -> String {
+    let earlier = holder
+        .since
+        .and_then(|since| case.attempt.time.0.checked_sub(since.0))
+        .filter(|nanoseconds| *nanoseconds >= 0)
+        .map_or_else(String::new, |nanoseconds| {
+            format!(", since {} ms before,", nanoseconds / 1_000_000)
+        });
+    format!(
+        "{} itself (pid {}){earlier}",
+        case.name(),
+        case.attempt.tgid
+    )
+}
+
 /// `nginx (pid 12) listens on 0.0.0.0:80`
 fn describe(case: &Case<'_>, holder: &Holder) -> String {
-    let owner = owner(holder);
+    let owner = if is_caller(case, holder) {
+        oneself(case, holder)
+    } else {
+        owner(holder)
+    };
     let local = endpoint(holder.ip, Some(holder.port));
     let peer = holder.peer.map_or_else(String::new, |(ip, port)| {
         format!(" to {}", endpoint(ip, Some(port)))
@@ -211,14 +284,19 @@ fn way_out(way: &[Change]) -> Option<Fix> {
 }
 
 /// How to make the holder let go.
-fn stop(holder: &Holder) -> Option<Fix> {
-    if holder.kernel {
+fn stop(case: &Case<'_>, holder: &Holder) -> Option<Fix> {
+    if is_caller(case, holder) {
+        return Some(fix::advice(
+            "bind this port once in the program, or close the first socket before",
+        ));
+    }
+    if is_perhaps_the_kernels(holder) {
         return Some(fix::command(
             "see what the kernel uses the port for: NFS, WireGuard, VXLAN …",
             "ip -d link show; rpcinfo -p",
         ));
     }
-    let process = holder.process.as_ref()?;
+    let process = holder.process.as_ref().found()?;
     let cgroup = process.cgroup.as_deref();
     let unit = cgroup
         .filter(|cgroup| cgroup.container.is_none() && !cgroup.path.contains("/user@"))
@@ -241,7 +319,7 @@ fn stop(holder: &Holder) -> Option<Fix> {
 
 fn gone(case: &Case<'_>, port: u16) -> Draft {
     let text = format!(
-        "port {port} was in use when {} asked for it, and nobody has it any more",
+        "port {port} was in use when {} asked for it; no process has a socket on it now",
         case.name()
     );
     Draft::new(Code::PortInUseHolderGone, Confidence::Checked, text)
@@ -249,17 +327,15 @@ fn gone(case: &Case<'_>, port: u16) -> Draft {
         .fix(fix::look_for_holder(case, port))
 }
 
-fn unknown(case: &Case<'_>, port: u16) -> Draft {
-    let why = match case.facts.skipped {
-        Some(Skipped::TooMany) => "too many calls failed at once to look up by whom",
-        Some(Skipped::Namespace) => "its network namespace could not be entered to see by whom",
-        Some(Skipped::NamespaceUnknown) => {
-            "the socket was gone before portwatch could look by whom"
-        }
-        None => "by whom was not looked up",
-    };
-    let text = format!("port {port} is in use, and {why}");
-    Draft::new(Code::PortInUse, Confidence::Derived, text).fix(fix::look_for_holder(case, port))
+fn unknown(case: &Case<'_>, port: u16, why: Unseen) -> Draft {
+    let text = format!(
+        "{} is in use; portwatch could not see which process holds it ({})",
+        case.target(),
+        why.reason()
+    );
+    Draft::new(Code::PortInUse, Confidence::Derived, text)
+        .fix(fix::look_for_holder(case, port))
+        .holders_unseen(Some(why))
 }
 
 /// No port is left of those that the kernel gives out by itself.

@@ -91,19 +91,12 @@ fn shared(case: &Case<'_>) -> Option<Draft> {
         ..claim
     };
     let is_other = |holder: &&Holder| {
-        let own = holder
-            .process
-            .as_ref()
-            .is_none_or(|process| process.tgid == case.attempt.tgid);
-        !own && conflict(&alone, &Claim::of_holder(holder, claim.transport)).is_some()
+        // Only a process that was seen is known to be another.
+        let process = holder.process.as_ref().found();
+        process.is_some_and(|process| process.tgid != case.attempt.tgid)
+            && conflict(&alone, &Claim::of_holder(holder, claim.transport)).is_some()
     };
-    let others: Vec<_> = case
-        .facts
-        .holders
-        .iter()
-        .flatten()
-        .filter(is_other)
-        .collect();
+    let others: Vec<_> = case.facts.holders.found.iter().filter(is_other).collect();
     let first = others.first()?;
     let option = if claim.reuseport == Some(true) {
         "SO_REUSEPORT"
@@ -125,8 +118,8 @@ fn shared(case: &Case<'_>) -> Option<Draft> {
 /// `IP_FREEBIND`, `IP_TRANSPARENT`, `net.ipv4.ip_nonlocal_bind`
 fn nonlocal(case: &Case<'_>) -> Option<Draft> {
     let ip = case.ip()?;
-    let found = case.facts.address.as_ref()?;
-    if ip.is_unspecified() || address::is_for_many(ip) || found.assigned.is_some() {
+    let found = &case.facts.address;
+    if ip.is_unspecified() || address::is_for_many(ip) || !found.assigned.is_not_there() {
         return None;
     }
     let options = case.attempt.options?;

@@ -13,9 +13,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::*;
 use crate::event::{
-    Before, Cgroup, Code, Comm, Confidence, Container, Credentials, Family, Holder, HoldingProcess,
-    IfName, Local, Options, Process, Proto, Requested, Runtime, SocketBefore, SocketState, Stages,
-    Version, sample,
+    Before, Binder, Cgroup, Code, Comm, Confidence, Container, Credentials, Family, Holder,
+    Holders, HoldingProcess, IfName, Local, Lookup, Options, Process, Proto, Requested, Runtime,
+    SocketBefore, SocketState, Stages, Time, Unseen, Version, sample,
 };
 
 const TCP: Proto = Proto::Ip(6);
@@ -163,8 +163,9 @@ fn in_container(attempt: Attempt, runtime: Runtime) -> Attempt {
 /// `nginx`, pid 7, of root.
 fn holder(ip: &str, port: u16, state: SocketState) -> Holder {
     Holder {
-        process: Some(HoldingProcess {
+        process: Lookup::Found(HoldingProcess {
             tgid: 7,
+            fd: None,
             comm: comm("nginx"),
             exe: None,
             cgroup: None,
@@ -176,6 +177,7 @@ fn holder(ip: &str, port: u16, state: SocketState) -> Holder {
         peer: None,
         inode: Some(1),
         since: None,
+        bound_by: None,
         kernel: false,
         reuseaddr: Some(false),
         reuseport: Some(false),
@@ -186,15 +188,23 @@ fn holder(ip: &str, port: u16, state: SocketState) -> Holder {
 
 fn held(holder: Holder) -> Facts {
     Facts {
-        holders: Some(vec![holder]),
+        holders: Holders::all(vec![holder]),
         ..Facts::default()
     }
 }
 
 fn at(address: Address) -> Facts {
     Facts {
-        address: Some(address),
+        address,
         ..Facts::default()
+    }
+}
+
+/// An address that no interface has.
+fn nowhere() -> Address {
+    Address {
+        assigned: Lookup::NotThere,
+        ..Address::default()
     }
 }
 
@@ -210,14 +220,14 @@ fn assigned() -> Assigned {
 
 fn on(assigned: Assigned) -> Facts {
     at(Address {
-        assigned: Some(assigned),
+        assigned: Lookup::Found(assigned),
         ..Address::default()
     })
 }
 
 fn routed(kind: RouteKind) -> Facts {
     Facts {
-        route: Some(Route {
+        route: Lookup::Found(Route {
             kind,
             interface: None,
             gateway: None,

@@ -1,16 +1,13 @@
 //! What has become of a local address (`ip address`, `ip link`).
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Instant,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
-    event::IfName,
+    event::{IfName, Lookup, Unseen},
     explain::Assigned,
-    netlink::{Bounds, Failure, Netlink, attributes},
+    netlink::{Dump, Failure, Netlink, attributes},
 };
 
 const RTM_GETLINK: u16 = 18;
@@ -57,12 +54,8 @@ struct LinkMessage {
 }
 
 /// The interface of the thread's network namespace that has the address: `preferred`, if that
-/// does. `Ok(None)`: none has it.
-pub(super) fn assigned(
-    ip: IpAddr,
-    preferred: Option<u32>,
-    until: Instant,
-) -> Result<Option<Assigned>, Failure> {
+/// does.
+pub(super) fn assigned(ip: IpAddr, preferred: Option<u32>) -> Lookup<Assigned> {
     let ip = ip.to_canonical();
     let family = if ip.is_ipv4() {
         libc::AF_INET
@@ -73,22 +66,36 @@ pub(super) fn assigned(
         family: u8::try_from(family).unwrap_or_default(),
         ..AddressMessage::default()
     };
-    let bounds = Bounds { limit: SAME, until };
-    let found = Netlink::to_route()?.dump(RTM_GETADDR, question.as_bytes(), bounds, |body| {
-        parse(body).filter(|(address, _)| *address == ip)
-    })?;
-    let found = || found.iter().map(|&(_, assigned)| assigned);
+    let dump = Netlink::to_route().and_then(|socket| {
+        socket.dump(RTM_GETADDR, question.as_bytes(), SAME, |body| {
+            parse(body).filter(|(address, _)| *address == ip)
+        })
+    });
+    match dump {
+        Ok(dump) => choose(&dump, preferred).map(with_link),
+        Err(failure) => Lookup::NotSeen(failure.unseen()),
+    }
+}
+
+fn choose(dump: &Dump<(IpAddr, Assigned)>, preferred: Option<u32>) -> Lookup<Assigned> {
+    let found = || dump.found.iter().map(|&(_, assigned)| assigned);
     let chosen = found()
         .find(|assigned| Some(assigned.ifindex) == preferred)
         .or_else(|| found().next());
-    Ok(chosen.map(|assigned| {
-        let link = Link::get(assigned.ifindex);
-        Assigned {
-            ifname: link.as_ref().and_then(|link| link.name),
-            vrf: link.and_then(|link| link.vrf()),
-            ..assigned
-        }
-    }))
+    match chosen {
+        Some(assigned) => Lookup::Found(assigned),
+        None if dump.whole => Lookup::NotThere,
+        None => Lookup::NotSeen(Unseen::Time),
+    }
+}
+
+fn with_link(assigned: Assigned) -> Assigned {
+    let link = Link::get(assigned.ifindex);
+    Assigned {
+        ifname: link.as_ref().and_then(|link| link.name),
+        vrf: link.and_then(|link| link.vrf()),
+        ..assigned
+    }
 }
 
 /// An address, and the interface that has it (RTM_NEWADDR, rtnetlink(7)).
@@ -180,18 +187,16 @@ pub(super) fn interface_name(ifindex: u32) -> Option<IfName> {
 }
 
 /// Whether the thread's network namespace has the interface.
-pub(super) fn has_interface(ifindex: u32) -> Option<bool> {
+pub(super) fn interface(ifindex: u32) -> Lookup<()> {
     match Link::ask(ifindex) {
-        Ok(_) => Some(true),
-        Err(Failure::Refused(rustix::io::Errno::NODEV)) => Some(false),
-        Err(_) => None,
+        Ok(_) => Lookup::Found(()),
+        Err(Failure::Refused(rustix::io::Errno::NODEV)) => Lookup::NotThere,
+        Err(failure) => Lookup::NotSeen(failure.unseen()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
@@ -248,19 +253,27 @@ mod tests {
 
     #[test]
     fn the_loopback_interface_has_its_address() {
-        let until = Instant::now() + Duration::from_mins(1);
-        let found = assigned(Ipv4Addr::LOCALHOST.into(), None, until).unwrap();
-        let found = found.unwrap();
+        let found = assigned(Ipv4Addr::LOCALHOST.into(), None).found().unwrap();
         assert_eq!(found.ifname, IfName::new(b"lo"));
         assert_eq!(
             (found.tentative, found.dad_failed, found.vrf),
             (false, false, None)
         );
-        assert_eq!(has_interface(found.ifindex), Some(true));
-        assert_eq!(has_interface(0x7FFF_FFFF), Some(false));
+        assert_eq!(interface(found.ifindex), Lookup::Found(()));
+        assert_eq!(interface(0x7FFF_FFFF), Lookup::NotThere);
         // Of the documentation's addresses no machine has one.
         let nobodys = Ipv4Addr::new(192, 0, 2, 77).into();
-        assert_eq!(assigned(nobodys, None, until).unwrap(), None);
+        assert_eq!(assigned(nobodys, None), Lookup::NotThere);
+    }
+
+    #[test]
+    fn addresses_that_were_not_all_seen_prove_nothing() {
+        let none = |whole| Dump {
+            found: Vec::new(),
+            whole,
+        };
+        assert_eq!(choose(&none(true), None), Lookup::NotThere);
+        assert_eq!(choose(&none(false), None), Lookup::NotSeen(Unseen::Time));
     }
 
     proptest! {

@@ -1,12 +1,15 @@
-//! Answers that are still fresh: a server that tries again and again asks the same each time.
+//! Answers that are still true: a server that tries again and again asks the same each time.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use super::Wanted;
-use crate::{event::Attempt, explain::Facts};
+use super::{Inquiry, Wanted};
+use crate::{
+    event::{Attempt, Holder},
+    explain::Facts,
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Answers {
@@ -15,7 +18,7 @@ pub(super) struct Answers {
 
 /// What was asked, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+struct Key {
     netns: Option<u32>,
     /// Whose credentials
     tid: Option<u32>,
@@ -23,7 +26,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn of(attempt: &Attempt, wanted: Wanted) -> Self {
+    fn of(attempt: &Attempt, wanted: Wanted) -> Self {
         Self {
             netns: attempt.netns,
             tid: wanted.privilege.then_some(attempt.tid),
@@ -38,16 +41,28 @@ impl Answers {
     /// When they are that many, all are forgotten.
     const CAPACITY: usize = 256;
 
-    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<&Facts> {
-        let (taken, facts) = self.known.get(key)?;
+    /// A fresh answer that holds of this attempt too: what it says was looked up after the call, or
+    /// each process that it names still has its socket.
+    pub(super) fn get(
+        &self,
+        attempt: &Attempt,
+        wanted: Wanted,
+        now: Instant,
+        still_holds: impl Fn(&Holder) -> bool,
+    ) -> Option<&Facts> {
+        let (taken, facts) = self.known.get(&Key::of(attempt, wanted))?;
         let fresh = now.saturating_duration_since(*taken) < Self::FRESH;
-        fresh.then_some(facts)
+        let holders = &facts.holders.found;
+        let holds =
+            || wanted.only_holders() && !holders.is_empty() && holders.iter().all(still_holds);
+        (fresh && (facts.taken >= Some(attempt.time) || holds())).then_some(facts)
     }
 
-    pub(super) fn put(&mut self, key: Key, now: Instant, facts: Facts) {
+    pub(super) fn put(&mut self, inquiry: &Inquiry, now: Instant, facts: Facts) {
         if self.known.len() >= Self::CAPACITY {
             self.known.clear();
         }
+        let key = Key::of(&inquiry.attempt, inquiry.wanted);
         self.known.insert(key, (now, facts));
     }
 }
@@ -55,25 +70,77 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::sample;
+    use crate::event::{Holders, Op, Proto, Time, sample, sample::holder};
 
-    fn key(netns: u32) -> Key {
-        let attempt = Attempt {
+    fn attempt(netns: u32, time: i64) -> Attempt {
+        Attempt {
+            op: Op::Bind,
             netns: Some(netns),
+            time: Time(time),
+            proto: Some(Proto::Ip(6)),
             ..sample::attempt()
-        };
-        Key::of(&attempt, Wanted::default())
+        }
+    }
+
+    fn wanted() -> Wanted {
+        Wanted {
+            ports: true,
+            holders: Some((Proto::Ip(6), 80)),
+            ..Wanted::default()
+        }
+    }
+
+    fn inquiry(netns: u32) -> Inquiry {
+        Inquiry {
+            attempt: attempt(netns, 5),
+            wanted: wanted(),
+            seen: Vec::new(),
+        }
+    }
+
+    fn taken(time: i64) -> Facts {
+        Facts {
+            taken: Some(Time(time)),
+            holders: Holders::all(vec![holder()]),
+            ..Facts::default()
+        }
     }
 
     #[test]
     fn an_answer_is_good_for_a_second_and_in_its_namespace() {
         let mut answers = Answers::default();
         let now = Instant::now();
-        answers.put(key(7), now, Facts::default());
-        let later = |ms| now + Duration::from_millis(ms);
-        assert!(answers.get(&key(7), later(999)).is_some());
-        assert!(answers.get(&key(7), later(1000)).is_none());
-        assert!(answers.get(&key(8), now).is_none());
+        answers.put(&inquiry(7), now, taken(9));
+        let at = |netns, ms| {
+            let now = now + Duration::from_millis(ms);
+            answers.get(&attempt(netns, 9), wanted(), now, |_| false)
+        };
+        assert!(at(7, 999).is_some());
+        assert!(at(7, 1000).is_none());
+        assert!(at(8, 0).is_none());
+    }
+
+    #[test]
+    fn an_older_answer_is_good_only_while_the_holder_has_the_socket() {
+        let mut answers = Answers::default();
+        let now = Instant::now();
+        answers.put(&inquiry(7), now, taken(9));
+        let later = attempt(7, 10);
+        assert!(answers.get(&later, wanted(), now, |_| true).is_some());
+        assert!(answers.get(&later, wanted(), now, |_| false).is_none());
+    }
+
+    #[test]
+    fn that_nobody_holds_a_port_is_found_out_anew() {
+        let mut answers = Answers::default();
+        let now = Instant::now();
+        let nobody = Facts {
+            holders: Holders::all(Vec::new()),
+            ..taken(9)
+        };
+        answers.put(&inquiry(7), now, nobody);
+        let later = attempt(7, 10);
+        assert!(answers.get(&later, wanted(), now, |_| true).is_none());
     }
 
     #[test]
@@ -81,9 +148,10 @@ mod tests {
         let mut answers = Answers::default();
         let now = Instant::now();
         for netns in 0..10_000 {
-            answers.put(key(netns), now, Facts::default());
+            answers.put(&inquiry(netns), now, taken(9));
             assert!(answers.known.len() <= Answers::CAPACITY);
-            assert!(answers.get(&key(netns), now).is_some());
+            let found = answers.get(&attempt(netns, 9), wanted(), now, |_| false);
+            assert!(found.is_some());
         }
     }
 }

@@ -1,9 +1,9 @@
-//! How much time look-ups may take.
+//! How much of a processor look-ups may take.
 
 use std::time::{Duration, Instant};
 
-/// A bucket of time that fills at a tenth of the time that passes. What a look-up takes more than
-/// there is, the next ones wait for.
+/// A bucket of processor time that fills at a tenth of the time that passes. What a look-up takes more
+/// than there is, the next ones go without.
 #[derive(Debug)]
 pub(super) struct Budget {
     /// Spent beyond what has come in since; up to `BURST` may be spent at once

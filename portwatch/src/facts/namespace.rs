@@ -1,11 +1,11 @@
 //! A network namespace, and what can be asked of it.
 
-use std::{fs, io, net::IpAddr, time::Instant};
+use std::{fs, io, net::IpAddr};
 
 use super::{Way, address};
 use crate::{
-    event::IfName,
-    explain::{Address, Elsewhere, Ports, Route},
+    event::{IfName, Lookup, Unseen},
+    explain::{Address, Elsewhere, Neighbour, Ports, Route},
     netns::{self, Namespaces, Place},
 };
 
@@ -51,8 +51,19 @@ impl Namespace {
         self.0.owner()
     }
 
-    pub fn may_be_entered(&self) -> bool {
-        self.0.visit(|| ()).is_ok()
+    /// # Errors
+    ///
+    /// Where portwatch may not enter it.
+    pub fn try_enter(&self) -> io::Result<()> {
+        self.0.visit(|| ())
+    }
+
+    /// Looks in it.
+    fn look<T: Send>(&self, look: impl FnOnce() -> Lookup<T> + Send) -> Lookup<T> {
+        match self.0.visit(look) {
+            Ok(answer) => answer,
+            Err(error) => Lookup::NotSeen(Unseen::from(&error)),
+        }
     }
 
     /// `net.ipv4.ip_local_port_range`: the ports that the kernel gives out by itself.
@@ -88,12 +99,10 @@ impl Namespace {
 
     /// What has become of an address, on `ifindex` if it is there more than once. Other
     /// namespaces are not looked at.
-    pub fn address(&self, ip: IpAddr, ifindex: Option<u32>, until: Instant) -> Option<Address> {
-        let look = || address::assigned(ip, ifindex, until).ok();
-        let assigned = self.0.visit(look).ok()??;
+    pub fn address(&self, ip: IpAddr, ifindex: Option<u32>) -> Address {
         let is_ipv6 = ip.to_canonical().is_ipv6();
-        Some(Address {
-            assigned,
+        Address {
+            assigned: self.look(|| address::assigned(ip, ifindex)),
             elsewhere: Vec::new(),
             nonlocal_bind: self.nonlocal_bind(ip),
             ipv6_disabled_on: if is_ipv6 {
@@ -101,7 +110,7 @@ impl Namespace {
             } else {
                 Vec::new()
             },
-        })
+        }
     }
 
     /// Interfaces that have IPv6 turned off.
@@ -123,24 +132,17 @@ impl Namespace {
         self.0.visit(look).unwrap_or_default()
     }
 
-    /// Other namespaces that have the address, of those that have a name or a process and can be
-    /// asked within the time.
-    pub fn elsewhere(
-        &self,
-        ip: IpAddr,
-        namespaces: &mut Namespaces,
-        until: Instant,
-    ) -> Vec<Elsewhere> {
+    /// Other namespaces that have the address, of those that have a name or a process.
+    pub fn elsewhere(&self, ip: IpAddr, namespaces: &mut Namespaces) -> Vec<Elsewhere> {
         // Every namespace has those.
         if ip.to_canonical().is_loopback() {
             return Vec::new();
         }
         let has_it = |place: &Place| {
-            let namespace = place.open().ok()?;
-            let look = || address::assigned(ip, None, until);
-            namespace.visit(look).ok()?.ok()?
+            let namespace = place.open().map(Self);
+            namespace.is_ok_and(|it| it.look(|| address::assigned(ip, None)).is_found())
         };
-        let places = namespaces.search(until);
+        let (places, _) = namespaces.search();
         let mut others: Vec<_> = places
             .iter()
             .filter(|(inode, _)| **inode != self.inode())
@@ -149,8 +151,7 @@ impl Namespace {
         others
             .into_iter()
             .take(ASKED)
-            .take_while(|_| Instant::now() < until)
-            .filter(|(_, place)| has_it(place).is_some())
+            .filter(|(_, place)| has_it(place))
             .map(|(&netns, place)| Elsewhere {
                 netns,
                 tgid: place.tgid,
@@ -159,13 +160,16 @@ impl Namespace {
             .collect()
     }
 
-    /// Where the way leads, and whether the next hop has failed to answer.
-    pub fn route(&self, way: Way) -> Option<(Route, Option<bool>)> {
-        self.0.visit(|| way.look_up()).ok()?
+    /// Where the way leads, and what is known of the next hop.
+    pub fn route(&self, way: Way) -> (Lookup<Route>, Lookup<Neighbour>) {
+        self.0.visit(|| way.look_up()).unwrap_or_else(|error| {
+            let why = Unseen::from(&error);
+            (Lookup::NotSeen(why), Lookup::NotSeen(why))
+        })
     }
 
-    pub fn has_interface(&self, ifindex: u32) -> Option<bool> {
-        self.0.visit(|| address::has_interface(ifindex)).ok()?
+    pub fn interface(&self, ifindex: u32) -> Lookup<()> {
+        self.look(|| address::interface(ifindex))
     }
 }
 
@@ -188,16 +192,15 @@ mod tests {
         assert!(ports.first <= ports.last, "{ports:?}");
         assert!(own.threshold().is_some());
         assert!(own.nonlocal_bind(Ipv4Addr::LOCALHOST.into()).is_some());
-        assert_eq!(own.has_interface(1), Some(true));
-        assert!(own.may_be_entered());
+        assert_eq!(own.interface(1), Lookup::Found(()));
+        assert!(own.try_enter().is_ok());
     }
 
     #[test]
     fn every_namespace_has_the_loopback_addresses() {
         let own = Namespace::own().unwrap();
-        let until = Instant::now() + std::time::Duration::from_mins(1);
         for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
-            assert_eq!(own.elsewhere(ip, &mut Namespaces::default(), until), []);
+            assert_eq!(own.elsewhere(ip, &mut Namespaces::default()), []);
         }
     }
 }

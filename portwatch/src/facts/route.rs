@@ -7,7 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::address::{interface_name, ip_from};
 use crate::{
-    explain::{Route, RouteKind},
+    event::{Lookup, Unseen},
+    explain::{Neighbour as NextHop, Route, RouteKind},
     netlink::{Failure, Netlink, attributes, push_attribute},
 };
 
@@ -49,17 +50,29 @@ struct Message {
 }
 
 impl Way {
-    /// The route in the thread's network namespace, and whether its next hop does not answer.
-    pub(super) fn look_up(self) -> Option<(Route, Option<bool>)> {
-        let mut socket = Netlink::to_route().ok()?;
-        let (route, ifindex) = match socket.ask(RTM_GETROUTE, &self.question()) {
-            Ok(answer) => parse(&answer)?,
-            Err(Failure::Refused(errno)) => (Route::refusing(refusal(errno)?), None),
-            Err(Failure::Failed(_)) => return None,
+    /// The route in the thread's network namespace, and what is known of its next hop.
+    pub(super) fn look_up(self) -> (Lookup<Route>, Lookup<NextHop>) {
+        let unseen = |why| (Lookup::NotSeen(why), Lookup::NotSeen(why));
+        let mut socket = match Netlink::to_route() {
+            Ok(socket) => socket,
+            Err(failure) => return unseen(failure.unseen()),
+        };
+        let found = match socket.ask(RTM_GETROUTE, &self.question()) {
+            Ok(answer) => parse(&answer),
+            Err(Failure::Refused(errno)) => {
+                refusal(errno).map(|kind| (Route::refusing(kind), None))
+            }
+            Err(failure @ Failure::Failed(_)) => return unseen(failure.unseen()),
+        };
+        let Some((route, ifindex)) = found else {
+            return unseen(Unseen::NotSupported);
         };
         let hop = route.gateway.unwrap_or(self.destination.to_canonical());
-        let failed = ifindex.and_then(|ifindex| neighbour_failed(&mut socket, ifindex, hop));
-        Some((route, failed))
+        let neighbour = match ifindex {
+            Some(ifindex) => neighbour(&mut socket, ifindex, hop),
+            None => Lookup::NotThere,
+        };
+        (Lookup::Found(route), neighbour)
     }
 
     fn question(self) -> Vec<u8> {
@@ -149,9 +162,9 @@ struct Neighbour {
     kind: u8,
 }
 
-/// Whether the last attempt to find a neighbour failed; `None` where there was none, or it is not
-/// over. (A neighbour can be asked for by its address since 5.0.)
-fn neighbour_failed(socket: &mut Netlink, ifindex: u32, hop: IpAddr) -> Option<bool> {
+/// How the last attempt to find a neighbour ended. Not there: nobody tried, or it is not over. (A
+/// neighbour can be asked for by its address since 5.0.)
+fn neighbour(socket: &mut Netlink, ifindex: u32, hop: IpAddr) -> Lookup<NextHop> {
     const RTM_GETNEIGH: u16 = 30;
     const NDA_DST: u16 = 1;
     const NUD_INCOMPLETE: u16 = 0x01;
@@ -163,9 +176,21 @@ fn neighbour_failed(socket: &mut Netlink, ifindex: u32, hop: IpAddr) -> Option<b
     };
     let mut question = message.as_bytes().to_owned();
     push_ip(&mut question, NDA_DST, hop);
-    let answer = socket.ask(RTM_GETNEIGH, &question).ok()?;
-    let (Neighbour { state, .. }, _) = Neighbour::read_from_prefix(&answer).ok()?;
-    (state != 0 && state & NUD_INCOMPLETE == 0).then_some(state & NUD_FAILED != 0)
+    let answer = match socket.ask(RTM_GETNEIGH, &question) {
+        Ok(answer) => answer,
+        Err(Failure::Refused(Errno::NOENT)) => return Lookup::NotThere,
+        Err(failure) => return Lookup::NotSeen(failure.unseen()),
+    };
+    match Neighbour::read_from_prefix(&answer) {
+        Ok((Neighbour { state, .. }, _)) if state == 0 || state & NUD_INCOMPLETE != 0 => {
+            Lookup::NotThere
+        }
+        Ok((Neighbour { state, .. }, _)) if state & NUD_FAILED != 0 => {
+            Lookup::Found(NextHop::Failed)
+        }
+        Ok(_) => Lookup::Found(NextHop::Known),
+        Err(_) => Lookup::NotSeen(Unseen::NotSupported),
+    }
 }
 
 fn family(ip: IpAddr) -> u8 {

@@ -11,7 +11,7 @@ use crate::event::{Attempt, Op, Proto};
     clippy::struct_excessive_bools,
     reason = "each is a look-up of its own"
 )]
-pub(super) struct Wanted {
+pub struct Wanted {
     pub(super) lsms: bool,
     /// How to get into the network namespace
     pub(super) namespace: bool,
@@ -157,6 +157,31 @@ impl Wanted {
             },
             _ => return None,
         })
+    }
+
+    /// The port whose holders may be wanted.
+    pub(super) fn proto_and_port(self) -> Option<(Proto, u16)> {
+        self.holders.or(self.holders_here)
+    }
+
+    /// Whether all that is wanted of a namespace is who holds a port.
+    pub(super) fn only_holders(self) -> bool {
+        let Self {
+            lsms,
+            namespace,
+            ports,
+            holders,
+            ..
+        } = self;
+        holders.is_some()
+            && self
+                == Self {
+                    lsms,
+                    namespace,
+                    ports,
+                    holders,
+                    ..Self::default()
+                }
     }
 
     /// Whether the namespace has to be entered.

@@ -5,7 +5,7 @@ use std::{os::unix::ffi::OsStrExt as _, time::Duration};
 use super::{Field, Record, Value};
 use crate::event::{
     Attempt, Confidence, Degradation, Family, Holder, HoldingProcess, IfName, LossReason, Lsm,
-    MissingHook, Op, Outcome, Process, Requested, Runtime, SocketState, System, Via,
+    MissingHook, Op, Outcome, Process, Requested, Runtime, SocketState, System, Unseen, Via,
 };
 
 /// A field that is usually so wide.
@@ -238,8 +238,17 @@ pub static TABLE: &[Field] = &[
             .filter(|next| !next.is_empty());
         next.map(|next| Value::Proses(next)).into()
     }),
+    field("cause.holder_unseen", 13, |of| {
+        of.cause
+            .and_then(|cause| cause.holders_unseen)
+            .map(Unseen::name)
+            .into()
+    }),
     field("cause.holder.pid", 16, |of| {
         holding(of, |process| process.tgid)
+    }),
+    field("cause.holder.fd", 15, |of| {
+        holding(of, |process| process.fd)
     }),
     field("cause.holder.comm", 17, |of| {
         holding(of, |process| Value::Foreign(process.comm.as_bytes()))
@@ -251,6 +260,9 @@ pub static TABLE: &[Field] = &[
                 .as_deref()
                 .map(|exe| Value::Foreign(exe.as_os_str().as_bytes()))
         })
+    }),
+    field("cause.holder.process", 13, |of| {
+        holder(of, |holder| holder.process.word())
     }),
     field("cause.holder.uid", 16, |of| holder(of, |holder| holder.uid)),
     field("cause.holder.user", 17, |of| {
@@ -295,6 +307,15 @@ pub static TABLE: &[Field] = &[
     }),
     field("cause.holder.since", 30, |of| {
         holder(of, |holder| holder.since)
+    }),
+    field("cause.holder.bound_by_pid", 16, |of| {
+        holder(of, |holder| holder.bound_by.map(|binder| binder.tgid))
+    }),
+    field("cause.holder.bound_by_comm", 17, |of| {
+        holder(of, |holder| {
+            let binder = holder.bound_by.as_ref()?;
+            Some(Value::Foreign(binder.comm.as_bytes()))
+        })
     }),
     field("cause.holder.kernel", 19, |of| {
         holder(of, |holder| holder.kernel)
@@ -492,7 +513,7 @@ fn holding<'a, T: Into<Value<'a>>>(
     get: impl FnOnce(&'a HoldingProcess) -> T,
 ) -> Value<'a> {
     of.holder()
-        .and_then(|holder| holder.process.as_ref())
+        .and_then(|holder| holder.process.as_ref().found())
         .map(get)
         .into()
 }

@@ -5,10 +5,10 @@ use std::{
     fs, io,
     os::linux::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use super::Namespace;
+use crate::event::{Lookup, Unseen};
 
 /// Where `ip netns` gives namespaces a name (a file that one is mounted on), and where docker does.
 const IP_NETNS: &str = "/run/netns";
@@ -61,75 +61,85 @@ impl Namespaces {
             .or_else(|| self.places.get(&inode).and_then(at))
     }
 
-    /// The namespace with this inode, wherever it has a name or a process, as far as the time
-    /// allows.
-    pub fn find(&mut self, inode: u32, until: Instant) -> Option<Namespace> {
-        let place = self.search(until).get(&inode)?;
-        place.open().ok().filter(|found| found.inode() == inode)
+    /// The namespace with this inode, wherever it has a name or a process. Never not there: a
+    /// socket alone keeps one, which has neither.
+    pub fn find(&mut self, inode: u32) -> Lookup<Namespace> {
+        let (places, unseen) = self.search();
+        let Some(place) = places.get(&inode) else {
+            return Lookup::NotSeen(unseen.unwrap_or(Unseen::Gone));
+        };
+        match place.open() {
+            Ok(found) if found.inode() == inode => Lookup::Found(found),
+            Ok(_) => Lookup::NotSeen(Unseen::Gone),
+            Err(error) => Lookup::NotSeen(Unseen::from(&error)),
+        }
     }
 
     /// The name by which `ip netns` knows the namespace with this inode.
-    pub fn name_of(inode: u32, until: Instant) -> Option<String> {
+    pub fn name_of(inode: u32) -> Option<String> {
         let mut named = Self::default();
-        named.take_in_names(IP_NETNS, until);
+        named.take_in_names(IP_NETNS);
         named.places.get(&inode)?.name()
     }
 
-    /// Looks for namespaces anew, as far as the time allows.
-    pub fn search(&mut self, until: Instant) -> &HashMap<u32, Place> {
+    /// Looks for namespaces anew; and why there may be more.
+    pub fn search(&mut self) -> (&HashMap<u32, Place>, Option<Unseen>) {
         self.places.clear();
         for directory in NAMED {
-            self.take_in_names(directory, until);
+            self.take_in_names(directory);
         }
-        self.take_in(Path::new("/proc"), until, |name, place| {
+        let unseen = self.take_in(Path::new("/proc"), |name, place| {
             place.tgid = place.tgid.or(name.parse().ok());
         });
-        &self.places
+        (&self.places, unseen)
     }
 
-    fn take_in_names(&mut self, directory: &str, until: Instant) {
+    fn take_in_names(&mut self, directory: &str) {
         let directory = Path::new(directory);
-        self.take_in(directory, until, |name, place| {
+        self.take_in(directory, |name, place| {
             place.path = Some(directory.join(name));
         });
     }
 
-    /// Goes through a directory of namespaces, or of processes.
-    fn take_in(&mut self, directory: &Path, until: Instant, note: impl Fn(&str, &mut Place)) {
+    /// Goes through a directory of namespaces, or of processes; tells why not all could be seen.
+    fn take_in(&mut self, directory: &Path, note: impl Fn(&str, &mut Place)) -> Option<Unseen> {
+        let mut unseen = None;
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            if Instant::now() >= until || self.places.len() >= Self::CAPACITY {
-                return;
+            if self.places.len() >= Self::CAPACITY {
+                return Some(Unseen::NotSupported);
             }
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let mut place = Place::default();
             note(name, &mut place);
-            let Some(inode) = place.inode() else { continue };
-            note(name, self.places.entry(inode).or_default());
+            match place.inode() {
+                Ok(inode) => note(name, self.places.entry(inode).or_default()),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    unseen = Some(Unseen::Permission);
+                }
+                // Not a process, or gone.
+                Err(_) => {}
+            }
         }
+        unseen
     }
 }
 
 impl Place {
     /// Without opening it, which would take a descriptor for each.
-    fn inode(&self) -> Option<u32> {
+    fn inode(&self) -> io::Result<u32> {
         let found = match (&self.path, self.tgid) {
             (Some(path), _) => fs::metadata(path),
-            (None, tgid) => fs::metadata(format!("/proc/{}/ns/net", tgid?)),
+            (None, Some(tgid)) => fs::metadata(format!("/proc/{tgid}/ns/net")),
+            (None, None) => Err(io::ErrorKind::NotFound.into()),
         };
-        u32::try_from(found.ok()?.st_ino()).ok()
+        u32::try_from(found?.st_ino()).map_err(io::Error::other)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_mins(1)
-    }
 
     fn own_process() -> Place {
         Place {
@@ -151,14 +161,14 @@ mod tests {
     fn a_search_finds_a_process_in_each_namespace_that_it_may_look_at() {
         let own = Namespace::own().unwrap().inode();
         let mut namespaces = Namespaces::default();
-        assert_eq!(namespaces.find(own, soon()).unwrap().inode(), own);
+        assert_eq!(namespaces.find(own).found().unwrap().inode(), own);
         assert!(namespaces.places[&own].tgid.is_some());
     }
 
     #[test]
-    fn a_search_without_time_finds_nothing() {
-        let mut namespaces = Namespaces::default();
-        assert_eq!(namespaces.search(Instant::now()), &HashMap::new());
+    fn a_namespace_that_was_not_found_may_be_there() {
+        let found = Namespaces::default().find(1);
+        assert!(matches!(found, Lookup::NotSeen(_)), "{found:?}");
     }
 
     #[test]

@@ -169,8 +169,8 @@ fn what_is_wrong_is_said_with_its_place() {
             "2:3: there is no option `zzz` that a file can set",
         ),
         (
-            "patient = true",
-            "1:1: there is no option `patient` that a file can set",
+            "dtrace = 'x'",
+            "1:1: there is no option `dtrace` that a file can set",
         ),
         (
             "port = true",

@@ -31,8 +31,8 @@ pub trait Account {
 
     /// Adds what is shown beside an attempt that is about to be written, and gives its number.
     fn complete(&mut self, attempt: &mut Attempt) -> u64;
-    /// The same of how one ended.
-    fn complete_end(&mut self, outcome: &mut OutcomeOf);
+    /// Writes how one ended, with its cause.
+    fn write_end(&mut self, outcome: OutcomeOf) -> Result<(), Self::Error>;
     fn write(&mut self, event: &Event) -> Result<(), Self::Error>;
     /// As many attempts are written as were asked for.
     fn is_full(&self) -> bool;
@@ -91,11 +91,10 @@ fn begin<A: Account>(account: &mut A, mut attempt: Attempt) -> Result<(u64, Atte
     Ok((seq, attempt))
 }
 
-fn end<A: Account>(account: &mut A, mut outcome: OutcomeOf) -> Result<(), A::Error> {
+fn end<A: Account>(account: &mut A, outcome: OutcomeOf) -> Result<(), A::Error> {
     let summary = account.summary();
     summary.count_end(&outcome.attempt, outcome.ended.end);
-    account.complete_end(&mut outcome);
-    account.write(&Event::Outcome(outcome))
+    account.write_end(outcome)
 }
 
 fn give_up<A: Account>(

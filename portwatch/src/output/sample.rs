@@ -14,9 +14,9 @@ use proptest::prelude::*;
 use crate::{
     event::{
         Attempt, AttemptId, Cause, Cgroup, Code, Comm, Confidence, Container, Degradation,
-        Degraded, End, Ended, Event, Family, Fix, Holder, IfName, Local, LossReason, Lost, Op,
-        Outcome, OutcomeOf, Place, Process, Proto, Requested, Runtime, SocketState, Start, Summary,
-        System, Time, Via, sample,
+        Degraded, End, Ended, Event, Family, Fix, IfName, Local, LossReason, Lost, Op, Outcome,
+        OutcomeOf, Place, Process, Proto, Requested, Runtime, Start, Summary, System, Time, Via,
+        sample,
     },
     fields::{Field, Record, TABLE},
     output::value::write_text,
@@ -244,25 +244,7 @@ fn cause(text: &str) -> Cause {
         evidence: vec![],
         next: vec![],
         holders: vec![],
-    }
-}
-
-/// Nobody's listener on 127.0.0.1:80, of which no more is known.
-pub(crate) fn holder() -> Holder {
-    Holder {
-        process: None,
-        uid: None,
-        state: SocketState::Listen,
-        ip: [127, 0, 0, 1].into(),
-        port: 80,
-        peer: None,
-        inode: None,
-        since: None,
-        kernel: false,
-        reuseaddr: None,
-        reuseport: None,
-        v6only: None,
-        ifindex: None,
+        holders_unseen: None,
     }
 }
 

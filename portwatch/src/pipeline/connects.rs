@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::Stream;
 use crate::{
     event::{Attempt, Event, OutcomeOf, Summary},
-    explain::{self, Facts},
     filter::SoFar,
     outcomes::{Account, Outcomes, Resumed, Step},
     source::Source,
@@ -82,12 +81,8 @@ impl Account for Stream<'_> {
         self.seq
     }
 
-    fn complete_end(&mut self, outcome: &mut OutcomeOf) {
-        if self.config.explain.is_some() {
-            let facts = self.surroundings.facts_of_outcome(outcome);
-            outcome.cause =
-                explain::explain_outcome(outcome, facts.as_ref().unwrap_or(Facts::none()));
-        }
+    fn write_end(&mut self, outcome: OutcomeOf) -> anyhow::Result<()> {
+        self.write_explained(Event::Outcome(outcome))
     }
 
     fn write(&mut self, event: &Event) -> anyhow::Result<()> {

@@ -25,7 +25,8 @@ fn wanted(filter: &str) -> (bool, Attempt) {
     let config = Config::new(&cli.watch, &Users::new()).unwrap();
     let runtime = runtime();
     let _entered = runtime.enter();
-    let mut stream = Stream::new(&config, Known::Most { resets: false }, Users::new(), 0);
+    let known = Known::Most { resets: false };
+    let mut stream = Stream::open(&config, known, None, Users::new(), 0).unwrap();
     let mut attempt = told();
     (stream.is_wanted(&mut attempt), attempt)
 }
@@ -55,9 +56,8 @@ fn pass_through(stream: &mut Stream<'_>, raw: &[u8]) {
     stream.pace.note(Some(attempt.tgid));
     stream.surroundings.remember(&attempt);
     assert!(stream.is_wanted(&mut attempt));
-    stream.complete(&mut attempt);
-    stream.summary.count(&attempt);
-    stream.write(&Event::Attempt(attempt)).unwrap();
+    stream.enrich(&mut attempt);
+    stream.write_explained(Event::Attempt(attempt)).unwrap();
 }
 
 #[cfg(target_os = "linux")]
@@ -71,7 +71,8 @@ fn an_attempt_of_a_known_process_takes_no_memory() {
         let config = Config::new(&cli.watch, &Users::new()).unwrap();
         let runtime = runtime();
         let _entered = runtime.enter();
-        let mut stream = Stream::new(&config, Known::Most { resets: true }, Users::new(), 0);
+        let known = Known::Most { resets: true };
+        let mut stream = Stream::open(&config, known, None, Users::new(), 0).unwrap();
         for _ in 0..WARM_UP {
             pass_through(&mut stream, &raw);
             stream.lines[0].clear();

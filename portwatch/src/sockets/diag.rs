@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
     event::{Proto, SocketState},
-    netlink::{Bounds, Failure, Netlink, attributes},
+    netlink::{Dump, Failure, Netlink, attributes},
 };
 
 /// A socket on a port.
@@ -23,6 +23,8 @@ pub struct Entry {
     /// 0 where the socket is no file (any more)
     pub inode: u32,
     pub v6only: Option<bool>,
+    /// Of a listener: connections that wait for accept(), and how many may
+    pub queue: Option<(u32, u32)>,
 }
 
 /// The protocol in whose table a socket's port is; `None` of protocols without ports.
@@ -63,24 +65,40 @@ impl States {
     }
 }
 
-/// The sockets of the thread's network namespace on a local port.
-pub(super) fn on_port(
-    table: u8,
-    port: u16,
-    states: States,
-    bounds: Bounds,
-) -> Result<Vec<Entry>, Failure> {
-    let mut found = Vec::new();
-    for family in [AF_INET, AF_INET6] {
-        let limit = bounds.limit.saturating_sub(found.len());
-        let request = Request::new(family, table, port, states);
-        let socket = Netlink::to_sock_diag()?;
-        let bounds = Bounds { limit, ..bounds };
-        // The kernel compares the port too, but not of sockets that are bound and idle.
-        let on_port = |body: &[u8]| parse(body).filter(|entry| entry.port == port);
-        found.extend(socket.dump(SOCK_DIAG_BY_FAMILY, request.as_bytes(), bounds, on_port)?);
+/// The sockets of the thread's network namespace on a local port, those first that keep it: a dump
+/// of the whole table.
+pub(super) fn on_port(table: u8, port: u16, limit: usize) -> Result<Dump<Entry>, Failure> {
+    let mut all = Dump {
+        found: Vec::new(),
+        whole: true,
+    };
+    for states in [States::Keeping, States::Passing] {
+        for family in [AF_INET, AF_INET6] {
+            let limit = limit.saturating_sub(all.found.len());
+            let request = Request::new(family, table, port, states);
+            let socket = Netlink::to_sock_diag()?;
+            // The kernel compares the port too, but not of sockets that are bound and idle.
+            let on_port = |body: &[u8]| parse(body).filter(|entry| entry.port == port);
+            let dump = socket.dump(SOCK_DIAG_BY_FAMILY, request.as_bytes(), limit, on_port)?;
+            all.found.extend(dump.found);
+            all.whole &= dump.whole;
+        }
     }
-    Ok(found)
+    Ok(all)
+}
+
+/// Whether the kernel has the table of a protocol to tell of (`inet_diag`, with `tcp_diag` or
+/// `udp_diag`): these are modules.
+///
+/// # Errors
+///
+/// The kernel's answer.
+pub fn is_there(proto: Proto) -> Result<(), rustix::io::Errno> {
+    let table = table(proto).ok_or(rustix::io::Errno::PROTONOSUPPORT)?;
+    match on_port(table, 0, 1) {
+        Ok(_) => Ok(()),
+        Err(Failure::Refused(errno) | Failure::Failed(errno)) => Err(errno),
+    }
 }
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -148,8 +166,10 @@ pub fn parse(body: &[u8]) -> Option<Entry> {
     let (reply, rest) = Reply::read_from_prefix(body).ok()?;
     let address = |bytes| address(reply.family, bytes);
     let peer = u16::from_be_bytes(reply.id.destination_port);
+    let state = SocketState::from_kernel(reply.state)?;
+    let listens = state == SocketState::Listen;
     Some(Entry {
-        state: SocketState::from_kernel(reply.state)?,
+        state,
         ip: address(reply.id.source)?,
         port: u16::from_be_bytes(reply.id.source_port),
         peer: (peer != 0).then_some((address(reply.id.destination)?, peer)),
@@ -157,6 +177,8 @@ pub fn parse(body: &[u8]) -> Option<Entry> {
         uid: reply.uid,
         inode: reply.inode,
         v6only: v6only(rest),
+        // `tcp_diag_get_info` (net/ipv4/tcp_diag.c)
+        queue: listens.then_some((reply.receive_queue, reply.send_queue)),
     })
 }
 
@@ -214,6 +236,7 @@ mod tests {
                 uid: 1000,
                 inode: 4711,
                 v6only: Some(true),
+                queue: Some((0, 0)),
             })
         );
     }

@@ -1,22 +1,25 @@
 //! Who has a port: the sockets on it, and the processes that have them open.
+//!
+//! The likeliest place comes first: a process that was seen to bind the port, or found to hold it, takes
+//! one look. Then one pass over the descriptors of all processes, by the kernel's own iterator or else
+//! by /proc. The tables of sockets come last, for what no process has open.
 
-use std::{collections::HashSet, fs, net::IpAddr, os::fd::OwnedFd, time::Instant};
+use std::{fs, net::IpAddr};
 
-use rustix::{
-    fs::fstat,
-    net::{getsockname, sockopt},
-};
+use rustix::net::{getpeername, getsockname, sockopt};
 
 use super::{
-    bound::{Bound, Seen},
-    diag::{self, Entry, States},
-    internet, namespace_inode,
-    owner::{Owner, Owners, each_socket},
-    proto,
+    borrow::{self, Borrowed},
+    diag::{self, Entry},
+    internet,
+    kernel::{Descriptor, Kernel, Ports},
+    known::{Known, Place, Port},
+    namespace_inode,
+    owner::{Owner, Owners, each_socket, hidden_processes},
+    proto, table,
 };
 use crate::{
-    event::{Comm, Holder, HoldingProcess, Proto, SocketState},
-    netlink::{Bounds, Failure},
+    event::{Binder, Comm, Holder, Holders, HoldingProcess, Lookup, Proto, SocketState, Unseen},
     netns::Namespace,
     process,
 };
@@ -25,192 +28,531 @@ use crate::{
 /// can have a hundred thousand connections.
 const SOCKETS: usize = 32;
 
+/// Descriptors that one pass may tell of.
+const ROWS: usize = 16_384;
+
 /// Which port, and where to look.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Question<'a> {
     pub namespace: &'a Namespace,
     pub proto: Proto,
     pub port: u16,
-    /// What was seen before
-    pub bound: &'a Bound,
-    pub until: Instant,
+    /// Sockets that were seen on the port, each with where it was
+    pub seen: &'a [Seen],
+    /// Whether the holder answers the question: then nobody else is looked for
+    pub is_enough: &'a dyn Fn(&Holder) -> bool,
 }
 
-impl Question<'_> {
-    /// The sockets on the port; `None` where that cannot be found out.
-    pub fn holders(self) -> Option<Vec<Holder>> {
-        let table = diag::table(self.proto)?;
-        let entries = self.entries(table)?;
-        if entries.is_empty() && table == diag::TCP {
-            return Some(self.not_shown(table));
-        }
-        let (owners, entries) = self.owners(table, entries);
-        let mut holders = Vec::new();
-        for entry in entries {
-            let owned = owners.of(entry.inode);
-            if owned.is_empty() {
-                let kernel = entry.inode != 0 && owners.complete;
-                holders.push(without_process(entry, kernel));
-            }
-            holders.extend(owned.iter().map(|&owner| self.held_by(table, entry, owner)));
-        }
-        holders.truncate(SOCKETS);
-        Some(holders)
+/// A socket that was seen to get the port, and where it was then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    inode: u32,
+    place: Place,
+}
+
+/// Whether a process still has the socket that it was found to hold: one look, which waits for nobody.
+pub fn still_holds(holder: &Holder) -> bool {
+    let process = holder.process.as_ref().found();
+    let place = process.and_then(|process| Some((process.tgid, process.fd?)));
+    let inode = holder.inode.and_then(|inode| u32::try_from(inode).ok());
+    match (place, inode) {
+        (Some((tgid, fd)), Some(inode)) => borrow::link(tgid, fd) == Lookup::Found(inode),
+        _ => false,
+    }
+}
+
+/// The binds and connects that were seen, for those who ask later.
+#[derive(Debug, Default)]
+pub struct Witness(Known);
+
+impl Witness {
+    /// Takes note of a call that gave a socket its port; of no effect for any other.
+    pub fn remember(&mut self, attempt: &crate::event::Attempt) {
+        self.0.remember(attempt);
     }
 
-    /// What the kernel's tables show.
-    fn entries(&self, table: u8) -> Option<Vec<Entry>> {
-        let Self { port, until, .. } = *self;
-        let look = || -> Result<_, Failure> {
-            let bounds = |limit| Bounds { limit, until };
-            let mut found = diag::on_port(table, port, States::Keeping, bounds(SOCKETS))?;
-            let rest = SOCKETS.saturating_sub(found.len());
-            found.extend(diag::on_port(table, port, States::Passing, bounds(rest))?);
-            Ok(found)
+    /// The sockets that were seen on a port, the last ones first.
+    pub fn on(&self, netns: u32, proto: Proto, port: u16) -> Vec<Seen> {
+        const FEW: usize = 8;
+        let Some(table) = diag::table(proto) else {
+            return Vec::new();
         };
-        self.namespace.visit(look).ok()?.ok()
+        let found = self.0.on(Port {
+            netns,
+            table,
+            number: port,
+        });
+        found
+            .take(FEW)
+            .map(|(inode, place)| Seen { inode, place })
+            .collect()
     }
+}
 
-    /// Whose the sockets are. One that nobody has may have changed hands while its owner was
-    /// looked for, or be gone: so it is looked for twice, and only if it is still there.
-    fn owners(&self, table: u8, entries: Vec<Entry>) -> (Owners, Vec<Entry>) {
-        let find = |entries: &[Entry]| {
-            let inodes = entries.iter().map(|entry| entry.inode);
-            let inodes: Vec<u32> = inodes.filter(|&inode| inode != 0).collect();
-            let owners = Owners::find(&inodes, self.until);
-            let missing = inodes.iter().any(|&inode| owners.of(inode).is_empty());
-            (owners, missing)
+/// Looks for holders, and keeps what it has learnt.
+#[derive(Debug, Default)]
+pub struct Search {
+    kernel: Option<Box<dyn Kernel>>,
+    stock: Known,
+    /// A pass told of all kept ports: what it found is in `stock`
+    has_taken_stock: bool,
+    /// The last pass over some ports, for those who asked together
+    pass: Option<Pass>,
+}
+
+/// What one pass over the descriptors of all processes found.
+#[derive(Debug)]
+struct Pass {
+    ports: Vec<u16>,
+    rows: Vec<Descriptor>,
+    unseen: Option<Unseen>,
+}
+
+/// Holders while they are being found.
+#[derive(Default)]
+struct Found(Vec<Holder>);
+
+impl Found {
+    fn push(&mut self, holder: Holder) {
+        let tgid = |holder: &Holder| holder.process.as_ref().found().map(|process| process.tgid);
+        let is_there = |other: &Holder| {
+            other.inode.is_some() && other.inode == holder.inode && tgid(other) == tgid(&holder)
         };
-        let (owners, missing) = find(&entries);
-        if !missing || Instant::now() >= self.until {
-            return (owners, entries);
-        }
-        let entries = self.entries(table).unwrap_or(entries);
-        (find(&entries).0, entries)
-    }
-
-    fn held_by(&self, table: u8, entry: Entry, owner: Owner) -> Holder {
-        let process = holding_process(owner.tgid);
-        // What was read of the process is that of the owner if it has the socket still.
-        let socket = owner.socket(entry.inode);
-        // A connection that came in has the port of the socket that listened.
-        let may_be_accepted = table == diag::TCP && entry.peer.is_some();
-        let seen = self
-            .seen(table)
-            .filter(|_| !may_be_accepted)
-            .find(|seen| seen.ip == entry.ip && seen.is_of(owner.tgid));
-        Holder {
-            process,
-            since: seen.map(|seen| seen.time),
-            ..with_options(without_process(entry, false), socket.as_ref())
+        if !self.0.iter().any(is_there) {
+            self.0.push(holder);
         }
     }
 
-    fn seen(&self, table: u8) -> impl Iterator<Item = &Seen> {
-        self.bound.on_port(self.namespace.inode(), table, self.port)
+    fn has(&self, inode: u32) -> bool {
+        let is_it = |holder: &Holder| holder.inode == Some(inode.into());
+        self.0.iter().any(is_it)
     }
 
-    /// TCP sockets that are only bound, where the kernel does not show them (before 6.8): those
-    /// that were seen to be bound, or else any that a process of the namespace has open.
-    fn not_shown(&self, table: u8) -> Vec<Holder> {
-        let mut inodes = HashSet::new();
-        let mut holders = Vec::new();
-        for seen in self.seen(table) {
-            let Some(fd) = seen.fd.filter(|_| seen.is_of(seen.tgid)) else {
-                continue;
-            };
-            let owner = Owner {
-                tgid: seen.tgid,
-                fd,
-            };
-            let found = self.look_at(owner, table, None);
-            holders.extend(
-                found
-                    .filter(|holder| inodes.insert(holder.inode))
-                    .map(|holder| Holder {
-                        since: Some(seen.time),
-                        ..holder
-                    }),
-            );
+    /// systemd keeps sockets for others: the service has them too.
+    fn answers(&self, question: &Question<'_>) -> bool {
+        const INIT: u32 = 1;
+        let of_init = |holder: &Holder| {
+            let process = holder.process.as_ref().found();
+            process.is_some_and(|process| process.tgid == INIT)
+        };
+        let mut found = self.0.iter();
+        found.any(|holder| !of_init(holder) && (question.is_enough)(holder))
+    }
+
+    fn finish(mut self, unseen: Option<Unseen>) -> Holders {
+        let more = self.0.len() > SOCKETS;
+        self.0.truncate(SOCKETS);
+        Holders {
+            found: self.0,
+            unseen: unseen.or(more.then_some(Unseen::NotAsked)),
         }
-        if holders.is_empty() {
-            self.look_at_all(table, &mut holders);
+    }
+}
+
+impl Search {
+    /// With the kernel's side of a source, where there is one.
+    pub fn new(kernel: Option<Box<dyn Kernel>>) -> Self {
+        Self {
+            kernel,
+            ..Self::default()
+        }
+    }
+
+    /// One pass for all who ask at the same time. What it finds is forgotten by [`Self::end_pass`].
+    pub fn begin_pass(&mut self, ports: Vec<u16>) {
+        self.pass = pass(self.kernel.as_deref_mut(), ports);
+    }
+
+    pub fn end_pass(&mut self) {
+        self.pass = None;
+    }
+
+    /// Whether a holder is known without a pass: a look at one process.
+    pub fn known(&mut self, question: &Question<'_>) -> Option<Holders> {
+        let mut found = Found::default();
+        self.look_at_known(question, &mut found)?;
+        found
+            .answers(question)
+            .then(|| found.finish(Some(Unseen::NotAsked)))
+    }
+
+    /// The sockets on the port. This can take a pass over the descriptors of all processes.
+    pub fn holders(&mut self, question: &Question<'_>) -> Holders {
+        let mut found = Found::default();
+        if self.look_at_known(question, &mut found).is_none() {
+            return Holders::not_seen(Unseen::NotSupported);
+        }
+        if !found.answers(question) && self.take_stock() {
+            let _ = self.look_at_known(question, &mut found);
+        }
+        if found.answers(question) {
+            return found.finish(Some(Unseen::NotAsked));
+        }
+        let shared = self
+            .pass
+            .take_if(|pass| pass.ports.contains(&question.port));
+        let is_shared = shared.is_some();
+        let pass = shared.or_else(|| pass(self.kernel.as_deref_mut(), vec![question.port]));
+        let holders = match &pass {
+            Some(pass) => self.by_kernel(question, pass, found),
+            None => by_proc(question, &self.stock, found),
+        };
+        if is_shared {
+            self.pass = pass;
         }
         holders
     }
 
-    fn look_at_all(&self, table: u8, holders: &mut Vec<Holder>) {
-        let netns = Some(self.namespace.inode());
-        let mut inodes = HashSet::new();
-        let (near, far): (Vec<u32>, Vec<u32>) =
-            process::all().partition(|&tgid| Namespace::inode_of_process(tgid) == netns);
-        for tgid in near.into_iter().chain(far) {
-            // Sockets stay in their namespace when their process goes to another.
-            each_socket(tgid, |fd, inode| {
-                let time_is_up = Instant::now() >= self.until || holders.len() >= SOCKETS;
-                if !time_is_up && inodes.insert(inode) {
-                    holders.extend(self.look_at(Owner { tgid, fd }, table, Some(inode)));
-                }
-            });
-            if Instant::now() >= self.until {
-                return;
+    /// Sockets that were seen on the port, where they are still where they were; `None` of protocols
+    /// without ports.
+    fn look_at_known(&mut self, question: &Question<'_>, found: &mut Found) -> Option<()> {
+        let port = Port {
+            netns: question.namespace.inode(),
+            table: diag::table(question.proto)?,
+            number: question.port,
+        };
+        self.recall(port);
+        let seen = question.seen.iter().map(|seen| (seen.inode, seen.place));
+        let places: Vec<_> = seen.chain(self.stock.on(port)).collect();
+        for (inode, place) in places {
+            if found.has(inode) {
+                continue;
+            }
+            match look_at(question, inode, place) {
+                Lookup::Found(holder) => found.push(holder),
+                Lookup::NotThere => self.stock.forget(inode),
+                Lookup::NotSeen(_) => {}
+            }
+        }
+        Some(())
+    }
+
+    /// The last bind that the kernel's side has kept.
+    fn recall(&mut self, port: Port) {
+        let kept = self.kernel.as_deref().and_then(|kernel| {
+            let last = kernel.last_bind(port.netns, u16::from(port.table), port.number);
+            last.ok().flatten()
+        });
+        if let Some(last) = kept
+            && self.stock.bind_of(last.inode).is_none()
+        {
+            self.stock.recall(port, &last);
+        }
+    }
+
+    /// Learns who holds every port that is kept, in one pass; true where that is new.
+    fn take_stock(&mut self) -> bool {
+        if self.has_taken_stock || self.pass.is_some() {
+            return false;
+        }
+        let Some(kernel) = self.kernel.as_deref_mut() else {
+            return false;
+        };
+        self.has_taken_stock = true;
+        let rows = kernel.descriptors(Ports::Kept, ROWS).unwrap_or_default();
+        for row in &rows {
+            self.stock.learn(row);
+        }
+        !rows.is_empty()
+    }
+
+    fn by_kernel(&mut self, question: &Question<'_>, pass: &Pass, mut found: Found) -> Holders {
+        self.take_rows(question, pass, &mut found);
+        if found.answers(question) {
+            return found.finish(Some(Unseen::NotAsked));
+        }
+        let (mut entries, mut unseen) = entries(question);
+        // It may have changed hands while it was looked for, or be gone by now: so whoever was not found
+        // is looked for again, and told of only if it is still there.
+        let is_missing = |entry: &Entry, found: &Found| entry.inode != 0 && !found.has(entry.inode);
+        let mut blind = pass.unseen;
+        if entries.iter().any(|entry| is_missing(entry, &found))
+            && let Some(again) = self::pass(self.kernel.as_deref_mut(), vec![question.port])
+        {
+            self.take_rows(question, &again, &mut found);
+            (entries, unseen) = self::entries(question);
+            blind = blind.or(again.unseen);
+        }
+        for entry in entries {
+            if !found.has(entry.inode) || entry.inode == 0 {
+                let process = blind.map_or(Lookup::NotThere, Lookup::NotSeen);
+                found.push(self.without_owner(question, entry, process));
+            }
+        }
+        found.finish(unseen.or(blind))
+    }
+
+    fn take_rows(&mut self, question: &Question<'_>, pass: &Pass, found: &mut Found) {
+        let netns = question.namespace.inode();
+        let table = diag::table(question.proto);
+        let is_meant = |row: &&Descriptor| {
+            row.port == question.port
+                && row.netns == netns
+                && diag::table(Proto::Ip(row.protocol)) == table
+        };
+        for row in pass.rows.iter().filter(is_meant) {
+            if row.state == TCP_CLOSE || row.state == TCP_LISTEN {
+                self.stock.learn(row);
+            }
+            found.push(self.told_by(question, row));
+        }
+    }
+
+    fn told_by(&self, question: &Question<'_>, row: &Descriptor) -> Holder {
+        let v6only = row.ip.is_ipv6().then_some(row.options.v6only);
+        let holder = Holder {
+            process: holding_process(row.tgid, row.fd),
+            uid: row.uid,
+            state: SocketState::from_kernel(row.state).unwrap_or(SocketState::Bound),
+            ip: row.ip,
+            port: row.port,
+            peer: row.peer,
+            inode: Some(row.inode.into()),
+            since: None,
+            bound_by: None,
+            kernel: false,
+            reuseaddr: Some(row.options.reuseaddr),
+            reuseport: Some(row.options.reuseport),
+            v6only,
+            ifindex: row.ifindex,
+        };
+        self.with_bind(question, holder)
+    }
+
+    /// `TIME_WAIT` and orphans have no inode; others may be in flight between two processes, kept by
+    /// io_uring, or the kernel's own.
+    fn without_owner(
+        &self,
+        question: &Question<'_>,
+        entry: Entry,
+        process: Lookup<HoldingProcess>,
+    ) -> Holder {
+        let process = if entry.inode == 0 {
+            Lookup::NotThere
+        } else {
+            process
+        };
+        self.with_bind(question, holder_of(entry, process))
+    }
+
+    /// Who was seen to bind the socket, and when.
+    fn with_bind(&self, question: &Question<'_>, holder: Holder) -> Holder {
+        with_bind(question, &self.stock, holder)
+    }
+}
+
+const TCP_CLOSE: u8 = 7;
+const TCP_LISTEN: u8 = 10;
+
+fn pass(kernel: Option<&mut (dyn Kernel + 'static)>, ports: Vec<u16>) -> Option<Pass> {
+    let kernel = kernel?;
+    let rows = kernel.descriptors(Ports::These(&ports), ROWS).ok()?;
+    let cut = (rows.len() >= ROWS).then_some(Unseen::NotSupported);
+    let hidden = (!kernel.sees_all_processes()).then_some(Unseen::Namespace);
+    Some(Pass {
+        ports,
+        rows,
+        unseen: hidden.or(cut),
+    })
+}
+
+fn with_bind(question: &Question<'_>, stock: &Known, holder: Holder) -> Holder {
+    let Some(inode) = holder.inode.and_then(|inode| u32::try_from(inode).ok()) else {
+        return holder;
+    };
+    let seen = question.seen.iter().find(|seen| seen.inode == inode);
+    let bind = seen
+        .and_then(|seen| seen.place.bind)
+        .or_else(|| stock.bind_of(inode));
+    Holder {
+        since: bind.map(|bind| bind.time),
+        bound_by: bind.map(|bind| bind.by),
+        ..holder
+    }
+}
+
+/// What the kernel's tables show of the port, and why there may be more.
+fn entries(question: &Question<'_>) -> (Vec<Entry>, Option<Unseen>) {
+    let Some(kind) = diag::table(question.proto) else {
+        return (Vec::new(), Some(Unseen::NotSupported));
+    };
+    let port = question.port;
+    let look = || match diag::on_port(kind, port, SOCKETS) {
+        Ok(dump) => (dump.found, dump.whole),
+        // Its modules are not there, and cannot be loaded.
+        Err(_) => table::on_port(kind, port, SOCKETS).unwrap_or_default(),
+    };
+    match question.namespace.visit(look) {
+        Ok((found, true)) => (found, None),
+        Ok((found, false)) => (found, Some(Unseen::NotSupported)),
+        Err(error) => (Vec::new(), Some(Unseen::from(&error))),
+    }
+}
+
+/// Without the kernel's iterator: the tables first, then a walk over /proc for whose the sockets are.
+fn by_proc(question: &Question<'_>, stock: &Known, mut found: Found) -> Holders {
+    let (mut entries, mut unseen) = entries(question);
+    let inodes = |entries: &[Entry]| -> Vec<u32> {
+        let inodes = entries.iter().map(|entry| entry.inode);
+        inodes.filter(|&inode| inode != 0).collect()
+    };
+    let mut owners = Owners::find(&inodes(&entries));
+    let all_found = |owners: &Owners, entries: &[Entry]| {
+        let mut inodes = inodes(entries).into_iter();
+        inodes.all(|inode| !owners.of(inode).is_empty())
+    };
+    if !all_found(&owners, &entries) {
+        (entries, unseen) = self::entries(question);
+        owners = Owners::find(&inodes(&entries));
+    }
+    for entry in entries {
+        let owned = owners.of(entry.inode);
+        if owned.is_empty() && !found.has(entry.inode) {
+            let process = match owners.unseen {
+                Some(why) if entry.inode != 0 => Lookup::NotSeen(why),
+                _ => Lookup::NotThere,
+            };
+            found.push(with_bind(question, stock, holder_of(entry, process)));
+        }
+        for &owner in owned {
+            let holder = held_by(entry, owner);
+            found.push(with_bind(question, stock, holder));
+        }
+    }
+    // Before 6.8 no table shows TCP sockets that are bound and idle.
+    if diag::table(question.proto) == Some(diag::TCP) && !found.answers(question) {
+        unseen = unseen.or(look_at_all(question, stock, &mut found));
+    }
+    found.finish(unseen)
+}
+
+/// Looks at every socket of every process; tells why some could not be.
+fn look_at_all(question: &Question<'_>, stock: &Known, found: &mut Found) -> Option<Unseen> {
+    let mut unseen = hidden_processes();
+    for tgid in process::all() {
+        let mut sockets = Vec::new();
+        let whole = each_socket(tgid, &mut |fd, inode| sockets.push((fd, inode)));
+        unseen = unseen.or(whole.err());
+        for (fd, inode) in sockets {
+            if found.has(inode) {
+                continue;
+            }
+            let place = Place {
+                tgid,
+                fd,
+                bind: None,
+            };
+            match look_at(question, inode, place) {
+                Lookup::Found(holder) => found.push(with_bind(question, stock, holder)),
+                Lookup::NotSeen(why) if why != Unseen::Gone => unseen = unseen.or(Some(why)),
+                Lookup::NotSeen(_) | Lookup::NotThere => {}
+            }
+            if found.answers(question) {
+                return Some(Unseen::NotAsked);
             }
         }
     }
+    unseen
+}
 
-    /// The socket behind a descriptor, if it is bound to the port.
-    fn look_at(&self, owner: Owner, table: u8, inode: Option<u32>) -> Option<Holder> {
-        let socket = owner.any_socket()?;
-        let found = u32::try_from(fstat(&socket).ok()?.st_ino).ok()?;
-        if inode.is_some_and(|inode| inode != found) {
-            return None;
-        }
-        let kind = sockopt::socket_type(&socket).ok()?;
-        let protocol = sockopt::socket_protocol(&socket).ok()?;
-        let (ip, port) = internet(getsockname(&socket).ok()?)?;
-        let is_it = port == self.port && diag::table(proto(kind, protocol)) == Some(table);
-        if !is_it || !self.is_in_namespace(&socket, owner) {
-            return None;
-        }
-        let entry = Entry {
-            state: SocketState::Bound,
-            ip,
-            port,
-            peer: None,
-            ifindex: None,
-            uid: 0,
-            inode: found,
-            v6only: None,
-        };
-        Some(Holder {
-            process: holding_process(owner.tgid),
-            uid: fstat(&socket).ok().map(|found| found.st_uid),
-            ..with_options(without_process(entry, false), Some(&socket))
-        })
-    }
-
-    /// By the socket itself, or where it may not be asked, by its process.
-    fn is_in_namespace(&self, socket: &OwnedFd, owner: Owner) -> bool {
-        let found = namespace_inode(socket).or_else(|| Namespace::inode_of_process(owner.tgid));
-        found == Some(self.namespace.inode())
+fn held_by(entry: Entry, owner: Owner) -> Holder {
+    let holder = holder_of(entry, holding_process(owner.tgid, owner.fd));
+    // What was read of the process is that of the owner if it has the socket still.
+    match Borrowed::new(owner.tgid, owner.fd, entry.inode) {
+        Lookup::Found(socket) => with_options(holder, &socket),
+        Lookup::NotThere | Lookup::NotSeen(_) => holder,
     }
 }
 
-impl Seen {
-    /// Whether that process made the bind.
-    fn is_of(&self, tgid: u32) -> bool {
-        self.tgid == tgid
-            && self
-                .process_start
-                .is_some_and(|start| process::began_at(tgid, start))
+/// The socket behind a descriptor, if it is still the one that is meant, and on the port. Not there:
+/// the descriptor leads elsewhere by now, or the socket has another port.
+fn look_at(question: &Question<'_>, inode: u32, place: Place) -> Lookup<Holder> {
+    let Place { tgid, fd, bind } = place;
+    let at = match borrow::link(tgid, fd) {
+        Lookup::Found(found) if found == inode => Borrowed::new(tgid, fd, inode),
+        Lookup::Found(_) | Lookup::NotThere => Lookup::NotThere,
+        Lookup::NotSeen(why) => Lookup::NotSeen(why),
+    };
+    let holder = match at {
+        Lookup::Found(socket) if !socket.is_internet() => Lookup::NotThere,
+        Lookup::Found(socket) => bound_socket(question, &socket, place, inode),
+        Lookup::NotThere => Lookup::NotThere,
+        // The link has told whose it is: a table has the rest.
+        Lookup::NotSeen(why) => in_table(question, place, inode, why),
+    };
+    holder.map(|holder| Holder {
+        since: bind.map(|bind| bind.time),
+        bound_by: bind.map(|bind| bind.by),
+        ..holder
+    })
+}
+
+fn in_table(question: &Question<'_>, place: Place, inode: u32, why: Unseen) -> Lookup<Holder> {
+    if why == Unseen::Gone {
+        return Lookup::NotSeen(why);
+    }
+    let (entries, _) = entries(question);
+    match entries.into_iter().find(|entry| entry.inode == inode) {
+        Some(entry) => Lookup::Found(holder_of(entry, holding_process(place.tgid, place.fd))),
+        None => Lookup::NotSeen(why),
     }
 }
 
-/// `TIME_WAIT` and orphans have no inode, and no owner that is known.
-fn without_process(entry: Entry, kernel: bool) -> Holder {
+/// What the socket itself says, where it has the port.
+fn bound_socket(
+    question: &Question<'_>,
+    socket: &Borrowed,
+    place: Place,
+    inode: u32,
+) -> Lookup<Holder> {
+    let read = || {
+        let kind = sockopt::socket_type(socket).ok()?;
+        let protocol = sockopt::socket_protocol(socket).ok()?;
+        let (ip, port) = internet(getsockname(socket).ok()?)?;
+        let is_it = port == question.port
+            && diag::table(proto(kind, protocol)) == diag::table(question.proto);
+        Some((ip, is_it))
+    };
+    let Some((ip, is_it)) = read() else {
+        return Lookup::NotSeen(Unseen::NotSupported);
+    };
+    // By the socket itself, or where it may not be asked, by its process.
+    let netns = namespace_inode(socket).or_else(|| Namespace::inode_of_process(place.tgid));
+    if !is_it || netns != Some(question.namespace.inode()) {
+        return Lookup::NotThere;
+    }
+    let listens = sockopt::socket_acceptconn(socket) == Ok(true);
+    let peer = getpeername(socket).ok().flatten().and_then(internet);
+    let state = match (listens, peer) {
+        (true, _) => SocketState::Listen,
+        (false, Some(_)) if question.proto != UDP => SocketState::Established,
+        (false, _) => SocketState::Bound,
+    };
+    let entry = Entry {
+        state,
+        ip,
+        port: question.port,
+        peer,
+        ifindex: None,
+        uid: 0,
+        inode,
+        v6only: None,
+        queue: None,
+    };
+    let uid = rustix::fs::fstat(socket).ok().map(|found| found.st_uid);
+    let holder = Holder {
+        uid,
+        ..holder_of(entry, holding_process(place.tgid, place.fd))
+    };
+    Lookup::Found(with_options(holder, socket))
+}
+
+const UDP: Proto = Proto::Ip(17);
+
+fn holder_of(entry: Entry, process: Lookup<HoldingProcess>) -> Holder {
     let is_file = entry.inode != 0;
     Holder {
-        process: None,
+        process,
         uid: is_file.then_some(entry.uid),
         state: entry.state,
         ip: entry.ip,
@@ -218,7 +560,8 @@ fn without_process(entry: Entry, kernel: bool) -> Holder {
         peer: entry.peer,
         inode: is_file.then_some(entry.inode.into()),
         since: None,
-        kernel,
+        bound_by: None,
+        kernel: false,
         reuseaddr: None,
         reuseport: None,
         v6only: entry.v6only,
@@ -226,8 +569,7 @@ fn without_process(entry: Entry, kernel: bool) -> Holder {
     }
 }
 
-fn with_options(holder: Holder, socket: Option<&OwnedFd>) -> Holder {
-    let Some(socket) = socket else { return holder };
+fn with_options(holder: Holder, socket: &Borrowed) -> Holder {
     let v6only = match holder.ip {
         IpAddr::V4(_) => None,
         IpAddr::V6(_) => sockopt::ipv6_v6only(socket).ok(),
@@ -241,12 +583,27 @@ fn with_options(holder: Holder, socket: Option<&OwnedFd>) -> Holder {
 }
 
 /// Name and executable of a process; its cgroup is for those who know of cgroups.
-fn holding_process(tgid: u32) -> Option<HoldingProcess> {
-    let comm = process::read(&format!("/proc/{tgid}/comm"), 64)?;
-    Some(HoldingProcess {
+fn holding_process(tgid: u32, fd: i32) -> Lookup<HoldingProcess> {
+    let Some(comm) = comm_of(tgid) else {
+        return Lookup::NotSeen(Unseen::Gone);
+    };
+    Lookup::Found(HoldingProcess {
         tgid,
-        comm: Comm::cut(comm.strip_suffix(b"\n").unwrap_or(&comm)),
+        fd: Some(fd),
+        comm,
         exe: fs::read_link(format!("/proc/{tgid}/exe")).ok(),
         cgroup: None,
     })
+}
+
+fn comm_of(tgid: u32) -> Option<Comm> {
+    let comm = process::read(&format!("/proc/{tgid}/comm"), 64)?;
+    Some(Comm::cut(comm.strip_suffix(b"\n").unwrap_or(&comm)))
+}
+
+/// A process by its number and start, where it is still there.
+pub(super) fn process(tgid: u32, start: Option<u64>) -> Option<Binder> {
+    let is_it = start.is_some_and(|start| process::began_at(tgid, start));
+    let comm = comm_of(tgid).filter(|_| is_it)?;
+    Some(Binder { tgid, comm })
 }

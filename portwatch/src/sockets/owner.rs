@@ -1,17 +1,11 @@
-//! From the inode of a socket to the processes that have it open.
+//! From the inode of a socket to the processes that have it open, by a walk over /proc.
 
-use std::{
-    collections::HashMap,
-    fs,
-    os::{fd::OwnedFd, linux::fs::MetadataExt as _},
-    path::Path,
-    time::Instant,
-};
+use std::{collections::HashMap, fs, io, os::linux::fs::MetadataExt as _};
 
-use rustix::fs::{CWD, fstat, readlinkat_raw};
+use rustix::fs::{Mode, OFlags, open, readlinkat_raw};
 
 use super::borrow;
-use crate::process;
+use crate::{event::Unseen, process};
 
 /// A process, and the descriptor that leads to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,38 +18,38 @@ pub(super) struct Owner {
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     by_inode: HashMap<u32, Vec<Owner>>,
-    /// Every process could be looked at: what has no owner here has none
-    pub(super) complete: bool,
+    /// Why an owner may have been missed; `None` where what has no owner here has none
+    pub(super) unseen: Option<Unseen>,
 }
 
 /// The process that keeps sockets open for others.
 const INIT: u32 = 1;
 
 impl Owners {
-    /// Goes through the descriptors of all processes until each inode has an owner, or the time
-    /// is up. systemd keeps the sockets that it hands to its services, so for these it goes on:
-    /// the service has them too.
-    pub(super) fn find(inodes: &[u32], until: Instant) -> Self {
+    /// Goes through the descriptors of all processes, the newest first, until each inode has an owner.
+    /// systemd keeps the sockets that it hands to its services, so for these it goes on: the service
+    /// has them too.
+    pub(super) fn find(inodes: &[u32]) -> Self {
         let mut found = Self::default();
         let mut missing: Vec<u32> = inodes.to_vec();
-        let mut complete = sees_all_processes();
-        for tgid in process::all() {
-            if missing.is_empty() {
-                break;
-            }
-            if Instant::now() >= until {
-                complete = false;
-                break;
-            }
-            let seen = each_socket(tgid, |fd, inode| {
-                if inodes.contains(&inode) {
-                    found.note(inode, Owner { tgid, fd });
-                    missing.retain(|&other| other != inode || tgid == INIT);
+        let mut processes: Vec<u32> = process::all().collect();
+        processes.reverse();
+        let mut unseen = hidden_processes();
+        for look in [each_socket, each_socket_of_threads] {
+            for &tgid in &processes {
+                if missing.is_empty() {
+                    break;
                 }
-            });
-            complete &= seen;
+                let whole = look(tgid, &mut |fd, inode| {
+                    if inodes.contains(&inode) {
+                        found.note(inode, Owner { tgid, fd });
+                        missing.retain(|&other| other != inode || tgid == INIT);
+                    }
+                });
+                unseen = unseen.or(whole.err());
+            }
         }
-        found.complete = complete;
+        found.unseen = unseen;
         found
     }
 
@@ -71,130 +65,128 @@ impl Owners {
     }
 }
 
-/// Whether /proc shows every process of the host: those in other pid namespaces than the first
+/// Why /proc does not show every process of the host: those in other pid namespaces than the first
 /// one do not see all, and `hidepid` hides those of others.
-fn sees_all_processes() -> bool {
+pub(super) fn hidden_processes() -> Option<Unseen> {
     /// `PROC_PID_INIT_INO` (include/linux/proc_ns.h)
     const FIRST: u64 = 0xEFFF_FFFC;
     let namespace = fs::metadata("/proc/self/ns/pid");
-    namespace.is_ok_and(|found| found.st_ino() == FIRST) && fs::read_dir("/proc/1/fd").is_ok()
-}
-
-/// Tells of each descriptor of a process that is a socket, with its inode; false where it may not
-/// be looked at.
-pub(super) fn each_socket(tgid: u32, mut tell: impl FnMut(i32, u32)) -> bool {
-    let directory = format!("/proc/{tgid}/fd");
-    let mut any = false;
-    let mut look = |directory: &str| {
-        for_each_descriptor(directory, |fd, inode| {
-            any = true;
-            if let Some(inode) = inode {
-                tell(fd, inode);
-            }
-        })
-    };
-    let allowed = look(&directory);
-    if !allowed || any {
-        return allowed;
+    if !namespace.is_ok_and(|found| found.st_ino() == FIRST) {
+        return Some(Unseen::Namespace);
     }
-    // A process whose first thread has ended shows its descriptors only through the others.
-    let threads = fs::read_dir(format!("/proc/{tgid}/task"));
-    threads
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .find(|&tid| tid != tgid)
-        .is_none_or(|tid| {
-            for_each_descriptor(&format!("/proc/{tgid}/task/{tid}/fd"), |fd, inode| {
-                if let Some(inode) = inode {
-                    tell(fd, inode);
-                }
-            })
-        })
+    match fs::read_dir("/proc/1/fd") {
+        Ok(_) => None,
+        Err(_) => Some(Unseen::Permission),
+    }
 }
 
-/// The links are read, not followed: files on a network could make that wait.
-fn for_each_descriptor(directory: &str, mut tell: impl FnMut(i32, Option<u32>)) -> bool {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        // It has ended meanwhile.
-        Err(error) => return error.kind() != std::io::ErrorKind::PermissionDenied,
+/// Tells of each descriptor of a process that is a socket, with its inode.
+///
+/// # Errors
+///
+/// Where it may not be looked at. A process that has ended has none.
+pub(super) fn each_socket(tgid: u32, tell: &mut dyn FnMut(i32, u32)) -> Result<(), Unseen> {
+    for_each_socket(&format!("/proc/{tgid}/fd"), tell)
+}
+
+/// The same of the descriptors that its other threads have for themselves; and of all where its first
+/// thread has ended, for then only the others show them.
+pub(super) fn each_socket_of_threads(
+    tgid: u32,
+    tell: &mut dyn FnMut(i32, u32),
+) -> Result<(), Unseen> {
+    for tid in threads(tgid).filter(|&tid| tid != tgid) {
+        if !share_descriptors(tgid, tid) {
+            for_each_socket(&format!("/proc/{tgid}/task/{tid}/fd"), tell)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether two threads are known to have the same descriptors (kcmp(2)).
+#[expect(unsafe_code, reason = "rustix has no kcmp")]
+fn share_descriptors(one: u32, other: u32) -> bool {
+    const KCMP_FILES: libc::c_int = 2;
+    // SAFETY: it takes numbers and returns one.
+    let same = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, 0, 0) };
+    same == 0
+}
+
+fn threads(tgid: u32) -> impl Iterator<Item = u32> {
+    let threads = fs::read_dir(format!("/proc/{tgid}/task"));
+    let names = threads.into_iter().flatten().flatten();
+    names.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The links are read, not followed: files on a network could make that wait. They are read from the
+/// directory, which saves the way to it.
+fn for_each_socket(path: &str, tell: &mut dyn FnMut(i32, u32)) -> Result<(), Unseen> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = open(path, flags, Mode::empty()).map_err(io::Error::from);
+    let opened = opened.and_then(|directory| {
+        let entries = rustix::fs::Dir::read_from(&directory)?;
+        Ok((directory, entries))
+    });
+    let (directory, entries) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            return match Unseen::from(&error) {
+                // It has ended meanwhile.
+                Unseen::Gone => Ok(()),
+                why => Err(why),
+            };
+        }
     };
     let mut link = [0_u8; 64];
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(fd) = name.to_str().and_then(|name| name.parse().ok()) else {
+        let Some(fd) = number(entry.file_name()) else {
             continue;
         };
-        let path = Path::new(directory).join(&name);
-        let len = readlinkat_raw(CWD, &path, &mut link[..]).unwrap_or(0);
-        tell(fd, socket_inode(link.get(..len).unwrap_or_default()));
+        let len = readlinkat_raw(&directory, entry.file_name(), &mut link[..]).unwrap_or(0);
+        if let Some(inode) = borrow::inode(link.get(..len).unwrap_or_default()) {
+            tell(fd, inode);
+        }
     }
-    true
+    Ok(())
 }
 
-/// `socket:[4711]`
-fn socket_inode(link: &[u8]) -> Option<u32> {
-    let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
-    str::from_utf8(inode).ok()?.parse().ok()
-}
-
-impl Owner {
-    /// A duplicate of the socket, if the descriptor still leads to it. While it lives, so does the
-    /// socket: it is to be dropped at once.
-    pub(super) fn socket(self, inode: u32) -> Option<OwnedFd> {
-        let socket = self.any_socket()?;
-        let found = fstat(&socket).ok()?;
-        (found.st_ino == u64::from(inode)).then_some(socket)
-    }
-
-    /// The same, wherever the descriptor leads by now.
-    pub(super) fn any_socket(self) -> Option<OwnedFd> {
-        borrow(self.tgid, self.fd)
-    }
+fn number(name: &std::ffi::CStr) -> Option<i32> {
+    name.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, os::fd::AsRawFd as _, time::Duration};
+    use std::{net::TcpListener, os::fd::AsRawFd as _};
+
+    use rustix::fs::fstat;
 
     use super::*;
-
-    #[test]
-    fn the_link_of_a_socket_has_its_inode() {
-        assert_eq!(socket_inode(b"socket:[4711]"), Some(4711));
-        for other in [
-            &b""[..],
-            b"socket:[",
-            b"socket:[]",
-            b"socket:[99999999999]",
-            b"pipe:[4711]",
-            b"/tmp/socket:[4711]",
-            b"socket:[4711] (deleted)",
-        ] {
-            assert_eq!(socket_inode(other), None);
-        }
-    }
 
     #[test]
     fn ones_own_socket_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let inode = u32::try_from(fstat(&listener).unwrap().st_ino).unwrap();
-        let owners = Owners::find(&[inode], Instant::now() + Duration::from_mins(1));
+        let owners = Owners::find(&[inode]);
         let own = Owner {
             tgid: std::process::id(),
             fd: listener.as_raw_fd(),
         };
         assert!(owners.of(inode).contains(&own), "{owners:?}");
-        assert!(own.socket(inode).is_some());
-        assert!(own.socket(inode ^ 1).is_none());
     }
 
     #[test]
-    fn a_walk_that_had_no_time_is_not_complete() {
-        let owners = Owners::find(&[u32::MAX], Instant::now());
-        assert!(!owners.complete);
-        assert_eq!(owners.of(u32::MAX), []);
+    fn threads_that_share_their_descriptors_are_looked_at_once() {
+        let own = std::process::id();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let tid = rustix::thread::gettid().as_raw_nonzero().get();
+            tell.send(u32::try_from(tid).unwrap()).unwrap();
+            assert!(ended.recv().is_err());
+        });
+        assert!(share_descriptors(own, told.recv().unwrap()));
+        assert!(!share_descriptors(own, u32::MAX));
+        drop(end);
+        thread.join().unwrap();
     }
 }

@@ -1,9 +1,6 @@
 //! What a filter asks for by number, held against the processes and namespaces that there are now.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::fs;
 
 use rustix::{
     io::Errno,
@@ -16,9 +13,6 @@ use crate::{
     netns::Namespaces,
     process,
 };
-
-/// The search for namespaces ends after this time, and then says nothing.
-const SEARCH: Duration = Duration::from_millis(500);
 
 pub(super) fn of(filter: &Filter) -> Vec<Degradation> {
     let mut doubts = Vec::new();
@@ -116,11 +110,10 @@ fn of_namespaces(test: &Test) -> Option<Degradation> {
     if wanted.is_empty() || !process::has_host_pids() || fs::metadata("/proc/1/ns/net").is_err() {
         return None;
     }
-    let until = Instant::now() + SEARCH;
     let mut namespaces = Namespaces::default();
-    let found = namespaces.search(until);
+    let (found, unseen) = namespaces.search();
     let is_there = wanted.iter().any(|inode| found.contains_key(inode));
-    (!is_there && Instant::now() < until).then(|| Degradation {
+    (!is_there && unseen.is_none()).then(|| Degradation {
         what: format!("no process runs in {test} now"),
         why: "a network namespace that is made later may be given that inode; sockets alone can \
               keep one, too"

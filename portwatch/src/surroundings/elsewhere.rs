@@ -1,19 +1,24 @@
 //! Nothing is looked up on systems other than Linux.
 
+use std::io;
+
 use super::Known;
 use crate::{
     config::Config,
-    event::{Attempt, Degradation, OutcomeOf},
-    explain::Facts,
+    event::{Attempt, Degradation},
+    explain::{Asked, Facts, Ticket},
     filter::{Filter, Needs},
 };
+
+/// There is none.
+pub enum Kernel {}
 
 /// There is none.
 pub(super) enum Host {}
 
 impl Host {
-    pub(super) const fn new(_: &Config, _: Known) -> Option<Self> {
-        None
+    pub(super) const fn new(_: &Config, _: Known, _: Option<Kernel>) -> io::Result<Option<Self>> {
+        Ok(None)
     }
 
     pub(super) fn look_up(&self, _: &mut Attempt, _: impl FnOnce(&Attempt) -> bool) -> bool {
@@ -40,11 +45,15 @@ impl Host {
         match *self {}
     }
 
-    pub(super) fn facts(&self, _: &Attempt) -> Option<Facts> {
+    pub(super) fn ask(&self, _: &Attempt, _: i32) -> Option<Asked> {
         match *self {}
     }
 
-    pub(super) fn facts_of_outcome(&self, _: &OutcomeOf) -> Option<Facts> {
+    pub(super) async fn answer(&self) -> (Ticket, Facts) {
+        match *self {}
+    }
+
+    pub(super) fn not_in_time(&self, _: &Attempt, _: i32) -> Facts {
         match *self {}
     }
 }

@@ -1,46 +1,49 @@
 //! Look-ups in /proc, by netlink and at the sockets of others.
 
+use std::io;
+
 use super::{Known, doubts};
 use crate::{
     ancestry::Ancestry,
     cgroup::Cgroups,
     config::Config,
-    event::{Attempt, Degradation, Family, OutcomeOf},
-    explain::Facts,
-    facts::Gatherer,
+    event::{Attempt, Degradation, Family},
+    explain::{Asked, Facts, Ticket},
+    facts::Desk,
     filter::{Filter, Needs},
     interface::Interfaces,
     process::{self, Processes},
-    sockets::{self, Look},
+    sockets::{self, Look, kernel},
 };
+
+/// The kernel's side of a source.
+pub type Kernel = Box<dyn kernel::Kernel>;
 
 pub(super) struct Host {
     processes: Processes,
     cgroups: Cgroups,
     interfaces: Interfaces,
     /// For causes
-    facts: Gatherer,
+    desk: Desk,
     ancestry: Ancestry,
     /// The source knows only half of the process: the rest is looked up
     look_up: bool,
 }
 
 impl Host {
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "systems without look-ups give none"
-    )]
-    pub(super) fn new(config: &Config, known: Known) -> Option<Self> {
-        Some(Self {
+    pub(super) fn new(
+        config: &Config,
+        known: Known,
+        kernel: Option<Kernel>,
+    ) -> io::Result<Option<Self>> {
+        Ok(Some(Self {
             processes: Processes::new(config.cmdline),
             cgroups: Cgroups::new(),
             interfaces: Interfaces::new(),
-            facts: Gatherer::new()
-                .seeing_resets(known == Known::Most { resets: true })
-                .patient(config.patient),
+            desk: Desk::open(kernel, known == Known::Most { resets: true })?,
             ancestry: Ancestry::default(),
             look_up: known == Known::Call,
-        })
+        }))
     }
 
     pub(super) fn look_up(
@@ -70,7 +73,7 @@ impl Host {
     }
 
     pub(super) fn remember(&mut self, attempt: &Attempt) {
-        self.facts.remember(attempt);
+        self.desk.remember(attempt);
     }
 
     pub(super) fn add_needed(&mut self, attempt: &mut Attempt, needs: Needs) {
@@ -117,11 +120,15 @@ impl Host {
         self.interfaces.describe(attempt);
     }
 
-    pub(super) fn facts(&mut self, attempt: &Attempt) -> Option<Facts> {
-        self.facts.gather(attempt)
+    pub(super) fn ask(&mut self, attempt: &Attempt, ret: i32) -> Option<Asked> {
+        self.desk.ask(attempt, ret)
     }
 
-    pub(super) fn facts_of_outcome(&mut self, outcome: &OutcomeOf) -> Option<Facts> {
-        self.facts.gather_outcome(outcome)
+    pub(super) async fn answer(&mut self) -> (Ticket, Facts) {
+        self.desk.answer().await
+    }
+
+    pub(super) fn not_in_time(&self, attempt: &Attempt, ret: i32) -> Facts {
+        self.desk.not_in_time(attempt, ret)
     }
 }

@@ -1,27 +1,19 @@
 //! What decides about a question, looked up in the network namespace that it is about.
 
-use std::{
-    fs::File,
-    io,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs::File, io, path::Path};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with};
 
 use super::{NoAnswer, Person, Place, Question, UNKNOWN, Where, place, user_namespace::reach};
 use crate::{
-    event::{IfName, Op, Options, Requested, System},
+    event::{IfName, Op, Options, Requested, System, Unseen},
     explain::{
-        self, Facts, Skipped,
+        self, Facts,
         predict::{Caller, Device, Network, Situation, destination},
     },
-    facts::{Gatherer, Namespace, Way},
+    facts::{Gatherer, Namespace, Way, nothing},
     netns, nsfs,
 };
-
-/// Whoever asks can wait a little: hosts have many processes and sockets.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The network namespace of the calling thread.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -70,7 +62,7 @@ impl<'a> Scene<'a> {
             namespace,
             network,
             device,
-            gatherer: Gatherer::new(),
+            gatherer: Gatherer::new(None),
         })
     }
 
@@ -142,28 +134,27 @@ impl<'a> Scene<'a> {
             lsms: crate::facts::lsms(),
             ..Facts::default()
         };
-        if !namespace.may_be_entered() {
-            facts.skipped = Some(Skipped::Namespace);
+        if let Err(error) = namespace.try_enter() {
+            nothing(&mut facts, Unseen::from(&error));
             return facts;
         }
-        let until = Instant::now() + PATIENCE;
         let index = self.device.and_then(|device| device.index);
         let interface = Some(to.scope_id).filter(|scope| *scope != 0).or(index);
         facts.ports = namespace.ports();
-        facts.address = namespace.address(to.ip, interface, until);
+        facts.address = namespace.address(to.ip, interface);
         let connect = self.question.op == Op::Connect;
-        let route = namespace.route(Way {
+        (facts.route, facts.neighbour) = namespace.route(Way {
             destination: if connect { destination(to.ip) } else { to.ip },
             source: None,
             // Which addresses are local does not depend on the socket's interface.
             interface: interface.filter(|_| connect),
             uid: Some(self.person.subject.euid),
         });
-        (facts.route, facts.neighbour_failed) =
-            route.map_or((None, None), |(route, failed)| (Some(route), failed));
-        facts.interface_exists = interface.and_then(|index| namespace.has_interface(index));
+        if let Some(index) = interface {
+            facts.interface = namespace.interface(index);
+        }
         let proto = self.question.proto;
-        facts.holders = self.gatherer.holders(namespace, proto, to.port, until);
+        facts.holders = self.gatherer.holders(namespace, proto, to.port);
         facts
     }
 }

@@ -4,7 +4,7 @@ use super::{Answer, Answers, Conclusion, Person, Question, Tried, Wrong, render_
 use crate::{
     cli::{self, Cli, Command},
     errno::Errno,
-    event::{Comm, IfName, Options, Requested, System},
+    event::{Comm, Holders, IfName, Lookup, Options, Requested, System, Unseen},
     explain::{
         self, Address, Assigned, Facts, Ports, Route, RouteKind,
         predict::{Caller, Expected, Network, Reach, Situation, Subject, predict},
@@ -51,6 +51,16 @@ fn alice() -> Person {
     }
 }
 
+fn loopback() -> Assigned {
+    Assigned {
+        ifindex: 1,
+        ifname: IfName::new(b"lo"),
+        tentative: false,
+        dad_failed: false,
+        vrf: None,
+    }
+}
+
 fn facts(question: &Question, to: Requested) -> Facts {
     if question.system != System::Linux {
         return Facts::default();
@@ -61,23 +71,21 @@ fn facts(question: &Question, to: Requested) -> Facts {
         lsms: ["landlock", "apparmor", "tomoyo", "bpf"]
             .map(str::to_owned)
             .to_vec(),
-        holders: Some(Vec::new()),
+        holders: Holders::all(Vec::new()),
         ports: Some(Ports {
             first: 32768,
             last: 60999,
         }),
-        address: Some(Address {
-            assigned: local.then(|| Assigned {
-                ifindex: 1,
-                ifname: IfName::new(b"lo"),
-                tentative: false,
-                dad_failed: false,
-                vrf: None,
-            }),
+        address: Address {
+            assigned: if local {
+                Lookup::Found(loopback())
+            } else {
+                Lookup::NotThere
+            },
             nonlocal_bind: Some(false),
             ..Address::default()
-        }),
-        route: Some(Route {
+        },
+        route: Lookup::Found(Route {
             kind: if local {
                 RouteKind::Local
             } else {
@@ -239,7 +247,7 @@ fn the_kernel_has_the_last_word() {
 fn the_far_end_of_a_connect_is_no_disagreement() {
     let mut answers = answers("portwatch why 198.51.100.1:80 --connect");
     let answer = &mut answers.answers[0];
-    answer.situation.facts.route.as_mut().unwrap().kind = RouteKind::Unicast;
+    answer.situation.facts.route.as_mut().found().unwrap().kind = RouteKind::Unicast;
     answer.prediction = predict(&answer.situation);
     assert_eq!(answer.prediction.result, Expected::Ok);
     answer.tried = Some(tried(-111));
@@ -252,7 +260,7 @@ fn the_far_end_of_a_connect_is_no_disagreement() {
 fn what_cannot_be_told_is_no_success() {
     let mut answers = answers("portwatch why 127.0.0.1:8080");
     let answer = &mut answers.answers[0];
-    answer.situation.facts.holders = None;
+    answer.situation.facts.holders = Holders::not_seen(Unseen::Permission);
     answer.prediction = predict(&answer.situation);
     assert_eq!(answers.conclusion(), Conclusion::Unknown);
     let text = render_text(&answers, None, false, &mut users());

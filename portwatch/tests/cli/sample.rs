@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use portwatch::{
     errno::Errno,
     event::{
-        Attempt, AttemptId, Before, Cause, Cgroup, Code, Comm, Confidence, Container, Credentials,
-        Degradation, Degraded, End, Ended, Event, Family, Fix, Holder, HoldingProcess, IfName,
-        Local, LossReason, Lost, Lsm, MissingHook, Op, Options, Outcome, OutcomeOf, Place, Process,
-        Proto, Requested, Runtime, SocketBefore, SocketState, Stages, Start, Summary, System, Time,
-        Unended, Version, Via,
+        Attempt, AttemptId, Before, Binder, Cause, Cgroup, Code, Comm, Confidence, Container,
+        Credentials, Degradation, Degraded, End, Ended, Event, Family, Fix, Holder, HoldingProcess,
+        IfName, Local, Lookup, LossReason, Lost, Lsm, MissingHook, Op, Options, Outcome, OutcomeOf,
+        Place, Process, Proto, Requested, Runtime, SocketBefore, SocketState, Stages, Start,
+        Summary, System, Time, Unended, Unseen, Version, Via,
     },
 };
 
@@ -186,8 +186,9 @@ fn cause() -> Cause {
         evidence: vec!["a look".to_owned()],
         next: vec!["the port is low".to_owned()],
         holders: vec![Holder {
-            process: Some(HoldingProcess {
+            process: Lookup::Found(HoldingProcess {
                 tgid: 7,
+                fd: Some(3),
                 comm: Comm::new([b'n'; 16]),
                 exe: Some("/usr/bin/nc".into()),
                 cgroup: Some(Arc::new(cgroup())),
@@ -199,12 +200,17 @@ fn cause() -> Cause {
             peer: Some((ASKED.ip, 80)),
             inode: Some(1),
             since: Some(Time(0)),
+            bound_by: Some(Binder {
+                tgid: 7,
+                comm: Comm::new([b'n'; 16]),
+            }),
             kernel: false,
             reuseaddr: Some(true),
             reuseport: Some(true),
             v6only: Some(true),
             ifindex: Some(1),
         }],
+        holders_unseen: Some(Unseen::Time),
     }
 }
 

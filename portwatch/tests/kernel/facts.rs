@@ -1,9 +1,6 @@
 //! What portwatch looks up beside an attempt, against namespaces that were made for it.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Completion, Failed, Trial};
@@ -96,11 +93,6 @@ fn prepared<T: Send>(prepare: impl FnOnce() -> Result<T> + Send) -> Result<(Name
     })
 }
 
-/// Looks do not end for want of time here.
-fn later() -> Instant {
-    Instant::now() + Duration::from_mins(1)
-}
-
 /// `ip` in the thread's namespace, as busybox has it.
 fn ip(arguments: &str) -> Result<()> {
     let mut command = Command::new("busybox");
@@ -154,8 +146,8 @@ fn attempt(op: Op, errno: i32, namespace: &Namespace, asked: (std::net::IpAddr, 
         ifname: None,
         options: None,
         privileged: None,
-        interrupted: false,
         repeat: false,
+        interrupted: false,
         seccomp: false,
         stages: Stages::default(),
         before: Before::default(),

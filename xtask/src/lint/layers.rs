@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::root;
 
 /// Each module of portwatch/src, and the modules that it may use. Highest layer first.
-const LAYERS: [(&str, &[&str]); 29] = [
+const LAYERS: [(&str, &[&str]); 30] = [
     (
         "main",
         &[
@@ -161,12 +161,14 @@ const LAYERS: [(&str, &[&str]); 29] = [
     ("clock", &["event"]),
     // Who it is then, beside what it gives up.
     ("confine", &["command"]),
+    // Why there is no answer.
+    ("netlink", &["event"]),
     ("event", &["errno", "addr"]),
 ];
 
 /// Modules below every other: they use none.
-const LOWEST: [&str; 10] = [
-    "addr", "alike", "command", "errno", "manager", "memory", "netlink", "nsfs", "ready", "users",
+const LOWEST: [&str; 9] = [
+    "addr", "alike", "command", "errno", "manager", "memory", "nsfs", "ready", "users",
 ];
 
 /// Crates that only some modules may name: the kernel's side must not leak into the rest.

@@ -30,6 +30,7 @@ pub(super) fn no_local_end(case: &Case<'_>) -> Draft {
         .facts
         .route
         .as_ref()
+        .found()
         .map(|route| route.source.is_some());
     match (is_ipv6(case), has_source) {
         (false, _) if case.before().is_some() => in_use::exhausted(case),

@@ -46,7 +46,7 @@ fn bound_ip(case: &Case<'_>) -> Option<IpAddr> {
 }
 
 fn route(case: &Case<'_>) -> Option<RouteKind> {
-    case.facts.route.as_ref().map(|route| route.kind)
+    case.facts.route.as_ref().found().map(|route| route.kind)
 }
 
 fn by_route(case: &Case<'_>, code: Code, confidence: Confidence, what: &str) -> Draft {
@@ -197,9 +197,15 @@ pub(super) fn net_unreachable(case: &Case<'_>) -> Draft {
         return draft;
     }
     let source = bound_ip(case);
-    let is_gone =
-        |address: &Address| address.assigned.is_none() && address.nonlocal_bind != Some(true);
-    if let (Some(source), true) = (source, case.facts.address.as_ref().is_some_and(is_gone)) {
+    let Address {
+        assigned,
+        nonlocal_bind,
+        ..
+    } = &case.facts.address;
+    if let Some(source) = source
+        && assigned.is_not_there()
+        && *nonlocal_bind != Some(true)
+    {
         return source_gone(case, source);
     }
     match route(case) {
@@ -305,5 +311,5 @@ pub(super) fn host_unreachable(case: &Case<'_>) -> Draft {
 
 /// `wlan0`, where the route names one.
 pub(in crate::explain) fn leaves_by(case: &Case<'_>) -> Option<String> {
-    case.facts.route.as_ref()?.interface.map(interface)
+    case.facts.route.as_ref().found()?.interface.map(interface)
 }

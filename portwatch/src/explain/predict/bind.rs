@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Check, Reach, Situation, Station, attempt, shown};
 use crate::{
     errno::Errno,
-    event::{Holder, IfName},
+    event::{Holder, IfName, Lookup, Unseen},
     explain::{
         RouteKind,
         conflict::{Claim, Transport, conflict},
@@ -118,10 +118,10 @@ fn ipv4_address(situation: &Situation, ip: Ipv4Addr) -> Check {
     if ip.is_multicast() {
         return Check::ok(station, "a multicast address");
     }
-    let address = situation.facts.address.as_ref();
-    let assigned = address.and_then(|address| address.assigned);
+    let assigned = situation.facts.address.assigned.found();
+    let route = situation.facts.route.as_ref();
     // An interface that is down keeps its addresses, and has no routes to them.
-    match situation.facts.route.as_ref().map(|route| route.kind) {
+    match route.found().map(|route| route.kind) {
         Some(RouteKind::Local) => Check::ok(
             station,
             assigned.map_or_else(
@@ -131,7 +131,7 @@ fn ipv4_address(situation: &Situation, ip: Ipv4Addr) -> Check {
         ),
         Some(RouteKind::Broadcast) => Check::ok(station, "a broadcast address"),
         Some(_) => not_local(),
-        None => Check::unknown(station, "could not be looked up"),
+        None => could_not(station, unseen(&route)),
     }
 }
 
@@ -210,25 +210,23 @@ fn scope(situation: &Situation, ip: Ipv6Addr) -> Option<Check> {
     if !needs_scope(ip) {
         return None;
     }
-    Some(
-        match (situation.interface(), situation.facts.interface_exists) {
-            (None, _) => Check::no(
-                station,
-                Errno::EINVAL,
-                "a link-local address needs one: ADDRESS%INTERFACE, or --device",
-            ),
-            (Some(index), Some(false)) => Check::no(
-                station,
-                Errno::ENODEV,
-                format!("there is no interface {index}"),
-            ),
-            (Some(index), Some(true)) => Check::ok(station, format!("interface {index}")),
-            (Some(index), None) => Check::unknown(
-                station,
-                format!("not known whether there is an interface {index}"),
-            ),
-        },
-    )
+    Some(match (situation.interface(), situation.facts.interface) {
+        (None, _) => Check::no(
+            station,
+            Errno::EINVAL,
+            "a link-local address needs one: ADDRESS%INTERFACE, or --device",
+        ),
+        (Some(index), Lookup::NotThere) => Check::no(
+            station,
+            Errno::ENODEV,
+            format!("there is no interface {index}"),
+        ),
+        (Some(index), Lookup::Found(())) => Check::ok(station, format!("interface {index}")),
+        (Some(index), Lookup::NotSeen(_)) => Check::unknown(
+            station,
+            format!("not known whether there is an interface {index}"),
+        ),
+    })
 }
 
 /// `__ipv6_addr_needs_scope_id` (include/net/ipv6.h): link-local, and multicast of such a scope.
@@ -250,11 +248,10 @@ fn ipv6_address(situation: &Situation, ip: Ipv6Addr) -> Check {
     if let Some(why) = situation.nonlocal() {
         return Check::ok(station, why);
     }
-    let Some(address) = &situation.facts.address else {
-        return Check::unknown(station, "could not be looked up");
-    };
-    let Some(assigned) = address.assigned else {
-        return not_local();
+    let assigned = match situation.facts.address.assigned {
+        Lookup::Found(assigned) => assigned,
+        Lookup::NotThere => return not_local(),
+        Lookup::NotSeen(why) => return could_not(station, why),
     };
     let refused = |detail: &str| Check::no(station, Errno::EADDRNOTAVAIL, detail);
     let narrow = ip.is_unicast_link_local() || ip.is_loopback();
@@ -276,33 +273,55 @@ fn in_use(situation: &Situation) -> Check {
             None => Check::ok(station, "one of net.ipv4.ip_local_port_range"),
         };
     }
-    let wanted = Claim::of_attempt(&attempt::that_returned(situation, 0));
-    let (Some(wanted), Some(holders)) = (wanted, &situation.facts.holders) else {
-        return Check::unknown(station, "the sockets on this port could not be listed");
+    let holders = &situation.facts.holders;
+    let Some(wanted) = Claim::of_attempt(&attempt::that_returned(situation, 0)) else {
+        return could_not(station, Unseen::NotSupported);
     };
     let in_the_way = |certain: bool| {
-        holders.iter().find(|holder| {
+        holders.find(|holder| {
             let held = Claim::of_holder(holder, wanted.transport);
             conflict(&wanted, &held).is_some_and(|conflict| conflict.certain || !certain)
         })
     };
-    if let Some(holder) = in_the_way(true) {
+    if let Lookup::Found(holder) = in_the_way(true) {
         return Check::no(
             station,
             Errno::EADDRINUSE,
             format!("{} has it", whose(holder)),
         );
     }
-    if let Some(holder) = in_the_way(false) {
-        let detail = format!(
-            "the options of the socket of {} could not be read",
-            whose(holder)
-        );
-        return Check::unknown(station, detail);
+    match in_the_way(false) {
+        Lookup::Found(holder) => {
+            let detail = format!(
+                "the options of the socket of {} could not be read",
+                whose(holder)
+            );
+            Check::unknown(station, detail)
+        }
+        Lookup::NotSeen(why) => {
+            let detail = format!(
+                "there may be sockets on it that were not seen: {}",
+                why.reason()
+            );
+            Check::unknown(station, detail)
+        }
+        Lookup::NotThere => match holders.found.first() {
+            None => Check::ok(station, "nobody has it"),
+            Some(holder) => Check::ok(station, format!("not in the way: {}", whose(holder))),
+        },
     }
-    match holders.first() {
-        None => Check::ok(station, "nobody has it"),
-        Some(holder) => Check::ok(station, format!("not in the way: {}", whose(holder))),
+}
+
+/// What decides could not be looked up.
+pub(super) fn could_not(station: Station, why: Unseen) -> Check {
+    Check::unknown(station, format!("could not be looked up: {}", why.reason()))
+}
+
+/// Why a look-up found nothing. A complete one cannot tell of what it did not find either.
+pub(super) const fn unseen<T>(answer: &Lookup<T>) -> Unseen {
+    match answer {
+        Lookup::NotSeen(why) => *why,
+        Lookup::Found(_) | Lookup::NotThere => Unseen::NotSupported,
     }
 }
 
@@ -311,13 +330,25 @@ pub(super) fn whose(holder: &Holder) -> String {
     let at = std::net::SocketAddr::new(holder.ip, holder.port);
     let state = holder.state.name();
     match &holder.process {
-        Some(process) => format!(
+        Lookup::Found(process) => format!(
             "{} (pid {}, {at}, {state})",
             String::from_utf8_lossy(process.comm.as_bytes()),
             process.tgid
         ),
-        None if holder.kernel => format!("the kernel ({at}, {state})"),
-        None => format!("a socket without a process ({at}, {state})"),
+        _ if holder.kernel => format!("the kernel ({at}, {state})"),
+        Lookup::NotThere => format!("a socket that no process has open ({at}, {state})"),
+        Lookup::NotSeen(Unseen::Permission) => {
+            let owner = holder
+                .uid
+                .map_or_else(String::new, |uid| format!(" of uid {uid}"));
+            format!("a process{owner} that you may not look into ({at}, {state})")
+        }
+        Lookup::NotSeen(why) => {
+            format!(
+                "a process that was not seen: {} ({at}, {state})",
+                why.reason()
+            )
+        }
     }
 }
 
@@ -336,12 +367,11 @@ impl Situation {
     /// Why any address would do, if it would: `inet_can_nonlocal_bind` (include/net/inet_sock.h)
     /// and `ipv6_can_nonlocal_bind` (include/net/ipv6.h).
     fn nonlocal(&self) -> Option<&'static str> {
-        let address = self.facts.address.as_ref();
         if self.options.freebind {
             Some("IP_FREEBIND: any address will do")
         } else if self.options.transparent {
             Some("IP_TRANSPARENT: any address will do")
-        } else if address.and_then(|address| address.nonlocal_bind) == Some(true) {
+        } else if self.facts.address.nonlocal_bind == Some(true) {
             Some("ip_nonlocal_bind is set: any address will do")
         } else {
             None

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
     Check, Situation, Station,
-    bind::{before_the_protocol, needs_scope, whose},
+    bind::{before_the_protocol, could_not, needs_scope, unseen, whose},
     shown,
 };
 use crate::{
     errno::Errno,
-    event::{Holder, SocketState},
+    event::{Holder, Lookup, SocketState},
     explain::{Route, RouteKind},
 };
 
@@ -74,8 +74,9 @@ fn scope(situation: &Situation) -> Option<Check> {
 
 fn route(situation: &Situation) -> Check {
     let station = Station::Route;
-    let Some(route) = &situation.facts.route else {
-        return Check::unknown(station, "could not be looked up");
+    let route = match situation.facts.route.as_ref() {
+        Lookup::Found(route) => route,
+        missing => return could_not(station, unseen(&missing)),
     };
     let stream = situation.is_stream();
     match route.kind {
@@ -142,20 +143,21 @@ fn answer(situation: &Situation) -> Check {
     if !situation.is_stream() {
         return Check::ok(station, "a datagram socket asks for none");
     }
-    let local = situation.facts.route.as_ref().map(|route| route.kind) == Some(RouteKind::Local);
-    if !local {
+    let route = situation.facts.route.as_ref().found();
+    if route.map(|route| route.kind) != Some(RouteKind::Local) {
         return Check::maybe(station, "what the far end says is not known");
     }
-    let Some(holders) = &situation.facts.holders else {
-        return Check::unknown(station, "the sockets on this port could not be listed");
-    };
     let to = destination(situation.to.ip);
-    if let Some(holder) = holders.iter().find(|holder| listens(holder, to)) {
-        return Check::ok(station, format!("{} listens", whose(holder)));
-    }
     let at = SocketAddr::new(situation.to.ip, situation.to.port);
-    let detail = format!("nobody listens at {at}");
-    Check::no(station, Errno::ECONNREFUSED, detail)
+    match situation.facts.holders.find(|holder| listens(holder, to)) {
+        Lookup::Found(holder) => Check::ok(station, format!("{} listens", whose(holder))),
+        Lookup::NotSeen(why) => could_not(station, why),
+        Lookup::NotThere => Check::no(
+            station,
+            Errno::ECONNREFUSED,
+            format!("nobody listens at {at}"),
+        ),
+    }
 }
 
 /// Where a connect to an address goes: the wildcard address means this host (`ip_route_connect`,

@@ -4,7 +4,10 @@ use super::{
     Caller, Device, Expected, Network, Prediction, Reach, Situation, Subject, Verdict, predict,
 };
 use crate::{
-    event::{Comm, Holder, IfName, Op, Options, Proto, Requested, SocketState, System, Version},
+    event::{
+        Comm, Holder, Holders, IfName, Lookup, Op, Options, Proto, Requested, SocketState, System,
+        Unseen, Version,
+    },
     explain::{Address, Assigned, Facts, Ports, Route, RouteKind},
 };
 
@@ -51,13 +54,17 @@ fn bind(to: &str) -> Situation {
             ipv6: true,
         },
         facts: Facts {
-            holders: Some(Vec::new()),
-            address: Some(Address {
-                assigned: to.ip().is_loopback().then(loopback),
+            holders: Holders::all(Vec::new()),
+            address: Address {
+                assigned: if to.ip().is_loopback() {
+                    Lookup::Found(loopback())
+                } else {
+                    Lookup::NotThere
+                },
                 nonlocal_bind: Some(false),
                 ..Address::default()
-            }),
-            route: Some(Route {
+            },
+            route: Lookup::Found(Route {
                 kind: if to.ip().is_loopback() {
                     RouteKind::Local
                 } else {
@@ -71,7 +78,6 @@ fn bind(to: &str) -> Situation {
                 first: 32768,
                 last: 60999,
             }),
-            interface_exists: None,
             ..Facts::default()
         },
     }
@@ -101,7 +107,7 @@ fn loopback() -> Assigned {
 fn held(at: &str, state: SocketState) -> Holder {
     let at: SocketAddr = at.parse().unwrap();
     Holder {
-        process: None,
+        process: Lookup::NotThere,
         uid: Some(0),
         state,
         ip: at.ip(),
@@ -109,6 +115,7 @@ fn held(at: &str, state: SocketState) -> Holder {
         peer: None,
         inode: Some(1),
         since: None,
+        bound_by: None,
         kernel: false,
         reuseaddr: Some(false),
         reuseport: Some(false),
@@ -202,13 +209,13 @@ fn some_addresses_need_not_be_assigned() {
     );
     let routed = |kind| {
         foreign()
-            .with(|it| it.facts.route.as_mut().unwrap().kind = kind)
+            .with(|it| it.facts.route.as_mut().found().unwrap().kind = kind)
             .result()
     };
     assert_eq!(routed(RouteKind::Local), "ok");
     assert_eq!(routed(RouteKind::Broadcast), "ok");
     assert_eq!(routed(RouteKind::Unicast), "EADDRNOTAVAIL");
-    let sysctl = foreign().with(|it| it.facts.address.as_mut().unwrap().nonlocal_bind = Some(true));
+    let sysctl = foreign().with(|it| it.facts.address.nonlocal_bind = Some(true));
     assert_eq!(sysctl.result(), "ok");
 }
 
@@ -220,10 +227,10 @@ fn ipv6_multicast_is_for_datagrams_and_needs_a_scope() {
     let scoped = bind(to).with(|it| {
         it.proto = UDP;
         it.to.scope_id = 2;
-        it.facts.interface_exists = Some(true);
+        it.facts.interface = Lookup::Found(());
     });
     assert_eq!(scoped.result(), "ok");
-    let gone = scoped.with(|it| it.facts.interface_exists = Some(false));
+    let gone = scoped.with(|it| it.facts.interface = Lookup::NotThere);
     assert_eq!(gone.result(), "ENODEV");
     let wide = bind("[ff0e::1]:5353").with(|it| it.proto = UDP);
     assert_eq!(wide.result(), "ok");
@@ -235,8 +242,8 @@ fn a_link_local_address_is_on_one_interface() {
         bind("[fe80::1]:8080")
             .with(|it| {
                 it.to.scope_id = scope;
-                it.facts.interface_exists = Some(true);
-                it.facts.address.as_mut().unwrap().assigned = Some(Assigned {
+                it.facts.interface = Lookup::Found(());
+                it.facts.address.assigned = Lookup::Found(Assigned {
                     ifindex: 3,
                     ..loopback()
                 });
@@ -253,8 +260,7 @@ fn an_address_that_detection_has_not_passed_does_not_count() {
     let when = |tentative, dad_failed| {
         bind("[::1]:8080")
             .with(|it| {
-                let assigned = it.facts.address.as_mut().unwrap().assigned.as_mut();
-                let assigned = assigned.unwrap();
+                let assigned = it.facts.address.assigned.as_mut().found().unwrap();
                 (assigned.tentative, assigned.dad_failed) = (tentative, dad_failed);
             })
             .result()
@@ -272,7 +278,7 @@ fn a_mapped_address_goes_by_the_rules_of_both_families() {
         "EINVAL"
     );
     let local = bind(to).with(|it| {
-        it.facts.route.as_mut().unwrap().kind = RouteKind::Local;
+        it.facts.route.as_mut().found().unwrap().kind = RouteKind::Local;
     });
     assert_eq!(local.result(), "ok");
     let foreign = predict(&bind("[::ffff:198.51.100.1]:80"));
@@ -299,7 +305,7 @@ fn a_holder_is_in_the_way_or_not_or_cannot_be_read() {
         bind("127.0.0.1:8080")
             .with(|it| {
                 it.options.reuseaddr = true;
-                it.facts.holders = Some(vec![holder]);
+                it.facts.holders = Holders::all(vec![holder]);
             })
             .result()
     };
@@ -314,8 +320,10 @@ fn a_holder_is_in_the_way_or_not_or_cannot_be_read() {
     };
     assert_eq!(against(reusing(Some(true))), "ok");
     assert_eq!(against(reusing(None)), "unknown");
-    let unseen = bind("127.0.0.1:8080").with(|it| it.facts.holders = None);
-    assert_eq!(unseen.result(), "unknown");
+    for why in Unseen::ALL {
+        let unseen = bind("127.0.0.1:8080").with(|it| it.facts.holders = Holders::not_seen(why));
+        assert_eq!(unseen.result(), "unknown");
+    }
 }
 
 #[test]
@@ -352,7 +360,7 @@ fn a_kernel_without_ipv6_has_no_such_socket() {
 fn connect(to: &str, kind: RouteKind) -> Situation {
     bind(to).with(|it| {
         it.op = Op::Connect;
-        it.facts.route.as_mut().unwrap().kind = kind;
+        it.facts.route.as_mut().found().unwrap().kind = kind;
     })
 }
 
@@ -384,7 +392,7 @@ fn a_route_decides_about_a_connect() {
 fn a_local_connect_needs_a_listener_that_takes_the_address() {
     let to = |to: &str, listener: Holder| {
         connect(to, RouteKind::Local)
-            .with(|it| it.facts.holders = Some(vec![listener]))
+            .with(|it| it.facts.holders = Holders::all(vec![listener]))
             .result()
     };
     let listener = |at| held(at, SocketState::Listen);

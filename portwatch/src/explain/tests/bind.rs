@@ -185,7 +185,7 @@ fn the_second_problem_is_named_too() {
     // IPv4 looks at the address first, IPv6 at the port.
     let missing = at(Address {
         nonlocal_bind: Some(false),
-        ..Address::default()
+        ..nowhere()
     });
     let v4 = explain(&bind("192.0.2.1", 80, EADDRNOTAVAIL), &missing).unwrap();
     assert_eq!(v4.code, Code::AddressNotLocal);
@@ -223,7 +223,7 @@ fn an_address_that_cannot_be_had() {
     expect(&v6, &none(), Code::Unexplained, CHECKED, addresses);
     expect(
         &v4,
-        &at(Address::default()),
+        &at(nowhere()),
         Code::AddressNotLocal,
         CHECKED,
         addresses,
@@ -235,7 +235,7 @@ fn an_address_that_cannot_be_had() {
                 tgid,
                 name: name.map(str::to_owned),
             }],
-            ..Address::default()
+            ..nowhere()
         })
     };
     let code = Code::AddressInOtherNamespace;
@@ -306,7 +306,7 @@ fn an_address_that_the_socket_cannot_use() {
     let v6 = bind("2001:db8::1", 8080, EADDRNOTAVAIL);
     let off = at(Address {
         ipv6_disabled_on: vec![IfName::new(b"eth0.5").unwrap()],
-        ..Address::default()
+        ..nowhere()
     });
     expect(
         &v6,
@@ -337,7 +337,7 @@ fn a_port_that_somebody_has() {
         "sudo kill 7",
     );
     let mut served = listening();
-    served.process.as_mut().unwrap().cgroup = Some(Arc::new(Cgroup {
+    served.process.as_mut().found().unwrap().cgroup = Some(Arc::new(Cgroup {
         path: "/system.slice/nginx.service".to_owned(),
         unit: Some("nginx.service".to_owned()),
         container: None,
@@ -351,7 +351,7 @@ fn a_port_that_somebody_has() {
     );
     // A socket unit's: never kill process 1.
     let mut init = listening();
-    init.process.as_mut().unwrap().tgid = 1;
+    init.process.as_mut().found().unwrap().tgid = 1;
     expect(
         &plain,
         &held(init),
@@ -364,17 +364,87 @@ fn a_port_that_somebody_has() {
 #[test]
 fn a_busy_port_whose_holder_was_not_looked_up_says_why() {
     let plain = bind("127.0.0.1", 80, EADDRINUSE);
-    for (skipped, words) in [
-        (Some(Skipped::TooMany), "too many calls failed at once"),
-        (Some(Skipped::Namespace), "could not be entered"),
-        (Some(Skipped::NamespaceUnknown), "the socket was gone"),
-        (None, "by whom was not looked up"),
-    ] {
-        let facts = Facts { skipped, ..none() };
+    for why in Unseen::ALL {
+        let facts = Facts {
+            holders: Holders::not_seen(why),
+            ..none()
+        };
         let cause = *explain(&plain, &facts).expect("a cause");
-        assert_eq!(cause.code, Code::PortInUse);
-        assert!(cause.text.contains(words), "{}", cause.text);
+        assert_eq!(
+            (cause.code, cause.holders_unseen),
+            (Code::PortInUse, Some(why))
+        );
+        let text = format!(
+            "127.0.0.1:80 is in use; portwatch could not see which process holds it ({})",
+            why.reason()
+        );
+        assert_eq!(cause.text, text);
     }
+}
+
+fn told(holder: Holder) -> String {
+    let plain = bind("127.0.0.1", 80, EADDRINUSE);
+    explain(&plain, &held(holder)).expect("a cause").text
+}
+
+#[test]
+fn a_holder_that_was_not_seen_is_not_told_as_gone() {
+    for why in Unseen::ALL {
+        let text = told(Holder {
+            process: Lookup::NotSeen(why),
+            ..holder("0.0.0.0", 80, SocketState::Listen)
+        });
+        let whose = format!(
+            "a process of uid 0 that portwatch could not see ({})",
+            why.reason()
+        );
+        assert!(text.contains(&whose), "{text}");
+        assert!(!text.contains("no process"), "{text}");
+    }
+}
+
+#[test]
+fn who_was_seen_to_bind_a_socket_is_told_though_nobody_is_found() {
+    let bound = Holder {
+        bound_by: Some(Binder {
+            tgid: 7,
+            comm: comm("nginx"),
+        }),
+        process: Lookup::NotThere,
+        ..holder("0.0.0.0", 80, SocketState::Listen)
+    };
+    let text = told(bound.clone());
+    assert!(
+        text.contains("a socket that nginx (pid 7) bound, and that no process has open now"),
+        "{text}"
+    );
+    let text = told(Holder {
+        process: Lookup::NotSeen(Unseen::Time),
+        ..bound
+    });
+    assert!(
+        text.contains("nginx (pid 7) was seen to bind the socket"),
+        "{text}"
+    );
+}
+
+#[test]
+fn whoever_has_the_port_already_is_told_so_and_not_to_kill_itself() {
+    let plain = bind("127.0.0.1", 80, EADDRINUSE);
+    let mut own = holder("127.0.0.1", 80, SocketState::Bound);
+    own.process.as_mut().found().unwrap().tgid = plain.tgid;
+    own.since = Some(Time(plain.time.0 - 5_000_000));
+    let cause = *explain(&plain, &held(own)).expect("a cause");
+    let itself = format!(
+        "server itself (pid {}), since 5 ms before, has 127.0.0.1:80",
+        plain.tgid
+    );
+    assert!(cause.text.contains(&itself), "{}", cause.text);
+    let mut commands = cause.fixes.iter().filter_map(|fix| fix.command.as_deref());
+    assert!(
+        commands.all(|command| !command.contains("kill")),
+        "{cause:?}"
+    );
 }
 
 #[test]
@@ -383,7 +453,7 @@ fn a_port_that_no_server_has() {
     let listening = || holder("0.0.0.0", 80, SocketState::Listen);
     let kernel = Holder {
         kernel: true,
-        process: None,
+        process: Lookup::NotThere,
         ..listening()
     };
     expect(
@@ -395,7 +465,7 @@ fn a_port_that_no_server_has() {
     );
     let look = "sudo ss -tanp 'sport = :80'";
     let left = Holder {
-        process: None,
+        process: Lookup::NotThere,
         ..holder("127.0.0.1", 80, SocketState::TimeWait)
     };
     expect(&plain, &held(left), Code::PortInUseTimeWait, CHECKED, look);
@@ -408,7 +478,7 @@ fn a_port_that_no_server_has() {
         "sudo kill 7",
     );
     let empty = Facts {
-        holders: Some(vec![]),
+        holders: Holders::all(vec![]),
         ..none()
     };
     expect(&plain, &empty, Code::PortInUseHolderGone, CHECKED, look);

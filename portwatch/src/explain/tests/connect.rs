@@ -124,7 +124,7 @@ fn the_source_does_not_fit() {
     let bound = bound_to(connect("192.0.2.1", ENETUNREACH), "192.0.2.9", 0);
     expect(
         &bound,
-        &at(Address::default()),
+        &at(nowhere()),
         Code::SourceAddressGone,
         CHECKED,
         from,
@@ -346,7 +346,7 @@ fn what_came_back_or_did_not() {
         "sudo ip neigh",
     );
     let silent = Facts {
-        neighbour_failed: Some(true),
+        neighbour: Lookup::Found(Neighbour::Failed),
         ..none()
     };
     expect(

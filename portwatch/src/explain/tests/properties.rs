@@ -135,23 +135,26 @@ prop_compose! {
         port in ports(),
         state in 1_u8..13,
         comm in option::of(any::<[u8; 16]>()),
+        missing in missing(),
         unit in option::of(names()),
         kernel in any::<bool>(),
         flags in vec(option::of(any::<bool>()), 3),
         peer in option::of((ips(), ports())),
     ) -> Holder {
         Holder {
-            process: comm.map(|comm| HoldingProcess {
+            process: comm.map_or(missing, |comm| Lookup::Found(HoldingProcess {
                 tgid: 1 + u32::from(port),
+                fd: None,
                 comm: Comm::new(comm),
                 exe: None,
                 cgroup: unit.map(|unit| Arc::new(Cgroup { path: "/".to_owned(), unit: Some(unit), container: None })),
-            }),
+            })),
             uid: None,
             state: SocketState::from_kernel(state).unwrap(),
             ip, port, peer, kernel,
             inode: None,
             since: None,
+            bound_by: None,
             reuseaddr: flags[0],
             reuseport: flags[1],
             v6only: flags[2],
@@ -160,19 +163,26 @@ prop_compose! {
     }
 }
 
+/// Whatever was not found was not there, or not seen.
+fn missing<T: Clone + std::fmt::Debug>() -> impl Strategy<Value = Lookup<T>> {
+    let unseen = select(Unseen::ALL.to_vec()).prop_map(Lookup::NotSeen);
+    prop_oneof![Just(Lookup::NotThere), unseen]
+}
+
 fn interfaces() -> impl Strategy<Value = Option<IfName>> {
     vec(1_u8.., 1..15).prop_map(|name| IfName::new(&name))
 }
 
 prop_compose! {
     fn addresses()(
+        missing in missing(),
         assigned in option::of((1_u32..4, interfaces(), any::<[bool; 2]>(), interfaces())),
         elsewhere in vec((option::of(1_u32..9), option::of(names())), 0..2),
         nonlocal_bind in option::of(any::<bool>()),
         off in vec(interfaces(), 0..2),
     ) -> Address {
         Address {
-            assigned: assigned.map(|(ifindex, ifname, [tentative, dad_failed], vrf)| Assigned { ifindex, ifname, tentative, dad_failed, vrf }),
+            assigned: assigned.map_or(missing, |(ifindex, ifname, [tentative, dad_failed], vrf)| Lookup::Found(Assigned { ifindex, ifname, tentative, dad_failed, vrf })),
             elsewhere: elsewhere.into_iter().map(|(tgid, name)| Elsewhere { netns: 5, tgid, name }).collect(),
             nonlocal_bind,
             ipv6_disabled_on: off.into_iter().flatten().collect(),
@@ -184,18 +194,20 @@ prop_compose! {
     fn facts()(
         namespace in option::of(prop_oneof![Just(Namespace::Own), names().prop_map(Namespace::Named), Just(Namespace::Other)]),
         lsms in vec(names(), 0..3),
-        holders in option::of(vec(holders(), 0..3)),
-        address in option::of(addresses()),
+        (found, unseen) in (vec(holders(), 0..3), option::of(select(Unseen::ALL.to_vec()))),
+        address in addresses(),
+        missing in missing(),
         route in option::of((0_usize..8, interfaces(), option::of(ips()), option::of(ips()))),
-        (threshold, neighbour_failed, creds) in (option::of(0_u32..2000), option::of(any::<bool>()), option::of(any::<u64>())),
+        (threshold, neighbour, creds) in (option::of(0_u32..2000), select(vec![Lookup::Found(Neighbour::Failed), Lookup::Found(Neighbour::Known), Lookup::NotThere, Lookup::NotSeen(Unseen::Time)]), option::of(any::<u64>())),
     ) -> Facts {
         use RouteKind as Kind;
         let kinds = [Kind::Unicast, Kind::Local, Kind::Broadcast, Kind::Multicast, Kind::Blackhole, Kind::Unreachable, Kind::Prohibit, Kind::None];
         Facts {
-            namespace, lsms, holders, address, neighbour_failed,
+            namespace, lsms, address, neighbour,
+            holders: Holders { found, unseen },
             unprivileged_port_start: threshold,
             credentials: creds.map(|cap| credentials(cap, INITIAL)),
-            route: route.map(|(kind, interface, gateway, source)| Route { kind: kinds[kind], interface, gateway, source }),
+            route: route.map_or(missing, |(kind, interface, gateway, source)| Lookup::Found(Route { kind: kinds[kind], interface, gateway, source })),
             ..Facts::default()
         }
     }
@@ -211,6 +223,7 @@ fn check(cause: &Cause) -> Result<(), TestCaseError> {
         evidence,
         next,
         holders: _,
+        holders_unseen: _,
     } = cause;
     let fixes = fixes.iter().flat_map(|fix| {
         [Some(&fix.what), fix.command.as_ref(), fix.opens.as_ref()]
@@ -253,7 +266,7 @@ proptest! {
             attempt.options = Some(Options::default());
             attempt.requested = attempt.requested.map(|asked| Requested { port, ..asked });
         });
-        let facts = Facts { address: None, ..facts };
+        let facts = Facts { address: Address::default(), ..facts };
         prop_assert_eq!(explain(&ordinary, &facts), None);
     }
 

@@ -27,7 +27,7 @@ fn an_ordinary_success_needs_no_cause() {
     assert_eq!(code(&root, &none), None);
     // Its own socket is on the port; that is no sharing.
     let mut own = holder("127.0.0.1", 8080, SocketState::Bound);
-    own.process.as_mut().unwrap().tgid = 10;
+    own.process.as_mut().found().unwrap().tgid = 10;
     let shared = with(ok("127.0.0.1", 8080), |attempt| {
         attempt.options.as_mut().unwrap().reuseport = true;
     });
@@ -70,13 +70,13 @@ fn what_options_allow() {
     });
     let shared = set(|options| options.reuseport = true)(ok("127.0.0.1", 8080));
     assert_eq!(code(&shared, &other), Some(Code::PortShared));
-    let missing = at(Address::default());
+    let missing = at(nowhere());
     let free = set(|options| options.freebind = true)(ok("192.0.2.1", 8080));
     assert_eq!(code(&free, &missing), Some(Code::NonlocalAddressAllowed));
     assert_eq!(code(&free, &on(assigned())), None);
     let sysctl = at(Address {
         nonlocal_bind: Some(true),
-        ..Address::default()
+        ..nowhere()
     });
     assert_eq!(
         code(&ok("192.0.2.1", 8080), &sysctl),

@@ -59,14 +59,14 @@ fn low_ports() {
 fn ports_in_use() {
     let plain = bind("0.0.0.0", 80, EADDRINUSE);
     let mut server = holder("::", 80, SocketState::Listen);
-    server.process.as_mut().unwrap().cgroup = Some(Arc::new(Cgroup {
+    server.process.as_mut().found().unwrap().cgroup = Some(Arc::new(Cgroup {
         path: "/system.slice/nginx.service".to_owned(),
         unit: Some("nginx.service".to_owned()),
         container: None,
     }));
     assert_snapshot!(told(&plain, &held(server)));
     let left = Holder {
-        process: None,
+        process: Lookup::NotThere,
         peer: Some(("192.0.2.7".parse().unwrap(), 50_000)),
         ..holder("192.0.2.1", 80, SocketState::TimeWait)
     };
@@ -77,7 +77,7 @@ fn ports_in_use() {
 fn addresses_and_routes() {
     let missing = at(Address {
         nonlocal_bind: Some(false),
-        ..Address::default()
+        ..nowhere()
     });
     assert_snapshot!(told(&bind("192.0.2.1", 80, EADDRNOTAVAIL), &missing));
     assert_snapshot!(told(

@@ -30,7 +30,9 @@ impl Account for Book {
         self.seq
     }
 
-    fn complete_end(&mut self, _: &mut OutcomeOf) {}
+    fn write_end(&mut self, outcome: OutcomeOf) -> Result<(), Self::Error> {
+        self.write(&Event::Outcome(outcome))
+    }
 
     fn write(&mut self, event: &Event) -> Result<(), Self::Error> {
         match event {

@@ -21,6 +21,8 @@ pub(super) struct Cause<'a> {
     next: &'a [String],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holder: Vec<Holder<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder_unseen: Option<&'static str>,
 }
 
 impl<'a> Cause<'a> {
@@ -33,6 +35,7 @@ impl<'a> Cause<'a> {
             evidence,
             next,
             holders,
+            holders_unseen,
         } = cause;
         Self {
             code: code.name(),
@@ -45,6 +48,7 @@ impl<'a> Cause<'a> {
                 .iter()
                 .map(|holder| Holder::of(holder, users))
                 .collect(),
+            holder_unseen: holders_unseen.map(event::Unseen::name),
         }
     }
 }
@@ -76,6 +80,8 @@ impl<'a> Fix<'a> {
 #[derive(Serialize)]
 struct Holder<'a> {
     pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fd: Option<i32>,
     comm: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exe: Option<Cow<'a, str>>,
@@ -95,6 +101,12 @@ struct Holder<'a> {
     inode: Option<u64>,
     #[serde(serialize_with = "value::maybe_rfc3339")]
     since: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_by_pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_by_comm: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<&'static str>,
     kernel: bool,
     reuseaddr: Option<bool>,
     reuseport: Option<bool>,
@@ -114,16 +126,19 @@ impl<'a> Holder<'a> {
             peer,
             inode,
             since,
+            bound_by,
             kernel,
             reuseaddr,
             reuseport,
             v6only,
             ifindex,
         } = holder;
-        let process = process.as_ref();
+        let lookup = process.as_ref();
+        let process = lookup.found();
         let cgroup = process.and_then(|process| process.cgroup.as_deref());
         Self {
             pid: process.map(|process| process.tgid),
+            fd: process.and_then(|process| process.fd),
             comm: process.map(|process| String::from_utf8_lossy(process.comm.as_bytes())),
             exe: process
                 .and_then(|process| process.exe.as_deref())
@@ -141,6 +156,11 @@ impl<'a> Holder<'a> {
             peer_port: peer.map(|(_, port)| port),
             inode: *inode,
             since: *since,
+            bound_by_pid: bound_by.map(|binder| binder.tgid),
+            bound_by_comm: bound_by
+                .as_ref()
+                .map(|binder| String::from_utf8_lossy(binder.comm.as_bytes())),
+            process: lookup.word(),
             kernel: *kernel,
             reuseaddr: *reuseaddr,
             reuseport: *reuseport,

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
-    event::{Cause, Fix, Holder},
+    event::{Cause, Fix, Holder, Lookup, Unseen},
     output::sanitize::{escape_into, escape_prose_into},
     users::Users,
 };
@@ -59,9 +59,14 @@ impl Page<'_> {
             evidence,
             next: _,
             holders,
+            holders_unseen,
         } = cause;
         for holder in holders {
             self.add_prose("held: ", WHY, &describe(holder, users)?)?;
+        }
+        if let Some(why) = holders_unseen.filter(|why| *why != Unseen::NotAsked) {
+            let more = format!("there may be more holders ({})", why.reason());
+            self.add_prose("held: ", WHY, &more)?;
         }
         let known = format!("{} ({})", code.name(), confidence.name());
         self.add_prose("code: ", ASIDE, &known)?;
@@ -145,9 +150,10 @@ pub fn wrap(prose: &str, room: Option<usize>) -> Vec<String> {
 fn describe(holder: &Holder, users: &mut Users) -> Result<String, fmt::Error> {
     let mut text = String::new();
     match &holder.process {
-        Some(process) => escape_into(&mut text, process.comm.as_bytes()),
-        None if holder.kernel => text.push_str("the kernel"),
-        None => text.push_str("no process"),
+        Lookup::Found(process) => escape_into(&mut text, process.comm.as_bytes()),
+        _ if holder.kernel => text.push_str("the kernel"),
+        Lookup::NotThere => text.push_str("no process"),
+        Lookup::NotSeen(why) => write!(text, "a process that was not seen: {}", why.reason())?,
     }
     let asides = asides(holder, users);
     if !asides.is_empty() {
@@ -163,7 +169,7 @@ fn describe(holder: &Holder, users: &mut Users) -> Result<String, fmt::Error> {
 
 /// What is known of who has it.
 fn asides(holder: &Holder, users: &mut Users) -> Vec<String> {
-    let process = holder.process.as_ref();
+    let process = holder.process.as_ref().found();
     let cgroup = process.and_then(|process| process.cgroup.as_deref());
     let pid = process.map(|process| format!("pid {}", process.tgid));
     let user = holder.uid.map(|uid| match users.name(uid) {
@@ -181,7 +187,7 @@ fn asides(holder: &Holder, users: &mut Users) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::sample::holder;
+    use crate::event::sample::holder;
 
     /// Whoever may make a cgroup chooses the name of a container.
     #[test]

@@ -6,9 +6,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
     event::{
-        Attempt, AttemptId, Before, Cause, Code, Confidence, Credentials, End, Ended, Event, Fix,
-        Holder, HoldingProcess, IfName, Lsm, Options, OutcomeOf, Process, SocketBefore,
-        SocketState, Stages, System, Time, Version, Via, sample::attempt,
+        Attempt, AttemptId, Before, Binder, Cause, Code, Confidence, Credentials, End, Ended,
+        Event, Fix, Holder, HoldingProcess, IfName, Lookup, Lsm, Options, OutcomeOf, Process,
+        SocketBefore, SocketState, Stages, System, Time, Unseen, Version, Via, sample::attempt,
     },
     filter::sample::attempts,
     output::json::JsonPrinter,
@@ -198,8 +198,14 @@ fn cause() -> impl Strategy<Value = Cause> {
             confidence,
             evidence: texts.clone(),
             next: texts,
+            holders_unseen: holders.is_empty().then_some(Unseen::Permission),
             holders,
         })
+}
+
+fn missing<T>(number: u16) -> Lookup<T> {
+    let unseen = Unseen::ALL.get(usize::from(number % 7));
+    unseen.map_or(Lookup::NotThere, |why| Lookup::NotSeen(*why))
 }
 
 fn holder() -> impl Strategy<Value = Holder> {
@@ -215,11 +221,18 @@ fn holder() -> impl Strategy<Value = Holder> {
         .prop_map(|(caller, state, ip, flag, port)| Holder {
             since: caller.as_ref().map(|_| Time(i64::from(port))),
             uid: caller.as_ref().map(|caller| caller.uid),
-            process: caller.map(|caller| HoldingProcess {
+            bound_by: caller.as_ref().map(|caller| Binder {
                 tgid: caller.tgid,
                 comm: caller.comm,
-                exe: Some("/usr/bin/nc".into()),
-                cgroup: caller.cgroup,
+            }),
+            process: caller.map_or(missing(port), |caller| {
+                Lookup::Found(HoldingProcess {
+                    tgid: caller.tgid,
+                    fd: caller.fd,
+                    comm: caller.comm,
+                    exe: Some("/usr/bin/nc".into()),
+                    cgroup: caller.cgroup,
+                })
             }),
             state,
             ip,

@@ -5,7 +5,9 @@ use std::{net::IpAddr, path::PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use super::record::{Container, Users, cgroup, comm, named, rfc3339};
-use crate::event::{self, Code, Confidence, HoldingProcess, SocketState, Time};
+use crate::event::{
+    self, Binder, Code, Confidence, HoldingProcess, Lookup, SocketState, Time, Unseen,
+};
 
 #[derive(Deserialize)]
 pub(super) struct Cause {
@@ -18,6 +20,7 @@ pub(super) struct Cause {
     next: Vec<String>,
     #[serde(default)]
     holder: Vec<Holder>,
+    holder_unseen: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +48,10 @@ impl Cause {
             evidence: self.evidence,
             next: self.next,
             holders: holders.collect::<Option<_>>()?,
+            holders_unseen: match self.holder_unseen {
+                Some(word) => Some(named(&Unseen::ALL, Unseen::name, Some(&word))?),
+                None => None,
+            },
         }))
     }
 }
@@ -52,6 +59,7 @@ impl Cause {
 #[derive(Deserialize)]
 struct Holder {
     pid: Option<u32>,
+    fd: Option<i32>,
     comm: Option<String>,
     exe: Option<PathBuf>,
     uid: Option<u32>,
@@ -66,6 +74,9 @@ struct Holder {
     inode: Option<u64>,
     #[serde(default, deserialize_with = "maybe_time")]
     since: Option<Time>,
+    bound_by_pid: Option<u32>,
+    bound_by_comm: Option<String>,
+    process: Option<String>,
     kernel: bool,
     reuseaddr: Option<bool>,
     reuseport: Option<bool>,
@@ -78,16 +89,33 @@ fn maybe_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>
     text.as_deref().map(rfc3339).transpose()
 }
 
+/// Recordings of before this was told leave open whether a process has the socket.
+fn not_found<T>(word: Option<&str>) -> Option<Lookup<T>> {
+    match word {
+        None => Some(Lookup::default()),
+        Some("not_there") => Some(Lookup::NotThere),
+        word => named(&Unseen::ALL, Unseen::name, word).map(Lookup::NotSeen),
+    }
+}
+
 impl Holder {
     fn event(self, users: &mut Users) -> Option<event::Holder> {
         users.extend(self.uid.map(|uid| (uid, self.user)));
         let state = Some(self.state.as_str());
         let process = match (self.pid, self.comm) {
-            (Some(tgid), Some(name)) => Some(HoldingProcess {
+            (Some(tgid), Some(name)) => Lookup::Found(HoldingProcess {
                 tgid,
+                fd: self.fd,
                 comm: comm(&name).ok()?,
                 exe: self.exe,
                 cgroup: cgroup(None, self.unit, self.container),
+            }),
+            _ => not_found(self.process.as_deref())?,
+        };
+        let bound_by = match (self.bound_by_pid, self.bound_by_comm) {
+            (Some(tgid), Some(name)) => Some(Binder {
+                tgid,
+                comm: comm(&name).ok()?,
             }),
             _ => None,
         };
@@ -100,6 +128,7 @@ impl Holder {
             peer: self.peer_addr.zip(self.peer_port),
             inode: self.inode,
             since: self.since,
+            bound_by,
             kernel: self.kernel,
             reuseaddr: self.reuseaddr,
             reuseport: self.reuseport,

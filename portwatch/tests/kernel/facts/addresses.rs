@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
-    event::IfName,
+    event::{IfName, Lookup},
     explain::{Address, Assigned},
     facts::Namespace,
     netns::Namespaces,
 };
 
-use super::{interface, ip, later, prepared};
+use super::{interface, ip, prepared};
 use crate::kernel::sys;
 
 /// Of those that nobody has: made for documentation. None of it leaves the namespace.
@@ -22,13 +22,12 @@ fn parsed(address: &str) -> Result<IpAddr> {
 }
 
 fn look(namespace: &Namespace, address: &str) -> Result<Address> {
-    namespace
-        .address(parsed(address)?, None, later())
-        .context("the address was not looked at")
+    Ok(namespace.address(parsed(address)?, None))
 }
 
 fn assigned(namespace: &Namespace, address: &str) -> Result<Assigned> {
-    look(namespace, address)?.assigned.context("not assigned")
+    let found = look(namespace, address)?.assigned.found();
+    found.context("not assigned")
 }
 
 pub(super) fn is_assigned() -> Result<()> {
@@ -44,15 +43,15 @@ pub(super) fn is_assigned() -> Result<()> {
         dad_failed: false,
         vrf: None,
     };
-    ensure!(found.assigned == Some(lo), "{found:?}");
+    ensure!(found.assigned == Lookup::Found(lo), "{found:?}");
     ensure!(found.nonlocal_bind == Some(true), "{found:?}");
     let found = look(&namespace, "::ffff:192.0.2.1")?;
     ensure!(
-        found.assigned == Some(lo),
+        found.assigned == Lookup::Found(lo),
         "an IPv4 address all the same: {found:?}"
     );
     for other in ["192.0.2.2", V6] {
-        ensure!(look(&namespace, other)?.assigned.is_none());
+        ensure!(look(&namespace, other)?.assigned.is_not_there());
     }
     ensure!(look(&namespace, V6)?.nonlocal_bind == Some(false));
     Ok(())
@@ -68,7 +67,7 @@ pub(super) fn is_elsewhere() -> Result<()> {
     let (here, ()) = prepared(|| Ok(()))?;
     let mut namespaces = Namespaces::default();
     let mut elsewhere = |namespace: &Namespace, address: &str| -> Result<_> {
-        let found = namespace.elsewhere(parsed(address)?, &mut namespaces, later());
+        let found = namespace.elsewhere(parsed(address)?, &mut namespaces);
         Ok(found
             .into_iter()
             .map(|at| (at.netns, at.tgid))
@@ -114,15 +113,15 @@ pub(super) fn is_in_a_vrf() -> Result<()> {
     let found = assigned(&namespace, V4)?;
     ensure!(found.ifname == IfName::new(b"d0"), "{found:?}");
     ensure!(found.vrf == IfName::new(b"red"), "{found:?}");
-    ensure!(namespace.has_interface(found.ifindex) == Some(true));
-    ensure!(namespace.has_interface(found.ifindex + 1000) == Some(false));
+    ensure!(namespace.interface(found.ifindex).is_found());
+    ensure!(namespace.interface(found.ifindex + 1000).is_not_there());
     Ok(())
 }
 
 pub(super) fn without_ipv6() -> Result<()> {
     let (namespace, ()) = prepared(|| sys::set_net("ipv6/conf/lo/disable_ipv6", "1"))?;
     let found = look(&namespace, "::1")?;
-    ensure!(found.assigned.is_none(), "{found:?}");
+    ensure!(found.assigned.is_not_there(), "{found:?}");
     let lo: Vec<_> = IfName::new(b"lo").into_iter().collect();
     ensure!(found.ipv6_disabled_on == lo, "{found:?}");
     ensure!(look(&namespace, V4)?.ipv6_disabled_on.is_empty());

@@ -7,13 +7,22 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
-    event::{Attempt, AttemptId, Comm, Op, Requested},
-    explain::{self, Facts, Ports, Skipped},
-    facts::{Credentials, Gatherer, Namespace},
+    event::{Attempt, AttemptId, Comm, Holders, Op, Requested, Unseen},
+    explain::{self, Facts, Ports},
+    facts::{Credentials, Gatherer, Inquiry, Namespace},
+    sockets::holder::Witness,
 };
 
 use super::{UDP, attempt, prepared};
 use crate::kernel::sys;
+
+fn gather(attempt: &Attempt) -> Result<Facts> {
+    let ret = attempt.ret.context("it has not returned")?;
+    let inquiry = Inquiry::new(attempt, ret, &Witness::default()).context("nothing helps")?;
+    let mut facts = Facts::default();
+    Gatherer::new(None).gather(&inquiry, true, &mut facts);
+    Ok(facts)
+}
 
 /// A port that is in use, and an attempt to bind it.
 fn in_use() -> Result<(TcpListener, Attempt)> {
@@ -78,41 +87,33 @@ pub(super) fn credentials() -> Result<()> {
 /// No process is in the namespace: only the attempt's socket leads there.
 pub(super) fn without_process() -> Result<()> {
     let (listener, failed) = in_use()?;
-    let facts = Gatherer::new().gather(&failed).context("no facts")?;
-    ensure!(
-        facts.skipped.is_none() && facts.holders.is_some(),
-        "{facts:?}"
-    );
+    let facts = gather(&failed)?;
+    ensure!(facts.holders.found.len() == 1, "{facts:?}");
     // By the number of another socket it is not found.
     let elsewhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let wrong = Attempt {
         fd: Some(elsewhere.as_raw_fd()),
         ..failed
     };
-    let facts = Gatherer::new().gather(&wrong).context("no facts")?;
-    ensure!(facts.skipped == Some(Skipped::Namespace), "{facts:?}");
+    let facts = gather(&wrong)?;
+    ensure!(facts.holders.unseen == Some(Unseen::Gone), "{facts:?}");
     drop(listener);
     Ok(())
 }
 
 pub(super) fn port_in_use() -> Result<()> {
     let (listener, failed) = in_use()?;
-    let mut gatherer = Gatherer::new();
-    let first = gatherer.gather(&failed).context("no facts")?;
+    let first = gather(&failed)?;
     ensure!(first.ports.is_some() && first.taken.is_some(), "{first:?}");
-    let holders = first.holders.as_deref().context("no holders")?;
-    ensure!(holders.len() == 1, "{first:?}");
+    ensure!(first.holders.found.len() == 1, "{first:?}");
+    ensure!(!first.route.is_found(), "{first:?}");
+    // Asked anew, the holder is gone.
+    drop(listener);
+    let again = gather(&failed)?;
     ensure!(
-        first.address.is_none() && first.route.is_none(),
-        "{first:?}"
+        again.holders == Holders::not_seen(Unseen::Gone),
+        "{again:?}"
     );
-    // Asked again at once it is the same answer, though the holder is gone; asked anew it is not.
-    let socket = rustix::io::dup(&listener)?;
-    let again = gatherer.gather(&failed).context("no facts")?;
-    ensure!(again == first, "{again:?}");
-    drop((listener, socket));
-    let again = gatherer.gather(&failed).context("no facts")?;
-    ensure!(again == first, "{again:?}");
     Ok(())
 }
 
@@ -120,12 +121,12 @@ pub(super) fn without_privileges() -> Result<()> {
     let (listener, failed) = in_use()?;
     let facts = std::thread::spawn(move || -> Result<Facts> {
         sys::become_user(65_534)?;
-        Gatherer::new().gather(&failed).context("no facts")
+        gather(&failed)
     });
     let facts = facts.join().ok().context("the thread panicked")??;
-    ensure!(facts.skipped == Some(Skipped::Namespace), "{facts:?}");
+    ensure!(facts.holders.unseen == Some(Unseen::Gone), "{facts:?}");
     ensure!(
-        facts.holders.is_none() && facts.taken.is_none(),
+        facts.holders.found.is_empty() && facts.taken.is_none(),
         "{facts:?}"
     );
     drop(listener);
@@ -138,7 +139,7 @@ pub(super) fn of_success() -> Result<()> {
         ret: Some(0),
         ..failed
     };
-    ensure!(Gatherer::new().gather(&fine).is_none());
+    ensure!(Inquiry::new(&fine, 0, &Witness::default()).is_none());
     drop(listener);
     Ok(())
 }
@@ -153,20 +154,13 @@ pub(super) fn refused_here() -> Result<()> {
         requested: Some(Requested { ip, ..asked }),
         ..failed.clone()
     };
-    let facts = Gatherer::new()
-        .gather(&refused([127, 0, 0, 2].into()))
-        .context("no facts")?;
-    let holders = facts
-        .holders
-        .as_deref()
-        .with_context(|| format!("{facts:?}"))?;
+    let facts = gather(&refused([127, 0, 0, 2].into()))?;
+    let holders = &facts.holders.found;
     ensure!(holders.len() == 1 && holders[0].ip == asked.ip, "{facts:?}");
     // Of another host nothing is known.
-    let facts = Gatherer::new()
-        .gather(&refused([192, 0, 2, 1].into()))
-        .context("no facts")?;
+    let facts = gather(&refused([192, 0, 2, 1].into()))?;
     ensure!(
-        facts.holders.is_none() && facts.route.is_some(),
+        facts.holders == Holders::default() && facts.route.is_found(),
         "{facts:?}"
     );
     drop(listener);
@@ -202,7 +196,7 @@ pub(super) fn low_port() -> Result<()> {
         )
     };
     let own = Credentials::of_pid(std::process::id()).context("no credentials")?;
-    let facts = Gatherer::new().gather(&failed).context("no facts")?;
+    let facts = gather(&failed)?;
     ensure!(facts.unprivileged_port_start == Some(81), "{facts:?}");
     let found = facts.credentials.with_context(|| format!("{facts:?}"))?;
     ensure!(found.cap_effective == own.cap_effective, "{found:?}");
@@ -211,7 +205,7 @@ pub(super) fn low_port() -> Result<()> {
         facts.namespace == Some(explain::Namespace::Other),
         "{facts:?}"
     );
-    let holders = facts.holders.context("no holders")?;
+    let holders = facts.holders.found;
     ensure!(holders.len() == 1, "it is in use, too: {holders:?}");
     Ok(())
 }

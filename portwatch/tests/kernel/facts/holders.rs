@@ -11,21 +11,22 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
-    event::{Attempt, Holder, Local, Op, Proto, SocketState, Time},
-    facts::{Gatherer, Namespace},
+    event::{Attempt, Holder, Holders, Local, Op, Proto, SocketState, Time, Unseen},
+    explain::Facts,
+    facts::{Gatherer, Inquiry, Namespace},
+    sockets::holder::Witness,
 };
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
 
-use super::{TCP, UDP, attempt, later, prepared};
+use super::{TCP, UDP, attempt, prepared};
 use crate::kernel::sys;
 
 const LOCALHOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn holders(namespace: &Namespace, proto: Proto, port: u16) -> Result<Vec<Holder>> {
-    let mut gatherer = Gatherer::new();
-    gatherer
-        .holders(namespace, proto, port, later())
-        .context("the holders were not found out")
+    let found = Gatherer::new(None).holders(namespace, proto, port);
+    ensure!(found.unseen.is_none(), "not all was seen: {found:?}");
+    Ok(found.found)
 }
 
 fn only(mut holders: Vec<Holder>) -> Result<Holder> {
@@ -36,7 +37,7 @@ fn only(mut holders: Vec<Holder>) -> Result<Holder> {
 
 /// What is the same of every socket that this process has open.
 fn is_own(holder: &Holder, inode: u64) -> Result<()> {
-    let process = holder.process.as_ref().context("no process")?;
+    let process = holder.process.as_ref().found().context("no process")?;
     ensure!(process.tgid == std::process::id(), "{holder:?}");
     ensure!(process.exe == Some(std::env::current_exe()?), "{holder:?}");
     ensure!(!process.comm.as_bytes().is_empty(), "{holder:?}");
@@ -92,46 +93,63 @@ pub(super) fn is_bound_and_idle() -> Result<()> {
     Ok(())
 }
 
-/// When this process began, as the kernel's side tells it.
-fn process_start() -> Result<u64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').context("no name")?;
-    let ticks: u64 = fields
-        .split_ascii_whitespace()
-        .nth(19)
-        .context("no start")?
-        .parse()?;
-    Ok(ticks * 10_000_000)
-}
-
-pub(super) fn was_seen_to_bind() -> Result<()> {
-    let (namespace, (idle, port)) = prepared(idle)?;
-    let bound = Attempt {
+/// A bind that was seen, by this process, of a socket with that inode.
+fn bound(namespace: &Namespace, idle: &OwnedFd, port: u16) -> Result<Attempt> {
+    Ok(Attempt {
         ret: Some(0),
         time: Time(4711),
-        process_start: Some(process_start()?),
         fd: Some(idle.as_raw_fd()),
+        inode: Some(u32::try_from(inode(idle)?)?),
         local: Some(Local {
             ip: LOCALHOST.ip(),
             port: Some(port),
         }),
-        ..attempt(Op::Bind, 0, &namespace, (LOCALHOST.ip(), 0))
-    };
-    let mut gatherer = Gatherer::new();
-    let since = |attempt: &Attempt, gatherer: &mut Gatherer| -> Result<_> {
-        gatherer.remember(attempt);
-        let holders = gatherer.holders(&namespace, TCP, port, later());
-        let holder = only(holders.context("not found out")?)?;
-        is_own(&holder, inode(&idle)?)?;
-        Ok(holder.since)
-    };
-    // The number of the process meant another one then.
-    let other = Attempt {
-        process_start: Some(process_start()? - 10_000_000),
+        ..attempt(Op::Bind, 0, namespace, (LOCALHOST.ip(), 0))
+    })
+}
+
+/// Asked about a bind of the same port that failed, after those that were seen.
+fn holders_of(namespace: &Namespace, port: u16, seen: &[Attempt]) -> Result<Holders> {
+    let mut witness = Witness::default();
+    for attempt in seen {
+        witness.remember(attempt);
+    }
+    let failed = attempt(
+        Op::Bind,
+        libc::EADDRINUSE,
+        namespace,
+        (LOCALHOST.ip(), port),
+    );
+    let inquiry = Inquiry::new(&failed, -libc::EADDRINUSE, &witness).context("nothing helps")?;
+    let mut facts = Facts::default();
+    Gatherer::new(None).gather(&inquiry, true, &mut facts);
+    Ok(facts.holders)
+}
+
+pub(super) fn was_seen_to_bind() -> Result<()> {
+    let (namespace, (idle, port)) = prepared(idle)?;
+    let bound = bound(&namespace, &idle, port)?;
+    let found = holders_of(&namespace, port, std::slice::from_ref(&bound))?;
+    ensure!(found.unseen == Some(Unseen::NotAsked), "{found:?}");
+    let holder = only(found.found)?;
+    is_own(&holder, inode(&idle)?)?;
+    ensure!(holder.since == Some(Time(4711)), "{holder:?}");
+    // The descriptor leads to another socket by now, and the one that is meant is found elsewhere.
+    let moved = Attempt {
+        fd: Some(TcpListener::bind(LOCALHOST)?.as_raw_fd()),
         ..bound.clone()
     };
-    ensure!(since(&other, &mut gatherer)?.is_none());
-    ensure!(since(&bound, &mut gatherer)? == Some(Time(4711)));
+    let holder = only(holders_of(&namespace, port, &[moved])?.found)?;
+    is_own(&holder, inode(&idle)?)?;
+    ensure!(holder.since == Some(Time(4711)), "{holder:?}");
+    // Of another socket's bind nothing follows.
+    let other = Attempt {
+        inode: bound.inode.map(|inode| inode ^ 1),
+        ..bound
+    };
+    let holder = only(holders_of(&namespace, port, &[other])?.found)?;
+    is_own(&holder, inode(&idle)?)?;
+    ensure!(holder.since.is_none(), "{holder:?}");
     Ok(())
 }
 
@@ -189,7 +207,7 @@ pub(super) fn in_time_wait() -> Result<()> {
     let holder = only(holders(&namespace, TCP, port)?)?;
     ensure!(holder.state == SocketState::TimeWait, "{holder:?}");
     ensure!(
-        holder.process.is_none() && holder.uid.is_none(),
+        holder.process.is_not_there() && holder.uid.is_none(),
         "{holder:?}"
     );
     ensure!(holder.inode.is_none() && !holder.kernel, "{holder:?}");
@@ -216,7 +234,7 @@ pub(super) fn is_a_connection() -> Result<()> {
     );
     // Nobody has accepted it, but it is not the kernel's either.
     ensure!(
-        of_server[1].process.is_none() && !of_server[1].kernel,
+        of_server[1].process.is_not_there() && !of_server[1].kernel,
         "{of_server:?}"
     );
     Ok(())
@@ -247,7 +265,7 @@ pub(super) fn is_another_process() -> Result<()> {
     child.kill()?;
     child.wait()?;
     let holder = found?;
-    let process = holder.process.context("no process")?;
+    let process = holder.process.found().context("no process")?;
     ensure!(process.tgid == child.id(), "{process:?}");
     ensure!(process.comm.as_bytes() == b"busybox", "{process:?}");
     ensure!(holders(&namespace, TCP, port)?.is_empty());

@@ -4,8 +4,8 @@ use std::net::UdpSocket;
 
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
-    event::IfName,
-    explain::{Route, RouteKind},
+    event::{IfName, Lookup},
+    explain::{Neighbour, Route, RouteKind},
     facts::{Namespace, Way},
 };
 
@@ -18,8 +18,10 @@ fn route(namespace: &Namespace, destination: &str) -> Result<Route> {
         interface: None,
         uid: None,
     };
-    let found = namespace.route(way).map(|(route, _)| route);
-    found.with_context(|| format!("no answer about {destination}"))
+    let (found, _) = namespace.route(way);
+    found
+        .found()
+        .with_context(|| format!("no answer about {destination}"))
 }
 
 pub(super) fn refuses() -> Result<()> {
@@ -81,7 +83,7 @@ pub(super) fn leads_on() -> Result<()> {
         interface: None,
         uid: None,
     };
-    let (found, _) = namespace.route(foreign).context("no answer")?;
+    let found = namespace.route(foreign).0.found().context("no answer")?;
     ensure!(
         found.kind == RouteKind::None,
         "not with a source of others: {found:?}"
@@ -107,9 +109,9 @@ pub(super) fn next_hop_does_not_answer() -> Result<()> {
     let error = error.context("somebody answered")?;
     ensure!(error.raw_os_error() == Some(libc::EHOSTUNREACH), "{error}");
     for (destination, failed) in [
-        ([10, 0, 0, 2], Some(true)),
-        ([10, 0, 0, 3], None),
-        ([127, 0, 0, 1], None),
+        ([10, 0, 0, 2], Lookup::Found(Neighbour::Failed)),
+        ([10, 0, 0, 3], Lookup::NotThere),
+        ([127, 0, 0, 1], Lookup::NotThere),
     ] {
         let way = Way {
             destination: destination.into(),
@@ -117,7 +119,7 @@ pub(super) fn next_hop_does_not_answer() -> Result<()> {
             interface: None,
             uid: None,
         };
-        let (route, found) = namespace.route(way).context("no answer")?;
+        let (route, found) = namespace.route(way);
         ensure!(found == failed, "{destination:?}: {route:?}, {found:?}");
     }
     Ok(())

@@ -64,7 +64,7 @@ pub(super) fn of_ends(source: Source) -> Result<()> {
 pub(super) fn of_pairs(source: Source) -> Result<()> {
     let whole = Workload::prepare(&format!("{CAUSES}whole_matrix"), Pace::Burst)?;
     whole.run_watched_by(&mut [])?;
-    let mut portwatch = portwatch::start(source, &["--patient"])?;
+    let mut portwatch = portwatch::start(source, &[])?;
     let workload = Workload::prepare(&format!("{CAUSES}matrix"), Pace::Stepwise)?;
     let done = workload.run(&mut portwatch)?;
     let stream = portwatch.stop()?;
@@ -97,7 +97,7 @@ fn group(source: Source, name: &str) -> Result<()> {
 }
 
 fn group_with(source: Source, name: &str, args: &[&str]) -> Result<()> {
-    let args = [&["--seccomp", "--patient"], args].concat();
+    let args = [&["--seccomp"], args].concat();
     let mut portwatch = portwatch::start(source, &args)?;
     let workload = Workload::prepare(&format!("{CAUSES}{name}"), Pace::Stepwise)?;
     let done = workload.run(&mut portwatch)?;

@@ -29,7 +29,7 @@ const UNIT: &str = "nginx.service";
 pub(super) fn has_the_port(source: Source) -> Result<()> {
     need(&["nginx"])?;
     // nginx's own bind, which succeeds, is not shown: when it was is known all the same.
-    let mut portwatch = portwatch::start(source, &["--patient", "--failed"])?;
+    let mut portwatch = portwatch::start(source, &["--failed"])?;
     let (nginx, done) = sys::in_own_netns(|| refused(&mut portwatch))?;
     let stream = portwatch.stop()?;
     let attempt = stream.of(done.pid).next().context("not reported")?;

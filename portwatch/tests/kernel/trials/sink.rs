@@ -105,7 +105,7 @@ pub(super) fn rsyslogd_has_it(source: Source) -> Result<()> {
 
 /// Watches what succeeds and what fails, and names that mean harm.
 fn watched(source: Source, sink: &str) -> Result<Stream> {
-    let mut portwatch = portwatch::start(source, &["--patient", sink])?;
+    let mut portwatch = portwatch::start(source, &[sink])?;
     for workload in ["mixture", "hostile_names"] {
         Workload::prepare(workload, Pace::Burst)?.run(&mut portwatch)?;
     }

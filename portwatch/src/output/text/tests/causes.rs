@@ -3,9 +3,8 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::{
-    event::{Code, Confidence, Fix, Holder, HoldingProcess, SocketState},
-    output::sample::holder,
+use crate::event::{
+    Code, Confidence, Fix, Holder, HoldingProcess, Lookup, SocketState, sample::holder,
 };
 
 fn low_port() -> Cause {
@@ -28,6 +27,7 @@ fn low_port() -> Cause {
         evidence: vec!["CapEff 0".to_owned()],
         next: vec!["127.0.0.9 is no address of this host".to_owned()],
         holders: vec![],
+        holders_unseen: None,
     }
 }
 
@@ -47,8 +47,9 @@ fn in_use() -> Cause {
         next: vec![],
         holders: vec![
             Holder {
-                process: Some(HoldingProcess {
+                process: Lookup::Found(HoldingProcess {
                     tgid: 7,
+                    fd: None,
                     comm: comm(b"ng\x1binx"),
                     exe: None,
                     cgroup: None,
@@ -64,6 +65,7 @@ fn in_use() -> Cause {
                 ..holder()
             },
         ],
+        holders_unseen: None,
     }
 }
 
