@@ -109,5 +109,10 @@ fn send(context: *const c_void, row: &Row) -> Option<()> {
 #[inline(always)]
 fn load<T>(context: *const c_void, offset: usize) -> T {
     // SAFETY: the context is longer than that, as the verifier checks.
-    unsafe { context.wrapping_byte_add(offset).cast::<T>().read_volatile() }
+    unsafe {
+        context
+            .wrapping_byte_add(offset)
+            .cast::<T>()
+            .read_volatile()
+    }
 }

@@ -49,7 +49,7 @@ pub mod process;
 pub mod ready;
 pub mod replay;
 pub mod sink;
-#[cfg(target_os = "linux")]
+#[cfg_attr(not(target_os = "linux"), path = "sockets/elsewhere.rs")]
 pub mod sockets;
 pub mod source;
 pub mod support;

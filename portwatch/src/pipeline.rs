@@ -25,7 +25,9 @@ use crate::{
     command::{Order, Prepared, Running},
     config::Config,
     confine,
-    event::{Attempt, Degraded, Event, LossReason, Lost, Op, Outcome, Place, Start, Summary},
+    event::{
+        Attempt, Degradation, Degraded, Event, LossReason, Lost, Op, Outcome, Place, Start, Summary,
+    },
     explain,
     filter::{Filter, Needs},
     manager::Manager,
@@ -38,7 +40,7 @@ use crate::{
         Backend, Callers, Kind, Opened, Source,
         record::{LossCount, Record},
     },
-    surroundings::{Kernel, Known, Surroundings},
+    surroundings::{Known, Surroundings},
     top::Top,
     users::Users,
 };
@@ -65,11 +67,12 @@ pub async fn watch(
     let sink = Sinks::open(config)?;
     let (time, begun_ns) = (now(), source.clock_ns());
     let known = known(opened.backend, &opened.hooks);
-    let mut stream = Stream::open(config, known, None, users, begun_ns)?;
+    let mut degradations = opened.degradations;
+    let surroundings = surroundings(config, known, &mut source, &mut degradations)?;
+    let mut stream = Stream::new(config, known, surroundings, users, begun_ns);
     stream.top = config.on_screen.then(|| Top::open(config)).transpose()?;
     // Whatever it does comes after the stream's begin.
     let mut command = command.map(Prepared::start).transpose()?;
-    let mut degradations = opened.degradations;
     degradations.extend(stream.surroundings.degradations(&config.filter));
     // After the command, which may have huge pages.
     memory::settle();
@@ -80,10 +83,7 @@ pub async fn watch(
         hooks: opened.hooks,
         missing: opened.missing,
         degradations,
-        kernel: rustix::system::uname()
-            .release()
-            .to_string_lossy()
-            .into_owned(),
+        kernel: release(),
         filters: config.filters_typed.clone(),
         pid: std::process::id(),
     })))?;
@@ -113,6 +113,34 @@ pub async fn watch(
     // It leaves a child behind, which is none of the command's.
     source.part();
     verdict.map(|()| code)
+}
+
+/// The kernel's release, as `uname -r` prints it.
+fn release() -> String {
+    let release = rustix::system::uname();
+    release.release().to_string_lossy().into_owned()
+}
+
+/// What looks things up beside the attempts. Without the kernel's iterator holders are found more slowly,
+/// and not all of them: that is said.
+fn surroundings(
+    config: &Config,
+    known: Known,
+    source: &mut Source,
+    degradations: &mut Vec<Degradation>,
+) -> anyhow::Result<Surroundings> {
+    let kernel = match source.kernel() {
+        Some(Err(why)) => {
+            degradations.push(Degradation {
+                what: "who holds a port is looked for in /proc".to_owned(),
+                why,
+                remedy: Some("portwatch doctor".to_owned()),
+            });
+            None
+        }
+        kernel => kernel.transpose().unwrap_or_default(),
+    };
+    Surroundings::new(config, known, kernel).context("cannot start the thread that looks things up")
 }
 
 /// What a cause may rest on.
@@ -314,16 +342,14 @@ fn needs(config: &Config) -> Needs {
 }
 
 impl<'a> Stream<'a> {
-    fn open(
+    fn new(
         config: &'a Config,
         known: Known,
-        kernel: Option<Kernel>,
+        surroundings: Surroundings,
         users: Users,
         begun_ns: u64,
-    ) -> anyhow::Result<Self> {
-        let surroundings = Surroundings::new(config, known, kernel)
-            .context("cannot start the thread that looks things up")?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             config,
             printers: Printers::new(config),
             top: None,
@@ -349,7 +375,7 @@ impl<'a> Stream<'a> {
                 .logs_to_file()
                 .then(|| signal(SignalKind::hangup()).ok())
                 .flatten(),
-        })
+        }
     }
 
     /// Reads a batch from the ring, and passes on what comes of it.

@@ -13,18 +13,15 @@ use std::io;
 
 #[cfg(not(target_os = "linux"))]
 use self::elsewhere::Host;
-#[cfg(not(target_os = "linux"))]
-pub use self::elsewhere::Kernel;
 #[cfg(target_os = "linux")]
 use self::linux::Host;
-#[cfg(target_os = "linux")]
-pub use self::linux::Kernel;
 use crate::{
     ancestry,
     config::{self, Config},
     event::{Attempt, Degradation},
     explain::{Asked, Facts, Ticket},
     filter::{Filter, Needs},
+    sockets::kernel::Kernel,
 };
 
 /// `None`: nothing is looked up.
@@ -47,7 +44,7 @@ impl Surroundings {
     /// # Errors
     ///
     /// Where the thread that looks things up cannot be started.
-    pub fn new(config: &Config, known: Known, kernel: Option<Kernel>) -> io::Result<Self> {
+    pub fn new(config: &Config, known: Known, kernel: Option<Box<dyn Kernel>>) -> io::Result<Self> {
         if known == Known::All {
             return Ok(Self(None));
         }

@@ -26,7 +26,8 @@ fn wanted(filter: &str) -> (bool, Attempt) {
     let runtime = runtime();
     let _entered = runtime.enter();
     let known = Known::Most { resets: false };
-    let mut stream = Stream::open(&config, known, None, Users::new(), 0).unwrap();
+    let surroundings = Surroundings::new(&config, known, None).unwrap();
+    let mut stream = Stream::new(&config, known, surroundings, Users::new(), 0);
     let mut attempt = told();
     (stream.is_wanted(&mut attempt), attempt)
 }
@@ -72,7 +73,8 @@ fn an_attempt_of_a_known_process_takes_no_memory() {
         let runtime = runtime();
         let _entered = runtime.enter();
         let known = Known::Most { resets: true };
-        let mut stream = Stream::open(&config, known, None, Users::new(), 0).unwrap();
+        let surroundings = Surroundings::new(&config, known, None).unwrap();
+        let mut stream = Stream::new(&config, known, surroundings, Users::new(), 0);
         for _ in 0..WARM_UP {
             pass_through(&mut stream, &raw);
             stream.lines[0].clear();

@@ -6,9 +6,7 @@ use std::{collections::VecDeque, io};
 use super::ebpf;
 use super::record::{LossCount, Record};
 use super::{Callers, dtrace};
-#[cfg(target_os = "linux")]
-use crate::sockets::kernel::Kernel;
-use crate::{clock, event::Degradation};
+use crate::{clock, event::Degradation, sockets::kernel::Kernel};
 
 pub enum Source {
     #[cfg(target_os = "linux")]
@@ -26,16 +24,17 @@ impl Source {
         }
     }
 
-    /// What looks up open descriptors in the kernel: once, and from then on whoever has it.
+    /// What looks up open descriptors in the kernel, for a source that can: once, and from then on
+    /// whoever has it.
     ///
     /// # Errors
     ///
     /// Why there is none.
-    #[cfg(target_os = "linux")]
-    pub fn kernel(&mut self) -> Result<Box<dyn Kernel>, String> {
+    pub fn kernel(&mut self) -> Option<Result<Box<dyn Kernel>, String>> {
         match self {
-            Self::Ebpf(source) => source.kernel(),
-            Self::Dtrace(_) => Err("this source has no eBPF programs".to_owned()),
+            #[cfg(target_os = "linux")]
+            Self::Ebpf(source) => Some(source.kernel()),
+            Self::Dtrace(_) => None,
         }
     }
 

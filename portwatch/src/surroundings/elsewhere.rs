@@ -8,16 +8,22 @@ use crate::{
     event::{Attempt, Degradation},
     explain::{Asked, Facts, Ticket},
     filter::{Filter, Needs},
+    sockets::kernel::Kernel,
 };
-
-/// There is none.
-pub enum Kernel {}
 
 /// There is none.
 pub(super) enum Host {}
 
 impl Host {
-    pub(super) const fn new(_: &Config, _: Known, _: Option<Kernel>) -> io::Result<Option<Self>> {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "where there are look-ups they take it"
+    )]
+    pub(super) fn new(
+        _: &Config,
+        _: Known,
+        _: Option<Box<dyn Kernel>>,
+    ) -> io::Result<Option<Self>> {
         Ok(None)
     }
 

@@ -13,11 +13,8 @@ use crate::{
     filter::{Filter, Needs},
     interface::Interfaces,
     process::{self, Processes},
-    sockets::{self, Look, kernel},
+    sockets::{self, Look, kernel::Kernel},
 };
-
-/// The kernel's side of a source.
-pub type Kernel = Box<dyn kernel::Kernel>;
 
 pub(super) struct Host {
     processes: Processes,
@@ -34,7 +31,7 @@ impl Host {
     pub(super) fn new(
         config: &Config,
         known: Known,
-        kernel: Option<Kernel>,
+        kernel: Option<Box<dyn Kernel>>,
     ) -> io::Result<Option<Self>> {
         Ok(Some(Self {
             processes: Processes::new(config.cmdline),
