@@ -340,6 +340,7 @@ impl Attempt {
         let outcome = match self.ret {
             Some(0) => "ok",
             Some(ret) if ret == -libc::EINPROGRESS => "pending",
+            Some(ret) if ret == -libc::EINTR && self.op == Op::Connect => "pending",
             Some(_) => "failed",
             None => "pending",
         };

@@ -87,6 +87,15 @@ impl Stream {
             .find(|outcome| outcome.seq == attempt.seq)
     }
 
+    /// How that attempt ended, and by what error, as far as it was told.
+    pub(crate) fn end_of<'a>(&'a self, attempt: &'a Attempt) -> (&'a str, Option<&'a str>) {
+        let (outcome, errno) = match self.outcome_of(attempt) {
+            Some(end) => (&end.outcome, &end.errno),
+            None => (&attempt.outcome, &attempt.errno),
+        };
+        (outcome, errno.as_deref())
+    }
+
     /// How the attempts of that process ended, as far as it was told after them.
     pub(crate) fn outcomes_of(&self, pid: u32) -> impl Iterator<Item = &Ending> {
         self.of(pid).filter_map(|attempt| self.outcome_of(attempt))
@@ -151,15 +160,11 @@ impl Stream {
                 counted.repeats += 1;
                 continue;
             }
-            let end = self.outcome_of(attempt);
-            let (outcome, errno) = match end {
-                Some(end) => (&end.outcome, &end.errno),
-                None => (&attempt.outcome, &attempt.errno),
-            };
+            let (outcome, errno) = self.end_of(attempt);
             let outcomes = counted.attempts.entry(attempt.op.to_string()).or_default();
-            *outcomes.entry(outcome.clone()).or_default() += 1;
+            *outcomes.entry(outcome.to_owned()).or_default() += 1;
             if let Some(errno) = errno {
-                *counted.errnos.entry(errno.clone()).or_default() += 1;
+                *counted.errnos.entry(errno.to_owned()).or_default() += 1;
             }
         }
         for lost in &self.losses {

@@ -11,6 +11,7 @@ mod connect;
 mod cost;
 mod crowd;
 mod each_filter;
+mod ends;
 mod fault;
 mod filter;
 mod hooks;
@@ -80,6 +81,10 @@ const TRIALS: &[(&str, Test)] = &[
         "pending_connect_gets_its_outcome",
         connect::pending_connect_gets_its_outcome,
     ),
+    ("ends_decide_who_wants_to_know", ends::decide),
+    ("ends_are_counted", ends::are_counted),
+    ("ends_have_one_line_of_text", ends::have_one_line_of_text),
+    ("ends_of_a_recording_decide", ends::of_a_recording_decide),
     (
         "listen_on_an_unbound_socket",
         connect::listen_on_an_unbound_socket,

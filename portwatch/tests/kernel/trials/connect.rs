@@ -63,9 +63,16 @@ pub(super) fn interrupted_by_a_signal(source: Source) -> Result<()> {
     same_interrupted(source, &done, &stream, &expected)
 }
 
-/// One call for its caller, and one here.
+/// One call for its caller, and one here, with one end, which each source tells: the last of the calls
+/// that it was made of has it.
 pub(super) fn interrupted_and_restarted(source: Source) -> Result<()> {
-    exactly(source, "restarted", Pace::Stepwise).map(drop)
+    let (done, stream) = exactly(source, "restarted", Pace::Stepwise)?;
+    let told: Vec<End<'_>> = stream
+        .outcomes_of(done.pid)
+        .map(|end| (end.outcome.as_str(), end.ret))
+        .collect();
+    ensure!(told == [("ok", Some(0))], "told were {told:?}");
+    Ok(())
 }
 
 /// The socket went on after the call: what became of it is told.

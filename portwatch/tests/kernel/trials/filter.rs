@@ -24,7 +24,7 @@ pub(super) fn by_pid(source: Source) -> Result<()> {
     filtered(
         source,
         |pid| vec!["-p".to_owned(), pid.to_string()],
-        |pid, attempt| attempt.pid == pid,
+        |pid, attempt, _| attempt.pid == pid,
     )
 }
 
@@ -32,7 +32,7 @@ pub(super) fn by_uid(source: Source) -> Result<()> {
     filtered(
         source,
         |_| vec!["-u".to_owned(), USER.to_string()],
-        |_, attempt| attempt.uid == USER,
+        |_, attempt, _| attempt.uid == USER,
     )
 }
 
@@ -41,14 +41,15 @@ pub(super) fn by_user_name(source: Source) -> Result<()> {
     filtered(
         source,
         |_| vec!["-u".to_owned(), name.clone()],
-        |_, attempt| attempt.uid == USER,
+        |_, attempt, _| attempt.uid == USER,
     )
 }
 
 pub(super) fn by_ports(source: Source) -> Result<()> {
     let ports = format!("{TAKEN},{CLOSED}");
-    let matches =
-        |_, attempt: &Attempt| attempt.port == Some(TAKEN) || attempt.port == Some(CLOSED);
+    let matches = |_, attempt: &Attempt, _: End<'_>| {
+        attempt.port == Some(TAKEN) || attempt.port == Some(CLOSED)
+    };
     filtered(source, |_| vec!["-P".to_owned(), ports.clone()], matches)
 }
 
@@ -56,7 +57,7 @@ pub(super) fn failed(source: Source) -> Result<()> {
     filtered(
         source,
         |_| vec!["-x".to_owned()],
-        |_, attempt| attempt.outcome == "failed",
+        |_, _, (outcome, _)| outcome == "failed",
     )
 }
 
@@ -67,8 +68,8 @@ pub(super) fn by_expression(source: Source) -> Result<()> {
             let expr = format!("op=connect and (pid={pid} or errno=ECONNREFUSED)");
             vec!["--filter".to_owned(), expr]
         },
-        |pid, attempt| {
-            let refused = attempt.errno.as_deref() == Some("ECONNREFUSED");
+        |pid, attempt, (_, errno)| {
+            let refused = errno == Some("ECONNREFUSED");
             attempt.op == Op::Connect && (attempt.pid == pid || refused)
         },
     )
@@ -82,7 +83,7 @@ pub(super) fn by_process_tree(source: Source) -> Result<()> {
             let list = format!("{},!{pid}", std::process::id());
             vec!["--ppid-tree".to_owned(), list]
         },
-        |pid, attempt| attempt.pid != pid,
+        |pid, attempt, _| attempt.pid != pid,
     )
 }
 
@@ -161,7 +162,7 @@ pub(super) fn by_pid_of_a_pid_namespace(source: Source) -> Result<()> {
 fn filtered(
     source: Source,
     args: impl Fn(u32) -> Vec<String>,
-    matches: impl Fn(u32, &Attempt) -> bool,
+    matches: impl Fn(u32, &Attempt, End<'_>) -> bool,
 ) -> Result<()> {
     let of_root = Workload::prepare("mixture", Pace::Burst)?;
     let of_user = Workload::prepare("mixture_of_user", Pace::Burst)?;
@@ -172,11 +173,16 @@ fn filtered(
     of_root.run_watched_by(&mut [])?;
     of_user.run_watched_by(&mut [])?;
     let (some, all) = (some.stop()?, all.stop()?);
-    let foreign = some.attempts.iter().find(|attempt| !matches(user, attempt));
+    let foreign = some
+        .attempts
+        .iter()
+        .find(|attempt| !matches(user, attempt, some.end_of(attempt)));
     ensure!(foreign.is_none(), "{args:?} let through {foreign:?}");
     let (shown, expected) = (
         keys(&some, pids, |_| true),
-        keys(&all, pids, |attempt| matches(user, attempt)),
+        keys(&all, pids, |attempt| {
+            matches(user, attempt, all.end_of(attempt))
+        }),
     );
     ensure!(
         shown == expected,
@@ -190,6 +196,9 @@ fn filtered(
     );
     Ok(())
 }
+
+/// How an attempt ended, and by what error.
+type End<'a> = (&'a str, Option<&'a str>);
 
 pub(super) type Key = (
     u32,

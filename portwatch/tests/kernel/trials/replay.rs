@@ -68,7 +68,7 @@ pub(super) fn filtered(source: Source) -> Result<()> {
     failed.check_end()?;
     let keys = |stream: &Stream| -> Vec<_> {
         let failed = stream.attempts.iter();
-        let failed = failed.filter(|attempt| attempt.outcome == "failed");
+        let failed = failed.filter(|attempt| stream.end_of(attempt).0 == "failed");
         failed
             .map(|attempt| {
                 (

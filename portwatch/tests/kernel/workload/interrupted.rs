@@ -66,7 +66,7 @@ pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
         let client = bound(recorder, client)?;
         let mut told = told.try_clone()?;
         let mut truth = std::thread::scope(|scope| {
-            let waiter = interrupt(scope, &sniffer, full.address, &mut told);
+            let waiter = interrupt(scope, &sniffer, full.address, &mut told, 1);
             let what = Try::of("interrupted", Op::Connect, &client, full.address);
             let truth = recorder.attempted(&what, -libc::EINTR);
             joined(waiter)?;
@@ -78,17 +78,20 @@ pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
     Ok(())
 }
 
-/// Interrupted, and begun anew by the kernel: one call for its caller.
+/// Interrupted twice, and begun anew by the kernel each time: one call for its caller. It lasts longer
+/// than anybody waits for what becomes of it.
 pub(super) fn and_restarted(recorder: &Recorder) -> Result<()> {
     sys::enter_own_netns()?;
     let full = FullListener::new(recorder)?;
     let mut told = handle_alarms(libc::SA_RESTART)?;
     let sniffer = Sniffer::open()?;
     let client = bound(recorder, Socket::tcp4()?)?;
-    let truth = std::thread::scope(|scope| {
-        let waiter = interrupt(scope, &sniffer, full.address, &mut told);
+    let mut truth = std::thread::scope(|scope| {
+        let waiter = interrupt(scope, &sniffer, full.address, &mut told, 2);
         let helper = scope.spawn(|| {
             joined(waiter)?;
+            // The second of them comes after a second, the third two seconds later.
+            sniffer.wait_for_syn(full.address)?;
             full.make_room()
         });
         let what = Try::of("begun anew", Op::Connect, &client, full.address);
@@ -96,6 +99,8 @@ pub(super) fn and_restarted(recorder: &Recorder) -> Result<()> {
         joined(helper)?;
         truth
     })?;
+    truth.ret = Some(-libc::EINTR);
+    truth.stages = Some(STAGES.to_owned());
     recorder.write(truth)
 }
 
@@ -111,21 +116,26 @@ pub(super) fn joined(helper: Helper<'_>) -> Result<()> {
     helper.join().map_err(|_| anyhow!("a thread panicked"))?
 }
 
-/// Sends the calling thread SIGALRM once its connect waits; done when that was handled.
+/// Sends the calling thread SIGALRM so often, once its connect waits; done when each was handled.
 pub(super) fn interrupt<'scope>(
     scope: &'scope Scope<'scope, '_>,
     sniffer: &'scope Sniffer,
     address: SocketAddr,
     told: &'scope mut PipeReader,
+    times: usize,
 ) -> Helper<'scope> {
     // SAFETY: the call has no conditions.
     let caller = unsafe { libc::pthread_self() };
     scope.spawn(move || {
         sniffer.wait_for_syn(address)?;
-        // SAFETY: the thread lives: it waits for this one.
-        let error = unsafe { libc::pthread_kill(caller, libc::SIGALRM) };
-        ensure!(error == 0, "pthread_kill: {error}");
-        told.read_exact(&mut [0]).context("nobody tells of signals")
+        for _ in 0..times {
+            // SAFETY: the thread lives: it waits for this one.
+            let error = unsafe { libc::pthread_kill(caller, libc::SIGALRM) };
+            ensure!(error == 0, "pthread_kill: {error}");
+            told.read_exact(&mut [0])
+                .context("nobody tells of signals")?;
+        }
+        Ok(())
     })
 }
 

@@ -151,7 +151,7 @@ fn signalled(recorder: &Recorder) -> Result<()> {
     let client = Socket::tcp4()?;
     let (what, ret) = try_of("a signal comes", &client, full.address)?;
     let mut truth = std::thread::scope(|scope| {
-        let waiter = interrupt(scope, &sniffer, full.address, &mut told);
+        let waiter = interrupt(scope, &sniffer, full.address, &mut told, 1);
         let truth = recorder.attempted(&what, -libc::EINTR);
         joined(waiter)?;
         truth
