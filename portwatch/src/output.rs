@@ -335,3 +335,6 @@ fn size_of_terminal(stream: impl IsTerminal + std::os::fd::AsFd) -> Option<(u16,
         .ok()
         .map(|size| (size.ws_col, size.ws_row))
 }
+
+#[cfg(test)]
+mod tests;

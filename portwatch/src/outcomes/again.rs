@@ -87,6 +87,10 @@ pub(super) fn merged(first: Attempt, again: &Attempt) -> Attempt {
         ret: again.ret,
         interrupted: again.interrupted,
         latency: again.latency.map(|latency| between + latency),
+        // What was looked up after one of them.
+        proto: first.proto.or(again.proto),
+        netns: first.netns.or(again.netns),
+        options: first.options.or(again.options),
         local: again.local.or(first.local),
         inode: again.inode.or(first.inode),
         reset: first.reset || again.reset,

@@ -192,7 +192,7 @@ pub fn unended_message(unended: Unended) -> String {
         not_followed,
     } = unended;
     let reasons = [
-        (not_over, "the watch ended before them"),
+        (not_over, "the watch ended before they did"),
         (not_told, "this source does not tell how they end"),
         (not_followed, "more were pending at once than are followed"),
     ];

@@ -1,6 +1,7 @@
 //! Events as they come, and helpers to print them.
 
 mod causes;
+mod ends;
 mod messages;
 mod stream;
 mod values;

@@ -115,3 +115,18 @@ fn the_summary_counts() {
       nothing was lost
     ");
 }
+
+#[test]
+fn connects_without_an_end_are_told_with_the_reason() {
+    assert_eq!(unended_message(Unended::default()), "");
+    let unended = Unended {
+        not_over: 1,
+        not_told: 2,
+        not_followed: 3,
+    };
+    assert_snapshot!(unended_message(unended), @r"
+      1 connect still pending when last seen: the watch ended before they did
+      2 connects still pending when last seen: this source does not tell how they end
+      3 connects still pending when last seen: more were pending at once than are followed
+    ");
+}
