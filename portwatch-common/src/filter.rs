@@ -294,7 +294,10 @@ impl Block {
     #[inline(always)]
     fn may_matter(&self, tests: Tests, call: &impl Call) -> bool {
         (tests.lack(given::PORT) || self.port.allows(port_taken(call)))
-            && (tests.lack(given::DPORT) || self.dport.allows(port_taken(call)))
+            && (tests.lack(given::DPORT)
+                // A bind has none, and may pass.
+                || self.dport.holds_none()
+                || self.dport.allows(port_taken(call)))
             && (tests.lack(given::NETNS) || self.netns.allows(call.netns()))
     }
 

@@ -187,6 +187,7 @@ fn a_bind_that_succeeds_goes_aside_where_its_port_could_matter() {
         ("lport=81", Verdict::Aside),
         ("port=80 and outcome=failed", Verdict::Aside),
         ("dport=80", Verdict::Aside),
+        ("user=9 and dport=!80", Verdict::Aside),
         ("port=81", Verdict::Drop),
         ("dport=81", Verdict::Drop),
         ("netns=2", Verdict::Drop),
