@@ -19,7 +19,10 @@ use std::{
 };
 
 pub use self::{
-    cause::{Binder, Cause, Code, Confidence, Fix, Holder, Holders, HoldingProcess, SocketState},
+    cause::{
+        Binder, Candidate, Cause, Code, Confidence, Fix, Holder, Holders, HoldingProcess,
+        SocketState,
+    },
     lookup::{Lookup, Unseen},
     origin::{Cgroup, Container, IfName, Process, Runtime},
     system::{System, Version},

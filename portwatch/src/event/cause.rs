@@ -21,6 +21,16 @@ pub struct Cause {
     pub holders: Vec<Holder>,
     /// Why the port may have more holders than these; `None` where these are all
     pub holders_unseen: Option<Unseen>,
+    /// Where nothing that was seen tells several causes apart: all of them, the likeliest first,
+    /// whose code is the cause's
+    pub candidates: Vec<Candidate>,
+}
+
+/// One of several causes that fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub code: Code,
+    pub text: String,
 }
 
 /// One thing to do about a cause.
@@ -43,16 +53,19 @@ pub enum Confidence {
     Derived,
     /// Looked up afterwards: things may have changed
     Checked,
+    /// The likeliest of several that nothing tells apart
+    Likely,
 }
 
 impl Confidence {
-    pub const ALL: [Self; 3] = [Self::Observed, Self::Derived, Self::Checked];
+    pub const ALL: [Self; 4] = [Self::Observed, Self::Derived, Self::Checked, Self::Likely];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Observed => "observed",
             Self::Derived => "derived",
             Self::Checked => "checked",
+            Self::Likely => "likely",
         }
     }
 }

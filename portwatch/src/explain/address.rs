@@ -4,14 +4,11 @@ use std::net::IpAddr;
 
 use super::{
     case::{Case, interface},
-    draft::Draft,
+    draft::{Draft, Others},
     facts::{Address, Assigned, Elsewhere},
     fix, quote,
 };
-use crate::{
-    errno::Errno,
-    event::{Code, Confidence, Fix, IfName, Lookup, Proto},
-};
+use crate::event::{Code, Confidence, Fix, IfName, Lookup, Proto};
 
 pub(super) fn explain(case: &Case<'_>) -> Option<Draft> {
     let ip = case.ip()?;
@@ -48,21 +45,29 @@ pub(super) fn is_for_many(ip: IpAddr) -> bool {
 
 /// Without a look at the addresses. IPv4 has one reason (`__inet_bind`), IPv6 has several.
 fn unchecked(case: &Case<'_>, ip: IpAddr) -> Draft {
-    if ip.is_ipv4() && (case.is_tcp() || case.is_udp()) {
+    if ip.is_ipv4() {
         return not_local(case, ip, Confidence::Derived);
     }
-    let not_here = format!("{ip} is not an address of the socket's network namespace");
     let causes = [
-        not_here.as_str(),
-        "it is still being checked for duplicates (tentative), or was found to be one",
-        "it is on another interface than the socket is bound to, or IPv6 is off",
+        (
+            Code::AddressNotLocal,
+            format!("{ip} is not an address of the socket's network namespace"),
+        ),
+        (
+            Code::AddressTentative,
+            "it is still being checked for duplicates (tentative)".to_owned(),
+        ),
+        (
+            Code::AddressDadFailed,
+            "another host has it, as that check found".to_owned(),
+        ),
+        (
+            Code::AddressOnOtherInterface,
+            "it is on another interface than the socket is bound to".to_owned(),
+        ),
+        (Code::Ipv6Disabled, "IPv6 is off".to_owned()),
     ];
-    let causes = if ip.is_ipv4() {
-        &causes[..1]
-    } else {
-        &causes[..]
-    };
-    Draft::one_of(Errno::EADDRNOTAVAIL, causes).fix(see_addresses(case))
+    Draft::one_of(causes, Others::Possible).fix(see_addresses(case))
 }
 
 fn not_assigned(case: &Case<'_>, ip: IpAddr, address: &Address) -> Draft {

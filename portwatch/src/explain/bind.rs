@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::{
     address,
     case::{Case, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN},
-    draft::Draft,
+    draft::{Draft, Others},
     fix, gate, in_use,
     privilege::{self, Privilege},
 };
@@ -57,23 +57,39 @@ fn eacces(case: &Case<'_>) -> Option<Draft> {
     } else {
         &judges
     };
-    let refused = match case.attempt.stages.operation {
-        Some(_) => format!("{judges} refused the use of that capability"),
-        None => format!("{judges} or a BPF program refused the call"),
+    let (refused, others) = match case.attempt.stages.operation {
+        Some(_) => (
+            (
+                Code::LowPortCapabilityDenied,
+                format!("{judges} refused the use of that capability"),
+            ),
+            Others::None,
+        ),
+        None => (
+            (
+                Code::LsmDenied,
+                format!("{judges} or a BPF program refused the call"),
+            ),
+            Others::Possible,
+        ),
     };
-    Some(Draft::one_of(Errno::EACCES, &[&lacks, &refused]).fixes(privilege::grants(case, port)))
+    let causes = [(Code::LowPortNoCapability, lacks), refused];
+    Some(Draft::one_of(causes, others).fixes(privilege::grants(case, port)))
 }
 
 /// No protocol's bind returns it.
 fn eperm(case: &Case<'_>) -> Option<Draft> {
     case.attempt.stages.operation.is_none().then(|| {
         Draft::one_of(
-            Errno::EPERM,
-            &[
-                "a BPF program on the cgroup (systemd's SocketBindDeny=, a container's network)",
-                "seccomp",
-                "a security module (TOMOYO, BPF)",
+            [
+                (
+                    Code::CgroupBpfDenied,
+                    "a BPF program on the cgroup refused it (systemd's SocketBindDeny=, a container's network)",
+                ),
+                (Code::SeccompDenied, "a seccomp filter refused it"),
+                (Code::LsmDenied, "a security module refused it (TOMOYO, BPF)"),
             ],
+            Others::Possible,
         )
         .fix(fix::command(
             "see the programs on each cgroup, and who attached them",

@@ -374,7 +374,7 @@ entries! {
         "the app's sandbox, another MAC policy or a socket filter refused it",
         "give a sandboxed app com.apple.security.network.server or .client; look for filters: systemextensionsctl list";
     Unexplained [] PORTS Both
-        "what the kernel returned, and from where; or the causes between which nothing decides",
+        "what the kernel returned, and from where",
         "run with --source fexit, which sees more, and look at the evidence";
 }
 

@@ -8,7 +8,7 @@ use super::{
     answer::{self, Answer},
     bind,
     case::{Case, SS_CONNECTING, TCP_ESTABLISHED, TCP_LISTEN},
-    draft::Draft,
+    draft::{Draft, Others},
     fix,
 };
 use crate::{
@@ -137,7 +137,11 @@ fn busy(case: &Case<'_>, errno: Errno) -> Draft {
             "make a new socket for another connection",
         ),
         (_, None) => {
-            return Draft::one_of(errno, &["the socket is connected already", "it listens"])
+            let causes = [
+                (Code::AlreadyConnected, "the socket is connected already"),
+                (Code::SocketListening, "it listens"),
+            ];
+            return Draft::one_of(causes, Others::None)
                 .fix(fix::advice("make a new socket for another connection"));
         }
     };

@@ -3,8 +3,15 @@
 use super::case::Case;
 use crate::{
     errno::Errno,
-    event::{Cause, Code, Confidence, Fix, Holder, Stages, Unseen},
+    event::{Candidate, Cause, Code, Confidence, Fix, Holder, Stages, Unseen},
 };
+
+/// Whether a list of causes has all that the kernel knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    None,
+    Possible,
+}
 
 #[derive(Debug)]
 pub(super) struct Draft(Cause);
@@ -20,16 +27,43 @@ impl Draft {
             next: Vec::new(),
             holders: Vec::new(),
             holders_unseen: None,
+            candidates: Vec::new(),
         })
     }
 
-    /// An error that has several possible causes, which nothing tells apart.
-    pub(super) fn one_of(errno: Errno, causes: &[&str]) -> Self {
-        let text = format!(
-            "{errno} has one of these causes, and nothing that was seen tells them apart: {}",
-            causes.join("; ")
-        );
-        Self::new(Code::Unexplained, Confidence::Checked, text)
+    /// An error with causes that nothing tells apart, the likeliest first. One alone is the cause.
+    pub(super) fn one_of<T: Into<String>>(
+        causes: impl IntoIterator<Item = (Code, T)>,
+        others: Others,
+    ) -> Self {
+        let candidate = |(code, text): (Code, T)| Candidate {
+            code,
+            text: text.into(),
+        };
+        let candidates: Vec<_> = causes.into_iter().map(candidate).collect();
+        let Some((likeliest, rest)) = candidates.split_first() else {
+            let text = "portwatch knows of no cause that fits";
+            return Self::new(Code::Unexplained, Confidence::Checked, text);
+        };
+        let code = likeliest.code;
+        let rest: Vec<_> = rest.iter().map(|other| other.text.as_str()).collect();
+        match (&rest[..], others) {
+            ([], Others::None) => Self::new(code, Confidence::Derived, &likeliest.text),
+            ([], Others::Possible) => Self::new(code, Confidence::Checked, &likeliest.text),
+            (_, others) => {
+                let among = match others {
+                    Others::None => "",
+                    Others::Possible => ", among others",
+                };
+                let (first, rest) = (&likeliest.text, rest.join("; or "));
+                let text = format!(
+                    "probably {first}; it could also be{among}: {rest}; this source cannot tell"
+                );
+                let mut draft = Self::new(code, Confidence::Likely, text);
+                draft.0.candidates = candidates;
+                draft
+            }
+        }
     }
 
     /// What the kernel returned, and from where.
@@ -85,7 +119,7 @@ impl Draft {
         self.0.evidence.splice(0..0, verdicts(&case.attempt.stages));
         let delay = case
             .delay()
-            .filter(|_| self.0.confidence == Confidence::Checked);
+            .filter(|_| matches!(self.0.confidence, Confidence::Checked | Confidence::Likely));
         let looked =
             delay.map(|delay| format!("looked up {} ms after the call began", delay.as_millis()));
         self.0.evidence.extend(looked);

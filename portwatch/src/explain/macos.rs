@@ -5,7 +5,11 @@
 
 use std::net::IpAddr;
 
-use super::{case::Case, draft::Draft, fix};
+use super::{
+    case::Case,
+    draft::{Draft, Others},
+    fix,
+};
 use crate::{
     errno::Errno,
     event::{Code, Confidence, Op, Version},
@@ -51,8 +55,11 @@ fn bind(case: &Case<'_>, version: Version, errno: Errno) -> Option<Draft> {
             "is an address of many hosts, which TCP cannot be bound to",
         )),
         Errno::EINVAL if case.asked().is_some() => Some(Draft::one_of(
-            errno,
-            &["the socket is bound already", LENGTH],
+            [
+                (Code::AlreadyBound, "the socket is bound already"),
+                (Code::BadAddressLength, LENGTH),
+            ],
+            Others::Possible,
         )),
         _ => None,
     }
@@ -153,11 +160,20 @@ fn policy(case: &Case<'_>) -> Draft {
 /// is returned, and where the wildcard address is not exempt. DTrace does not show the option.
 fn no_port_granted() -> Draft {
     let causes = [
-        "a port below 1024 was asked for without a number (IP_PORTRANGE_LOW, bindresvport), which is for root only, at the wildcard address too",
-        "the app's sandbox lacks com.apple.security.network.server",
-        "another MAC policy, or a socket filter, refused it",
+        (
+            Code::MacosPolicyDenied,
+            "the app's sandbox lacks com.apple.security.network.server",
+        ),
+        (
+            Code::MacosLowPortAddress,
+            "a port below 1024 was asked for without a number (IP_PORTRANGE_LOW, bindresvport), which is for root only, at the wildcard address too",
+        ),
+        (
+            Code::MacosPolicyDenied,
+            "another MAC policy, or a socket filter, refused it",
+        ),
     ];
-    Draft::one_of(Errno::EPERM, &causes).fix(fix::advice(
+    Draft::one_of(causes, Others::Possible).fix(fix::advice(
         "ask for a low port by its number at the wildcard address, or for one of the system's choice",
     ))
 }

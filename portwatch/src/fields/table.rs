@@ -4,8 +4,9 @@ use std::{os::unix::ffi::OsStrExt as _, time::Duration};
 
 use super::{Field, Record, Value};
 use crate::event::{
-    Attempt, Confidence, Degradation, Family, Holder, HoldingProcess, IfName, LossReason, Lsm,
-    MissingHook, Op, Outcome, Process, Requested, Runtime, SocketState, System, Unseen, Via,
+    Attempt, Candidate, Confidence, Degradation, Family, Holder, HoldingProcess, IfName,
+    LossReason, Lsm, MissingHook, Op, Outcome, Process, Requested, Runtime, SocketState, System,
+    Unseen, Via,
 };
 
 /// A field that is usually so wide.
@@ -242,6 +243,14 @@ pub static TABLE: &[Field] = &[
         of.cause
             .and_then(|cause| cause.holders_unseen)
             .map(Unseen::name)
+            .into()
+    }),
+    field("cause.candidates", 30, |of| {
+        let candidates = of.cause.map(|cause| cause.candidates.as_slice());
+        let candidates = candidates.filter(|candidates| !candidates.is_empty());
+        let shown = |Candidate { code, text }: &Candidate| format!("{}: {text}", code.name());
+        candidates
+            .map(|candidates| joined(candidates.iter().map(shown)))
             .into()
     }),
     field("cause.holder.pid", 16, |of| {

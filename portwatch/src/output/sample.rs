@@ -245,6 +245,7 @@ fn cause(text: &str) -> Cause {
         next: vec![],
         holders: vec![],
         holders_unseen: None,
+        candidates: vec![],
     }
 }
 

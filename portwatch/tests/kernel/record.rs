@@ -145,6 +145,19 @@ pub(crate) struct Cause {
     pub(crate) next: Vec<String>,
     #[serde(default)]
     pub(crate) holder: Vec<Holder>,
+    #[serde(default)]
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "fields are read to see that they are there, and of that type"
+)]
+struct Candidate {
+    code: String,
+    text: String,
 }
 
 #[derive(Debug, Deserialize)]

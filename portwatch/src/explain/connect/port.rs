@@ -1,13 +1,14 @@
 //! The local end that the kernel looks for: a port of its own, a source address.
 
 use super::{
-    super::{case::Case, draft::Draft, fix, in_use},
+    super::{
+        case::Case,
+        draft::{Draft, Others},
+        fix, in_use,
+    },
     is_ipv6,
 };
-use crate::{
-    errno::Errno,
-    event::{Code, Confidence},
-};
+use crate::event::{Code, Confidence};
 
 /// `EADDRNOTAVAIL`
 pub(super) fn no_local_end(case: &Case<'_>) -> Draft {
@@ -37,13 +38,24 @@ pub(super) fn no_local_end(case: &Case<'_>) -> Draft {
         (true, _) if stages.syn_sent => in_use::exhausted(case),
         (true, _) if stages.connect.is_some() || case.is_udp() => no_source(Confidence::Derived),
         (true, Some(false)) => no_source(Confidence::Checked),
-        _ => Draft::one_of(
-            Errno::EADDRNOTAVAIL,
-            &[
-                "no local port is free for this destination",
-                "the socket's own port has a connection to this destination already",
-                "no local address can be the source (IPv6)",
-            ],
+        (v6, _) => Draft::one_of(
+            [
+                (
+                    Code::EphemeralPortsExhausted,
+                    "no local port is free for this destination",
+                ),
+                (
+                    Code::TupleInUse,
+                    "the socket's own port has a connection to this destination already",
+                ),
+                (
+                    Code::NoSourceAddress,
+                    "this host has no IPv6 address that could be the source",
+                ),
+            ]
+            .into_iter()
+            .filter(|(code, _)| v6 || *code != Code::NoSourceAddress),
+            Others::Possible,
         )
         .fix(fix::command(
             "see what uses the ports up",
@@ -74,11 +86,14 @@ pub(super) fn autobind(case: &Case<'_>) -> Draft {
         return in_use::exhausted(case);
     }
     Draft::one_of(
-        Errno::EAGAIN,
-        &[
-            "no local port is free (net.ipv4.ip_local_port_range)",
-            "an IPsec policy waits for its keys",
+        [
+            (
+                Code::EphemeralPortsExhausted,
+                "no local port is free (net.ipv4.ip_local_port_range)",
+            ),
+            (Code::IpsecBlocked, "an IPsec policy waits for its keys"),
         ],
+        Others::Possible,
     )
     .fix(fix::command(
         "see what uses the ports up",

@@ -7,7 +7,7 @@ use super::{
     super::{
         bind,
         case::{Case, interface},
-        draft::Draft,
+        draft::{Draft, Others},
         facts::{Address, RouteKind},
         fix,
     },
@@ -103,12 +103,21 @@ fn blackhole(case: &Case<'_>) -> Option<Draft> {
         Some(_) => None,
         None => Some(
             Draft::one_of(
-                Errno::EINVAL,
-                &[
-                    "a blackhole route or rule for the destination",
-                    "the length passed with the address is too short",
-                    "the socket is in a state in which it cannot connect",
+                [
+                    (
+                        Code::RouteBlackhole,
+                        "a blackhole route or rule swallows everything for the destination",
+                    ),
+                    (
+                        Code::BadAddressLength,
+                        "the length passed with the address is too short",
+                    ),
+                    (
+                        Code::SocketNotClosed,
+                        "the socket is in a state in which it cannot connect",
+                    ),
                 ],
+                Others::Possible,
             )
             .fixes(fix::look_at_route(case)),
         ),
@@ -151,17 +160,49 @@ pub(super) fn eacces(case: &Case<'_>) -> Draft {
         _ if reached && (case.is_tcp() || allowed == Some(true) || is_ipv6(case)) => {
             prohibited(Confidence::Derived)
         }
-        _ => Draft::one_of(
-            Errno::EACCES,
-            &[
-                "a route or rule prohibits the destination",
-                "it is a broadcast address, and the socket has no SO_BROADCAST",
-                "a security module or a BPF program refused the call",
-                "a router answered that it is prohibited (IPv6)",
-            ],
-        )
-        .fixes(fix::look_at_route(case)),
+        _ => match perhaps_prohibited(case) {
+            causes if causes.is_empty() => Draft::unexplained(case, Errno::EACCES),
+            causes => Draft::one_of(causes, Others::Possible).fixes(fix::look_at_route(case)),
+        },
     }
+}
+
+/// What can return `EACCES`, without what is known not to be so.
+fn perhaps_prohibited(case: &Case<'_>) -> Vec<(Code, &'static str)> {
+    let kind = route(case);
+    let lacks_option = case.option(|options| options.broadcast) != Some(true);
+    let is_v4 = matches!(case.ip(), Some(IpAddr::V4(_)));
+    let may_be_broadcast = is_v4 && lacks_option && !case.is_tcp();
+    let looks_like_broadcast = matches!(case.ip(), Some(IpAddr::V4(ip)) if ip.octets()[3] == 255);
+    let broadcast = (
+        Code::BroadcastNotAllowed,
+        "it is a broadcast address, and the socket has no SO_BROADCAST",
+    );
+    let likely = may_be_broadcast && (looks_like_broadcast || kind == Some(RouteKind::Broadcast));
+    let unlikely = may_be_broadcast && !likely && kind.is_none();
+    let prohibited = (
+        Code::RouteProhibited,
+        "a route or rule prohibits the destination",
+    );
+    let module = (
+        Code::LsmDenied,
+        "a security module or a BPF program refused the call",
+    );
+    let router = (
+        Code::AdminProhibited,
+        "a router answered that it is prohibited",
+    );
+    let unseen = case.attempt.stages.operation.is_none();
+    [
+        likely.then_some(broadcast),
+        kind.is_none().then_some(prohibited),
+        unseen.then_some(module),
+        unlikely.then_some(broadcast),
+        is_ipv6(case).then_some(router),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// `EPERM`
@@ -176,13 +217,19 @@ pub(super) fn eperm(case: &Case<'_>) -> Draft {
         return Draft::new(Code::IpsecBlocked, Confidence::Derived, text).fix(look);
     }
     Draft::one_of(
-        Errno::EPERM,
-        &[
-            "a BPF program on the cgroup (a container's network)",
-            "seccomp",
-            "an IPsec policy that blocks the destination",
-            "a security module (TOMOYO, BPF)",
+        [
+            (
+                Code::CgroupBpfDenied,
+                "a BPF program on the cgroup refused it (a container's network)",
+            ),
+            (Code::SeccompDenied, "a seccomp filter refused it"),
+            (Code::IpsecBlocked, "an IPsec policy blocks the destination"),
+            (
+                Code::LsmDenied,
+                "a security module refused it (TOMOYO, BPF)",
+            ),
         ],
+        Others::Possible,
     )
     .fix(fix::command(
         "see the programs on each cgroup, and who attached them",
@@ -252,17 +299,25 @@ fn unreachable(case: &Case<'_>, confidence: Confidence) -> Draft {
 }
 
 fn unreachable_somehow(case: &Case<'_>, source: Option<IpAddr>) -> Draft {
-    let mut causes = vec![format!("there is no usable route to {}", case.target())];
+    let mut causes = Vec::new();
+    // A route that leads there was not lacking.
+    if route(case).is_none() {
+        let text = format!("there is no usable route to {}", case.target());
+        causes.push((Code::NoRoute, text));
+    }
     if let Some(source) = source {
-        causes.push(format!(
-            "{source}, which the socket is bound to, is no address of this host any more"
-        ));
+        let text =
+            format!("{source}, which the socket is bound to, is no address of this host any more");
+        causes.push((Code::SourceAddressGone, text));
     }
     if !is_of_the_call(case) {
-        causes.push("a router or firewall answered that the network is unreachable".to_owned());
+        let text = "a router or firewall answered that the network is unreachable".to_owned();
+        causes.push((Code::NetworkUnreachable, text));
     }
-    let causes: Vec<_> = causes.iter().map(String::as_str).collect();
-    Draft::one_of(Errno::ENETUNREACH, &causes).fixes(fix::look_at_route(case))
+    if causes.is_empty() {
+        return Draft::unexplained(case, Errno::ENETUNREACH);
+    }
+    Draft::one_of(causes, Others::Possible).fixes(fix::look_at_route(case))
 }
 
 fn no_route(case: &Case<'_>, confidence: Confidence) -> Draft {
@@ -293,13 +348,21 @@ pub(super) fn host_unreachable(case: &Case<'_>) -> Draft {
     match route(case) {
         Some(RouteKind::Unreachable) => unreachable(case, Confidence::Checked),
         _ if is_of_the_call(case) => unreachable(case, Confidence::Derived),
-        _ => Draft::one_of(
-            Errno::EHOSTUNREACH,
-            &[
-                "a route says unreachable",
-                "the next hop does not answer ARP or neighbour discovery",
-                "a router or firewall answered that the host is unreachable",
-            ],
+        kind => Draft::one_of(
+            [
+                (
+                    Code::NeighbourUnreachable,
+                    "the next hop does not answer ARP or neighbour discovery",
+                ),
+                (
+                    Code::HostUnreachable,
+                    "a router or firewall answered that the host is unreachable",
+                ),
+                (Code::RouteUnreachable, "a route says unreachable"),
+            ]
+            .into_iter()
+            .filter(|(code, _)| kind.is_none() || *code != Code::RouteUnreachable),
+            Others::Possible,
         )
         .fixes(fix::look_at_route(case))
         .fix(fix::command(

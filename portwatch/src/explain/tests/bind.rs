@@ -5,6 +5,7 @@ use super::*;
 const OBSERVED: Confidence = Confidence::Observed;
 const DERIVED: Confidence = Confidence::Derived;
 const CHECKED: Confidence = Confidence::Checked;
+const LIKELY: Confidence = Confidence::Likely;
 
 fn none() -> Facts {
     Facts::default()
@@ -161,8 +162,20 @@ fn a_low_port_where_nobody_saw_who_refused() {
         ..none()
     };
     let sysctl = "sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80";
-    let cause = expect(&plain, &threshold, Code::Unexplained, CHECKED, sysctl);
-    assert!(cause.text.contains("one of"), "{}", cause.text);
+    let cause = expect(
+        &plain,
+        &threshold,
+        Code::LowPortNoCapability,
+        LIKELY,
+        sysctl,
+    );
+    assert!(
+        cause.text.starts_with("probably port 80 ") && cause.text.contains("among others"),
+        "{}",
+        cause.text
+    );
+    let codes: Vec<_> = cause.candidates.iter().map(|found| found.code).collect();
+    assert_eq!(codes, [Code::LowPortNoCapability, Code::LsmDenied]);
     // Without the capability it would have failed, whoever else refused.
     let proven = Facts {
         credentials: Some(credentials(0, INITIAL)),
@@ -170,7 +183,7 @@ fn a_low_port_where_nobody_saw_who_refused() {
     };
     expect(&plain, &proven, Code::LowPortNoCapability, CHECKED, sysctl);
     // Nothing is known at all, as where the process has gone: few change the threshold.
-    let cause = expect(&plain, &none(), Code::Unexplained, CHECKED, sysctl);
+    let cause = expect(&plain, &none(), Code::LowPortNoCapability, LIKELY, sysctl);
     assert!(
         cause.text.contains("port 80 is below 1024") && cause.text.contains("a security module"),
         "{}",
@@ -220,7 +233,7 @@ fn an_address_that_cannot_be_had() {
     let v6 = bind("2001:db8::1", 8080, EADDRNOTAVAIL);
     let addresses = "sudo ip -br addr";
     expect(&v4, &none(), Code::AddressNotLocal, DERIVED, addresses);
-    expect(&v6, &none(), Code::Unexplained, CHECKED, addresses);
+    expect(&v6, &none(), Code::AddressNotLocal, LIKELY, addresses);
     expect(
         &v4,
         &at(nowhere()),
@@ -640,8 +653,8 @@ fn other_errors_of_the_protocol() {
     expect(
         &unseen(bind("::1", 1, EPERM)),
         &none(),
-        Code::Unexplained,
-        CHECKED,
+        Code::CgroupBpfDenied,
+        LIKELY,
         "sudo bpftool cgroup tree",
     );
     expect(

@@ -6,6 +6,7 @@ use crate::event::{End, Ended, Time, Via};
 const OBSERVED: Confidence = Confidence::Observed;
 const DERIVED: Confidence = Confidence::Derived;
 const CHECKED: Confidence = Confidence::Checked;
+const LIKELY: Confidence = Confidence::Likely;
 
 const ENETUNREACH: i32 = -101;
 const EISCONN: i32 = -106;
@@ -84,7 +85,7 @@ fn the_route_refuses() {
         CHECKED,
         get,
     );
-    expect(&to(EINVAL), &none(), Code::Unexplained, CHECKED, get);
+    expect(&to(EINVAL), &none(), Code::RouteBlackhole, LIKELY, get);
     expect(
         &to(EPERM),
         &none(),
@@ -99,9 +100,29 @@ fn what_the_route_refuses_can_come_from_the_network_too() {
     let get = "sudo ip route get 192.0.2.1";
     let to = |ret| connect("192.0.2.1", ret);
     // An answer from the network could have been the cause too.
-    for ret in [ENETUNREACH, EHOSTUNREACH, EACCES] {
-        expect(&unseen(to(ret)), &none(), Code::Unexplained, CHECKED, get);
+    for (ret, code) in [
+        (ENETUNREACH, Code::NoRoute),
+        (EHOSTUNREACH, Code::NeighbourUnreachable),
+        (EACCES, Code::RouteProhibited),
+    ] {
+        expect(&unseen(to(ret)), &none(), code, LIKELY, get);
     }
+    // A route that was seen to lead there says neither.
+    let unicast = routed(RouteKind::Unicast);
+    let cause = expect(
+        &unseen(to(EHOSTUNREACH)),
+        &unicast,
+        Code::NeighbourUnreachable,
+        LIKELY,
+        get,
+    );
+    assert!(
+        cause
+            .candidates
+            .iter()
+            .all(|found| found.code != Code::RouteUnreachable)
+    );
+    expect(&unseen(to(EACCES)), &unicast, Code::LsmDenied, CHECKED, get);
 }
 
 #[test]
@@ -129,7 +150,7 @@ fn the_source_does_not_fit() {
         CHECKED,
         from,
     );
-    expect(&bound, &none(), Code::Unexplained, CHECKED, from);
+    expect(&bound, &none(), Code::NoRoute, LIKELY, from);
     let loopback = bound_to(connect("192.0.2.1", EINVAL), "127.0.0.1", 9);
     expect(&loopback, &none(), Code::LoopbackSource, DERIVED, "");
     let mapped = bound_to(connect("2001:db8::1", -97), "::ffff:192.0.2.9", 9);
@@ -164,7 +185,7 @@ fn broadcast_must_be_asked_for() {
         "",
     );
     let get = "sudo ip route get 192.0.2.255";
-    expect(&subnet, &none(), Code::Unexplained, CHECKED, get);
+    expect(&subnet, &none(), Code::BroadcastNotAllowed, LIKELY, get);
     let allowed = with(subnet, |attempt| {
         attempt.options.as_mut().unwrap().broadcast = true;
     });
@@ -199,13 +220,7 @@ fn no_local_port_is_left() {
     );
     let sent = with(v6.clone(), |attempt| attempt.stages.syn_sent = true);
     expect(&sent, &none(), code, DERIVED, "sudo ss -tan");
-    expect(
-        &unseen(v6),
-        &none(),
-        Code::Unexplained,
-        CHECKED,
-        "sudo ss -tan",
-    );
+    expect(&unseen(v6), &none(), code, LIKELY, "sudo ss -tan");
     let autobind = with(udp(connect("192.0.2.1", -11)), |attempt| {
         attempt.stages.get_port = Some(-11);
     });
@@ -213,8 +228,8 @@ fn no_local_port_is_left() {
     expect(
         &udp(connect("192.0.2.1", -11)),
         &none(),
-        Code::Unexplained,
-        CHECKED,
+        code,
+        LIKELY,
         "sudo ss -uan",
     );
 }
@@ -237,7 +252,7 @@ fn the_socket_is_busy() {
         (busy(EISCONN, 1, 3), Code::AlreadyConnected, DERIVED),
         (busy(EISCONN, 8, 3), Code::AlreadyConnected, DERIVED),
         (busy(EISCONN, 10, 1), Code::SocketListening, DERIVED),
-        (unseen(busy(EISCONN, 1, 3)), Code::Unexplained, CHECKED),
+        (unseen(busy(EISCONN, 1, 3)), Code::AlreadyConnected, LIKELY),
         (busy(-4, 7, 1), Code::Interrupted, OBSERVED),
         (busy(-512, 7, 1), Code::Interrupted, OBSERVED),
         (busy(-32, 7, 1), Code::DisconnectedMeanwhile, DERIVED),

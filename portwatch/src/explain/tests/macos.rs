@@ -160,7 +160,8 @@ fn eperm_is_a_policy_or_the_low_range_and_never_the_low_port() {
     assert!(policy.text.contains("network.server"), "{}", policy.text);
     // It cannot be seen whether IP_PORTRANGE_LOW is set.
     let either = refused(0).unwrap();
-    assert_eq!(either.code, Code::Unexplained);
+    assert_eq!(either.code, Code::MacosPolicyDenied);
+    assert_eq!(either.confidence, Confidence::Likely);
     for cause in ["bindresvport", "sandbox"] {
         assert!(either.text.contains(cause), "{}", either.text);
     }
@@ -173,7 +174,7 @@ fn lengths_and_addresses_that_bind_does_not_take() {
     assert_eq!(of("ff02::fb", -47), Some(Code::MulticastStream));
     assert_eq!(of("127.0.0.1", -47), Some(Code::WrongFamily));
     // Bound already, or of another length: nothing that is seen tells.
-    assert_eq!(of("127.0.0.1", -22), Some(Code::Unexplained));
+    assert_eq!(of("127.0.0.1", -22), Some(Code::AlreadyBound));
     let short = with(as_traced(bind_there("127.0.0.1", 80, -22)), |it| {
         it.requested = None;
     });

@@ -216,15 +216,22 @@ prop_compose! {
 /// Whatever is written is one line of printable text.
 fn check(cause: &Cause) -> Result<(), TestCaseError> {
     let Cause {
-        code: _,
+        code,
         text,
         fixes,
-        confidence: _,
+        confidence,
         evidence,
         next,
         holders: _,
         holders_unseen: _,
+        candidates,
     } = cause;
+    prop_assert_eq!(*confidence == Confidence::Likely, candidates.len() > 1);
+    prop_assert!(
+        candidates
+            .first()
+            .is_none_or(|likeliest| likeliest.code == *code)
+    );
     let fixes = fixes.iter().flat_map(|fix| {
         [Some(&fix.what), fix.command.as_ref(), fix.opens.as_ref()]
             .into_iter()
@@ -281,7 +288,8 @@ proptest! {
                 Code::SelinuxDenied, Code::LsmDenied, Code::LowPortNoCapability, Code::RejectedByFirewall,
                 Code::IpsecBlocked, Code::RouteProhibited, Code::PacketDenied,
             ];
-            prop_assert!(!verdicts.contains(&cause.code), "{cause:?}");
+            let is_claimed = cause.confidence != Confidence::Likely;
+            prop_assert!(!(is_claimed && verdicts.contains(&cause.code)), "{cause:?}");
         }
     }
 }

@@ -23,6 +23,14 @@ pub(super) struct Cause<'a> {
     holder: Vec<Holder<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     holder_unseen: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    candidates: Vec<Candidate<'a>>,
+}
+
+#[derive(Serialize)]
+struct Candidate<'a> {
+    code: &'static str,
+    text: &'a str,
 }
 
 impl<'a> Cause<'a> {
@@ -36,7 +44,12 @@ impl<'a> Cause<'a> {
             next,
             holders,
             holders_unseen,
+            candidates,
         } = cause;
+        let candidate = |candidate: &'a event::Candidate| Candidate {
+            code: candidate.code.name(),
+            text: &candidate.text,
+        };
         Self {
             code: code.name(),
             text,
@@ -49,6 +62,7 @@ impl<'a> Cause<'a> {
                 .map(|holder| Holder::of(holder, users))
                 .collect(),
             holder_unseen: holders_unseen.map(event::Unseen::name),
+            candidates: candidates.iter().map(candidate).collect(),
         }
     }
 }

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
-    event::{Cause, Fix, Holder, Lookup, Unseen},
+    event::{Candidate, Cause, Fix, Holder, Lookup, Unseen},
     output::sanitize::{escape_into, escape_prose_into},
     users::Users,
 };
@@ -60,6 +60,7 @@ impl Page<'_> {
             next: _,
             holders,
             holders_unseen,
+            candidates,
         } = cause;
         for holder in holders {
             self.add_prose("held: ", WHY, &describe(holder, users)?)?;
@@ -70,6 +71,9 @@ impl Page<'_> {
         }
         let known = format!("{} ({})", code.name(), confidence.name());
         self.add_prose("code: ", ASIDE, &known)?;
+        for Candidate { code, text } in candidates {
+            self.add_prose("perhaps: ", ASIDE, &format!("{}: {text}", code.name()))?;
+        }
         for evidence in evidence {
             self.add_prose("seen: ", ASIDE, evidence)?;
         }

@@ -6,9 +6,10 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
     event::{
-        Attempt, AttemptId, Before, Binder, Cause, Code, Confidence, Credentials, End, Ended,
-        Event, Fix, Holder, HoldingProcess, IfName, Lookup, Lsm, Options, OutcomeOf, Process,
-        SocketBefore, SocketState, Stages, System, Time, Unseen, Version, Via, sample::attempt,
+        Attempt, AttemptId, Before, Binder, Candidate, Cause, Code, Confidence, Credentials, End,
+        Ended, Event, Fix, Holder, HoldingProcess, IfName, Lookup, Lsm, Options, OutcomeOf,
+        Process, SocketBefore, SocketState, Stages, System, Time, Unseen, Version, Via,
+        sample::attempt,
     },
     filter::sample::attempts,
     output::json::JsonPrinter,
@@ -190,17 +191,24 @@ fn cause() -> impl Strategy<Value = Cause> {
         vec(fix, 0..2),
         texts,
         vec(holder().boxed(), 0..2),
+        vec((select(Code::ALL.to_vec()), any::<String>()), 0..3),
     )
-        .prop_map(|((code, confidence), text, fixes, texts, holders)| Cause {
-            code,
-            text,
-            fixes,
-            confidence,
-            evidence: texts.clone(),
-            next: texts,
-            holders_unseen: holders.is_empty().then_some(Unseen::Permission),
-            holders,
-        })
+        .prop_map(
+            |((code, confidence), text, fixes, texts, holders, candidates)| Cause {
+                code,
+                text,
+                fixes,
+                confidence,
+                evidence: texts.clone(),
+                next: texts,
+                holders_unseen: holders.is_empty().then_some(Unseen::Permission),
+                holders,
+                candidates: candidates
+                    .into_iter()
+                    .map(|(code, text)| Candidate { code, text })
+                    .collect(),
+            },
+        )
 }
 
 fn missing<T>(number: u16) -> Lookup<T> {

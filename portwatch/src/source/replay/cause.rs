@@ -21,6 +21,14 @@ pub(super) struct Cause {
     #[serde(default)]
     holder: Vec<Holder>,
     holder_unseen: Option<String>,
+    #[serde(default)]
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Deserialize)]
+struct Candidate {
+    code: String,
+    text: String,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +47,13 @@ impl Cause {
             opens: fix.opens,
         });
         let holders = self.holder.into_iter().map(|holder| holder.event(users));
+        let candidate = |candidate: Candidate| {
+            Some(event::Candidate {
+                code: named(Code::ALL, Code::name, Some(&candidate.code))?,
+                text: candidate.text,
+            })
+        };
+        let candidates = self.candidates.into_iter().map(candidate);
         let confidence = Some(self.confidence.as_str());
         Some(Box::new(event::Cause {
             code: named(Code::ALL, Code::name, Some(&self.code))?,
@@ -52,6 +67,7 @@ impl Cause {
                 Some(word) => Some(named(&Unseen::ALL, Unseen::name, Some(&word))?),
                 None => None,
             },
+            candidates: candidates.collect::<Option<_>>()?,
         }))
     }
 }

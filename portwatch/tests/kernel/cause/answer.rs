@@ -6,7 +6,7 @@ use libc::{
 };
 use portwatch::event::{
     Code,
-    Confidence::{self, Checked, Derived, Observed},
+    Confidence::{self, Checked, Derived, Likely, Observed},
     Op::Connect,
 };
 
@@ -150,9 +150,15 @@ const fn answered(case: &'static str, ret: i32, code: Code, confidence: Confiden
     Row::new(case, Connect, ret, code, confidence)
 }
 
-/// tracepoint does not see whether it was the call itself that failed.
+/// tracepoint does not see whether it was the call itself that failed. A route that was looked up
+/// leaves one cause of `ENETUNREACH`, and two of the others.
 const fn told(case: &'static str, ret: i32, code: Code, confidence: Confidence) -> Row {
-    answered(case, ret, code, confidence).otherwise(Code::Unexplained, Checked)
+    let row = answered(case, ret, code, confidence);
+    match -ret {
+        ENETUNREACH => row.otherwise(Code::NetworkUnreachable, Checked),
+        EHOSTUNREACH => row.otherwise(Code::NeighbourUnreachable, Likely),
+        _ => row.otherwise(Code::LsmDenied, Likely),
+    }
 }
 
 /// tracepoint does not see resets.

@@ -3,7 +3,7 @@
 use libc::{EACCES, EADDRNOTAVAIL, EINVAL, ENODEV};
 use portwatch::event::{
     Code,
-    Confidence::{Checked, Derived},
+    Confidence::{Checked, Derived, Likely},
     Op::Bind,
 };
 
@@ -88,7 +88,7 @@ pub(crate) const PRIVILEGES: &[Row] = &[
         "a low port by root of another user namespace",
         Code::LowPortForeignUserNamespace,
     )
-    .tracepoint(Answer::Says(Code::Unexplained, Checked)),
+    .otherwise(Code::LowPortNoCapability, Likely),
     low(
         "a low port with the capability, and a BPF program at its hook",
         Code::LowPortCapabilityDenied,

@@ -3,7 +3,7 @@
 use libc::{EACCES, EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENOTSOCK, EPERM};
 use portwatch::event::{
     Code,
-    Confidence::{Checked, Derived, Observed},
+    Confidence::{Checked, Derived, Likely, Observed},
     Op::{self, Bind, Connect},
 };
 
@@ -139,11 +139,11 @@ const fn bind(case: &'static str, ret: i32, code: Code) -> Row {
 }
 
 const fn connect(case: &'static str, ret: i32, code: Code) -> Row {
-    Row::new(case, Connect, ret, code, Observed).otherwise(Code::Unexplained, Checked)
+    Row::new(case, Connect, ret, code, Observed).otherwise(Code::LsmDenied, Checked)
 }
 
 const fn eperm(case: &'static str, op: Op, code: Code) -> Row {
-    Row::new(case, op, -EPERM, code, Observed).otherwise(Code::Unexplained, Checked)
+    Row::new(case, op, -EPERM, code, Observed).otherwise(Code::CgroupBpfDenied, Likely)
 }
 
 const fn seccomp(case: &'static str, op: Op) -> Row {

@@ -6,7 +6,7 @@ use libc::{
 };
 use portwatch::event::{
     Code,
-    Confidence::{Checked, Derived, Observed},
+    Confidence::{Checked, Derived, Likely, Observed},
     Op::{Bind, Connect},
 };
 
@@ -51,7 +51,7 @@ pub(crate) const STATES: &[Row] = &[
         Code::AlreadyConnected,
         Derived,
     )
-    .tracepoint(UNEXPLAINED),
+    .otherwise(Code::AlreadyConnected, Likely),
     Row::new(
         "connect: listening",
         Connect,
@@ -59,7 +59,7 @@ pub(crate) const STATES: &[Row] = &[
         Code::SocketListening,
         Derived,
     )
-    .tracepoint(UNEXPLAINED),
+    .otherwise(Code::AlreadyConnected, Likely),
 ];
 
 pub(crate) const ROUTES: &[Row] = &[
@@ -131,13 +131,14 @@ pub(crate) const ROUTES: &[Row] = &[
         -EACCES,
         Code::BroadcastNotAllowed,
     ),
-    seen("an IPsec policy that blocks", -EPERM, Code::IpsecBlocked).tracepoint(UNEXPLAINED),
+    seen("an IPsec policy that blocks", -EPERM, Code::IpsecBlocked)
+        .otherwise(Code::CgroupBpfDenied, Likely),
     seen(
         "the same two ends as another connection",
         -EADDRNOTAVAIL,
         Code::TupleInUse,
     )
-    .tracepoint(UNEXPLAINED),
+    .otherwise(Code::EphemeralPortsExhausted, Likely),
     Row::new(
         "a flow label that nobody leased",
         Connect,
@@ -146,9 +147,6 @@ pub(crate) const ROUTES: &[Row] = &[
         Observed,
     ),
 ];
-
-/// One of several causes.
-const UNEXPLAINED: Answer = Answer::Says(Code::Unexplained, Checked);
 
 /// What the routes say is looked up.
 const fn routed(case: &'static str, ret: i32, code: Code) -> Row {

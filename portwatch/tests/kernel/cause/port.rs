@@ -3,7 +3,7 @@
 use libc::{EADDRINUSE, EADDRNOTAVAIL, EAGAIN};
 use portwatch::event::{
     Code,
-    Confidence::{Checked, Derived},
+    Confidence::{Checked, Derived, Likely},
     Op::{self, Bind, Connect, Listen},
 };
 
@@ -58,8 +58,8 @@ pub(crate) const PORTS: &[Row] = &[
         Derived,
     ),
     exhausted("bind: no port left", Bind, -EADDRINUSE),
-    exhausted("connect: no port left", Connect, -EADDRNOTAVAIL).tracepoint(UNEXPLAINED),
-    exhausted("connect: no port left for UDP", Connect, -EAGAIN).tracepoint(UNEXPLAINED),
+    exhausted("connect: no port left", Connect, -EADDRNOTAVAIL).sure(Derived, Derived, Likely),
+    exhausted("connect: no port left for UDP", Connect, -EAGAIN).sure(Derived, Derived, Likely),
     exhausted("listen: no port left", Listen, -EADDRINUSE).tracepoint(Answer::Unseen),
     Row::new("both have SO_REUSEPORT", Bind, 0, Code::PortShared, Checked),
     // With that alone, nobody looks who else has the port.
@@ -79,6 +79,3 @@ const fn used(case: &'static str, code: Code) -> Row {
 const fn exhausted(case: &'static str, op: Op, ret: i32) -> Row {
     Row::new(case, op, ret, Code::EphemeralPortsExhausted, Derived)
 }
-
-/// One of several causes.
-const UNEXPLAINED: Answer = Answer::Says(Code::Unexplained, Checked);

@@ -28,6 +28,7 @@ fn low_port() -> Cause {
         next: vec!["127.0.0.9 is no address of this host".to_owned()],
         holders: vec![],
         holders_unseen: None,
+        candidates: vec![],
     }
 }
 
@@ -66,6 +67,7 @@ fn in_use() -> Cause {
             },
         ],
         holders_unseen: None,
+        candidates: vec![],
     }
 }
 
