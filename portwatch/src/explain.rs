@@ -4,6 +4,7 @@
 //! the state before the call. Where nothing fits, the cause says what the kernel returned and from
 //! where, and never guesses.
 
+pub mod absence;
 mod address;
 mod answer;
 mod bind;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
+    absence::NO_ADDRESS,
     case::{Case, interface},
     draft::{Draft, Others},
     facts::{Address, Assigned, Elsewhere},
@@ -233,5 +234,5 @@ pub(super) fn next(case: &Case<'_>) -> Option<String> {
     let unneeded =
         anything_goes || address.nonlocal_bind? || ip.is_unspecified() || is_for_many(ip);
     (!unneeded && address.assigned.is_not_there())
-        .then(|| format!("EADDRNOTAVAIL: {ip} is not an address of this network namespace"))
+        .then(|| format!("EADDRNOTAVAIL: {ip} is {NO_ADDRESS}"))
 }

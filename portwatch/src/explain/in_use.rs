@@ -1,6 +1,7 @@
 //! Ports that somebody has.
 
 use super::{
+    absence,
     case::{Case, endpoint, name_of},
     conflict::{Change, Claim, Conflict, Overlap, Rule, Transport, conflict},
     draft::Draft,
@@ -124,8 +125,8 @@ fn code(case: &Case<'_>, holder: &Holder, conflict: &Conflict) -> Code {
 pub(super) fn owner(holder: &Holder) -> String {
     let process = match &holder.process {
         Lookup::Found(process) => process,
-        _ if holder.kernel => return "the kernel itself".to_owned(),
-        Lookup::NotThere if holder.inode.is_none() => return NO_PROCESS.to_owned(),
+        _ if holder.kernel => return absence::KERNEL.to_owned(),
+        Lookup::NotThere if holder.inode.is_none() => return no_longer_open(),
         Lookup::NotThere => return without_descriptor(holder),
         Lookup::NotSeen(why) => return unseen_owner(holder, *why),
     };
@@ -140,7 +141,9 @@ pub(super) fn owner(holder: &Holder) -> String {
 }
 
 /// Of a socket that is no file: the kernel finishes a connection that its process has closed.
-pub(super) const NO_PROCESS: &str = "a socket that no process has open any more";
+pub(super) fn no_longer_open() -> String {
+    format!("a socket {} any more", absence::NO_PROCESS)
+}
 
 /// The kernel's own, or for all that was seen: a file that no process has open, nor was seen to bind.
 fn is_perhaps_the_kernels(holder: &Holder) -> bool {
@@ -153,11 +156,14 @@ fn is_perhaps_the_kernels(holder: &Holder) -> bool {
 /// processes, or that io_uring keeps.
 fn without_descriptor(holder: &Holder) -> String {
     match bound_by(holder) {
-        Some(binder) => format!("a socket that {binder} bound, and that no process has open now,"),
-        None => {
-            "the kernel (NFS, WireGuard, VXLAN …), or a socket in flight between two processes,"
-                .to_owned()
-        }
+        Some(binder) => format!(
+            "a socket that {binder} bound, and {} now,",
+            absence::NO_PROCESS
+        ),
+        None => format!(
+            "the kernel (NFS, WireGuard, VXLAN …), or {},",
+            absence::IN_FLIGHT
+        ),
     }
 }
 
@@ -319,8 +325,9 @@ fn stop(case: &Case<'_>, holder: &Holder) -> Option<Fix> {
 
 fn gone(case: &Case<'_>, port: u16) -> Draft {
     let text = format!(
-        "port {port} was in use when {} asked for it; no process has a socket on it now",
-        case.name()
+        "port {port} was in use when {} asked for it; {}",
+        case.name(),
+        absence::NO_HOLDER
     );
     Draft::new(Code::PortInUseHolderGone, Confidence::Checked, text)
         .fix(fix::advice("try again"))

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::{
     super::{
+        absence::NO_SOURCE,
         bind,
         case::{Case, interface},
         draft::{Draft, Others},
@@ -335,7 +336,7 @@ fn no_route(case: &Case<'_>, confidence: Confidence) -> Draft {
 
 fn source_gone(case: &Case<'_>, source: IpAddr) -> Draft {
     let text = format!(
-        "the socket is bound to {source}, which is no address of its network namespace any more, so nothing can be sent to {}",
+        "the socket is bound to {source}, {NO_SOURCE}, so nothing can be sent to {}",
         case.target()
     );
     Draft::new(Code::SourceAddressGone, Confidence::Checked, text)

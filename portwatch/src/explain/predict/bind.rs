@@ -10,7 +10,7 @@ use crate::{
     errno::Errno,
     event::{Holder, IfName, Lookup, Unseen},
     explain::{
-        RouteKind,
+        RouteKind, absence,
         conflict::{Claim, Transport, conflict},
     },
 };
@@ -136,7 +136,7 @@ fn ipv4_address(situation: &Situation, ip: Ipv4Addr) -> Check {
 }
 
 fn not_local() -> Check {
-    let detail = "not an address of this network namespace";
+    let detail = absence::NO_ADDRESS;
     Check::no(Station::Address, Errno::EADDRNOTAVAIL, detail)
 }
 
@@ -306,7 +306,7 @@ fn in_use(situation: &Situation) -> Check {
             Check::unknown(station, detail)
         }
         Lookup::NotThere => match holders.found.first() {
-            None => Check::ok(station, "nobody has it"),
+            None => Check::ok(station, absence::NOBODY),
             Some(holder) => Check::ok(station, format!("not in the way: {}", whose(holder))),
         },
     }
@@ -335,8 +335,8 @@ pub(super) fn whose(holder: &Holder) -> String {
             String::from_utf8_lossy(process.comm.as_bytes()),
             process.tgid
         ),
-        _ if holder.kernel => format!("the kernel ({at}, {state})"),
-        Lookup::NotThere => format!("a socket that no process has open ({at}, {state})"),
+        _ if holder.kernel => format!("{} ({at}, {state})", absence::KERNEL),
+        Lookup::NotThere => format!("a socket {} ({at}, {state})", absence::NO_PROCESS),
         Lookup::NotSeen(Unseen::Permission) => {
             let owner = holder
                 .uid

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     errno::Errno,
     event::{Holder, Lookup, SocketState},
-    explain::{Route, RouteKind},
+    explain::{Route, RouteKind, absence},
 };
 
 pub(super) fn checks(situation: &Situation) -> Vec<Check> {
@@ -155,7 +155,7 @@ fn answer(situation: &Situation) -> Check {
         Lookup::NotThere => Check::no(
             station,
             Errno::ECONNREFUSED,
-            format!("nobody listens at {at}"),
+            format!("{} {at}", absence::NO_LISTENER),
         ),
     }
 }

@@ -2,7 +2,13 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::*;
+use super::{
+    super::{
+        absence::Absence,
+        predict::{Caller, Network, Reach, Situation, Subject, predict},
+    },
+    *,
+};
 use crate::event::{AttemptId, End, Ended, Lsm, Time, Via};
 
 fn ips() -> impl Strategy<Value = std::net::IpAddr> {
@@ -139,7 +145,7 @@ prop_compose! {
         unit in option::of(names()),
         kernel in any::<bool>(),
         flags in vec(option::of(any::<bool>()), 3),
-        peer in option::of((ips(), ports())),
+        (peer, inode) in (option::of((ips(), ports())), option::of(1_u64..9)),
     ) -> Holder {
         Holder {
             process: comm.map_or(missing, |comm| Lookup::Found(HoldingProcess {
@@ -151,8 +157,7 @@ prop_compose! {
             })),
             uid: None,
             state: SocketState::from_kernel(state).unwrap(),
-            ip, port, peer, kernel,
-            inode: None,
+            ip, port, peer, kernel, inode,
             since: None,
             bound_by: None,
             reuseaddr: flags[0],
@@ -291,5 +296,177 @@ proptest! {
             let is_claimed = cause.confidence != Confidence::Likely;
             prop_assert!(!(is_claimed && verdicts.contains(&cause.code)), "{cause:?}");
         }
+    }
+}
+
+/// A bind that something stands in the way of, or another attempt that failed; and facts any of which
+/// may be cut off, for any reason.
+fn in_doubt() -> impl Strategy<Value = (Attempt, Facts)> {
+    // Boxed: the types of all that is made up do not fit on a thread's stack together.
+    let attempts = prop_oneof![plain_binds().boxed(), failures().boxed()];
+    let cuts = (any::<[bool; 3]>(), select(Unseen::ALL.to_vec()));
+    (attempts, facts().boxed(), any::<bool>(), cuts).prop_map(
+        |(attempt, mut facts, in_the_way, (cuts, why))| {
+            let asked = attempt.requested.filter(|_| in_the_way);
+            for holder in facts.holders.found.iter_mut().filter(|_| asked.is_some()) {
+                holder.port = PORT;
+                holder.ip = asked.map_or(holder.ip, |asked| asked.ip);
+            }
+            (attempt, cut(facts, cuts, why))
+        },
+    )
+}
+
+fn plain_binds() -> impl Strategy<Value = Attempt> {
+    let addresses = select(vec!["0.0.0.0", "127.0.0.1", "192.0.2.1", "::", "::1"]);
+    let protos = select(vec![TCP, UDP]);
+    (addresses, protos, select(vec![EADDRINUSE, EADDRNOTAVAIL])).prop_map(|(ip, proto, ret)| {
+        with(bind(ip, PORT, ret), |attempt| attempt.proto = Some(proto))
+    })
+}
+
+fn failures() -> impl Strategy<Value = Attempt> {
+    let errnos = select(vec![EADDRINUSE, EADDRNOTAVAIL, -101, -111, -113]);
+    (attempts(), errnos).prop_map(|(attempt, ret)| {
+        with(attempt, |attempt| {
+            attempt.system = System::Linux;
+            attempt.ret = Some(ret);
+            attempt.requested = attempt.requested.map(|asked| Requested {
+                port: PORT,
+                ..asked
+            });
+        })
+    })
+}
+
+const PORT: u16 = 8080;
+
+fn cut(mut facts: Facts, [holders, processes, address]: [bool; 3], why: Unseen) -> Facts {
+    if holders {
+        facts.holders.unseen = Some(why);
+    }
+    if processes {
+        for holder in &mut facts.holders.found {
+            holder.process = Lookup::NotSeen(why);
+            holder.kernel = false;
+        }
+    }
+    if address {
+        facts.address.assigned = Lookup::NotSeen(why);
+    }
+    facts
+}
+
+/// Whether the look-up that tells it was complete and permitted.
+fn is_proven(absence: Absence, facts: &Facts) -> bool {
+    match absence {
+        Absence::Holder => facts.holders.unseen.is_none(),
+        Absence::Process => {
+            let mut holders = facts.holders.found.iter();
+            holders.any(|holder| holder.kernel || holder.process.is_not_there())
+        }
+        Absence::Address => facts.address.assigned.is_not_there(),
+    }
+}
+
+fn situations() -> impl Strategy<Value = Situation> {
+    let calls = (
+        select(vec![Op::Bind, Op::Connect]),
+        select(vec![TCP, UDP]),
+        ips(),
+    );
+    (in_doubt().boxed(), calls, socket_options()).prop_map(
+        |((_, facts), (op, proto, ip), options)| Situation {
+            system: System::Linux,
+            op,
+            proto,
+            to: Requested {
+                ip,
+                port: PORT,
+                scope_id: 0,
+            },
+            options,
+            device: None,
+            caller: Caller {
+                comm: comm("server"),
+                tgid: 0,
+                process: None,
+                cgroup: None,
+            },
+            subject: Subject {
+                euid: 0,
+                cap_effective: Some(ALL_CAPS),
+                user_ns: Some(INITIAL),
+                seccomp: Some(false),
+                cgroup_programs: Some(false),
+            },
+            network: Network {
+                netns: Some(2),
+                user_ns: Some(INITIAL),
+                reach: Reach::Same,
+                unprivileged_port_start: Some(1024),
+                ipv6: true,
+            },
+            facts,
+        },
+    )
+}
+
+proptest! {
+    /// Whatever was cut off, refused or missing, what is told to be absent was proven to be.
+    #[test]
+    fn an_absence_that_was_not_proven_is_not_told((attempt, facts) in in_doubt(), error in -140..0_i32) {
+        let ended = Ended { id: AttemptId::default(), time: Time(0), latency: Duration::from_secs(1), end: End::Failed(error), reset: false };
+        let outcome = OutcomeOf { seq: 1, attempt: attempt.clone(), ended, lasted: false, cause: None };
+        let causes = [explain(&attempt, &facts), explain_outcome(&outcome, &facts)];
+        for cause in causes.into_iter().flatten() {
+            for absence in Absence::told(&cause) {
+                prop_assert!(is_proven(absence, &facts), "{absence:?} in {cause:?}");
+            }
+        }
+    }
+
+    /// The same of what is predicted.
+    #[test]
+    fn an_absence_that_was_not_proven_is_not_predicted(situation in situations()) {
+        let prediction = predict(&situation);
+        let by_checks = prediction.checks.iter().flat_map(|check| Absence::in_words(&check.detail));
+        let by_cause = prediction.cause.iter().flat_map(|cause| Absence::told(cause));
+        let facts = &situation.facts;
+        for absence in by_checks.chain(by_cause) {
+            // A bind to an address of IPv4 is decided by the route to it.
+            let by_route = absence == Absence::Address && facts.route.is_found();
+            prop_assert!(by_route || is_proven(absence, facts), "{absence:?} in {prediction:?}");
+        }
+    }
+}
+
+/// What is held against the list is on it: a complete look tells what it did not find.
+#[test]
+fn an_absence_that_was_proven_is_told() {
+    let held = |process, inode| Holder {
+        process,
+        inode,
+        ..holder("0.0.0.0", 80, SocketState::Listen)
+    };
+    let nothing = Facts {
+        holders: Holders::all(Vec::new()),
+        ..Facts::default()
+    };
+    let nobodys = Facts {
+        holders: Holders::all(vec![held(Lookup::NotThere, Some(1))]),
+        ..Facts::default()
+    };
+    let left = Facts {
+        holders: Holders::all(vec![held(Lookup::NotThere, None)]),
+        ..Facts::default()
+    };
+    for (facts, absence) in [
+        (nothing, Absence::Holder),
+        (nobodys, Absence::Process),
+        (left, Absence::Process),
+    ] {
+        let cause = explain(&bind("0.0.0.0", 80, EADDRINUSE), &facts).unwrap();
+        assert!(Absence::told(&cause).contains(&absence), "{cause:?}");
     }
 }
