@@ -51,10 +51,11 @@ pub mod known {
     pub const SECCOMP: u32 = 1 << 13;
     /// `net_user_ns`, `net_user_ns_level`, `net_user_ns_owner`: where the network namespace belongs.
     pub const NET_USER_NS: u32 = 1 << 14;
-    /// Not a field: no filter lets it pass, it is only to be remembered, for causes of others.
-    pub const ASIDE: u32 = 1 << 15;
     /// [`super::Attempt::inode`]: a descriptor leads to the socket.
-    pub const INODE: u32 = 1 << 16;
+    pub const INODE: u32 = 1 << 15;
+    /// Not a field: the call returned 0 before its SYN was sent, which goes with the first data
+    /// (`TCP_FASTOPEN_CONNECT`).
+    pub const DEFERRED: u32 = 1 << 16;
 }
 
 /// Values of [`Attempt::op`].

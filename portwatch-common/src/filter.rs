@@ -49,8 +49,8 @@ pub mod given {
     /// So are callers whose cgroup, or mount namespace, is not in the user's own map
     pub const CGROUP_SET: u32 = 1 << 16;
     pub const MNTNS_SET: u32 = 1 << 17;
-    /// No test: binds that succeed are sent aside for causes, whoever made them
-    pub const ASIDE: u32 = 1 << 18;
+    /// No test: binds that succeed are remembered for causes, whoever made them
+    pub const REMEMBER: u32 = 1 << 18;
 }
 
 /// Values of [`Block::outcome`].
@@ -130,7 +130,7 @@ pub struct Block {
 pub enum Verdict {
     Drop,
     /// Only to be remembered
-    Aside,
+    Remember,
     Pass,
 }
 
@@ -240,7 +240,7 @@ impl Block {
     /// Whether there is anything to decide.
     #[inline(always)]
     pub fn is_given(&self) -> bool {
-        self.tests().0 & !given::ASIDE != 0
+        self.tests().0 & !given::REMEMBER != 0
     }
 
     #[inline(always)]
@@ -248,7 +248,7 @@ impl Block {
         Tests(set(&self.given))
     }
 
-    /// Whether any call of that operation may come to pass, or aside.
+    /// Whether any call of that operation may come to pass, or be remembered.
     #[inline(always)]
     pub fn wants(&self, op: u8) -> bool {
         let tests = self.tests();
@@ -257,7 +257,7 @@ impl Block {
                 && (tests.lack(given::ROLE) || self.role.allows(only_role_of(op)))
     }
 
-    /// Whether a call that begins may come to pass, or aside.
+    /// Whether a call that begins may come to pass, or be remembered.
     #[inline(always)]
     pub fn admits(&self, caller: &impl Caller, op: u8) -> bool {
         let tests = self.tests();
@@ -282,7 +282,7 @@ impl Block {
         {
             Verdict::Pass
         } else if ret == Some(0) && tests.may_keep(call.op()) && self.may_matter(tests, call) {
-            Verdict::Aside
+            Verdict::Remember
         } else {
             Verdict::Drop
         }
@@ -367,6 +367,6 @@ impl Tests {
 
     #[inline(always)]
     const fn may_keep(self, op: u8) -> bool {
-        !self.lack(given::ASIDE) && op != op::CONNECT
+        !self.lack(given::REMEMBER) && op != op::CONNECT
     }
 }

@@ -3,12 +3,12 @@
 use aya_ebpf::{bindings::BPF_ANY, helpers::generated::bpf_ktime_get_ns};
 use portwatch_common::{
     event::{Attempt, KIND_ATTEMPT, known, op, options},
-    filter::{Call, Verdict},
+    filter::Verdict,
     settings::loss,
 };
 
 use crate::{
-    filter,
+    bound, filter,
     maps::{EVENTS, INFLIGHT, count_loss, setting},
     sockaddr, socket,
     task::{self, CurrentTask},
@@ -212,24 +212,30 @@ impl Inflight {
     #[inline(always)]
     pub(crate) fn submit<M: CurrentTask>(&mut self) {
         let attempt = &mut self.attempt;
-        if is_internet(attempt) && filter::keeps::<M>(attempt) {
-            describe_caller::<M>(attempt);
-            if EVENTS.output::<Attempt>(attempt, 0).is_err() {
-                count_loss(loss::RING_FULL);
+        if is_internet(attempt) {
+            match filter::judge_record::<M>(attempt) {
+                Verdict::Pass => send::<M>(attempt),
+                Verdict::Remember => {
+                    bound::remember_record::<M>(attempt);
+                }
+                Verdict::Drop => {}
             }
         }
         Self::remove();
     }
 }
 
-/// Writes an attempt straight into the ring, for a call that is over. What the filter does not let
-/// pass asks for no room.
 #[inline(always)]
-pub(crate) fn emit<M: CurrentTask>(call: &impl Call, write: impl FnOnce(&mut Attempt)) {
-    let verdict = filter::judge::<M>(call);
-    if verdict == Verdict::Drop {
-        return;
+fn send<M: CurrentTask>(attempt: &mut Attempt) {
+    describe_caller::<M>(attempt);
+    if EVENTS.output::<Attempt>(attempt, 0).is_err() {
+        count_loss(loss::RING_FULL);
     }
+}
+
+/// Writes an attempt straight into the ring, for a call that is over and passes the filter.
+#[inline(always)]
+pub(crate) fn emit<M: CurrentTask>(write: impl FnOnce(&mut Attempt)) {
     let Some(mut entry) = EVENTS.reserve::<Attempt>(0) else {
         count_loss(loss::RING_FULL);
         return;
@@ -242,7 +248,6 @@ pub(crate) fn emit<M: CurrentTask>(call: &impl Call, write: impl FnOnce(&mut Att
     }
     // SAFETY: all of it was written just now.
     let attempt = unsafe { entry.assume_init_mut() };
-    filter::note(attempt, verdict);
     write(attempt);
     if is_internet(attempt) {
         describe_caller::<M>(attempt);

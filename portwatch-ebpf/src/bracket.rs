@@ -57,12 +57,13 @@ pub(crate) fn end_connect(inflight: &mut Inflight, ret: i32) {
     if inflight.attempt.op != op::CONNECT || inflight.depth == 0 {
         return;
     }
+    let sk = inflight.sk;
     // What TCP has told stays: the end that the SYN left from, which a refusal takes away again.
     if inflight.end_sk == 0 {
-        let sk = inflight.sk;
         socket::local_end::<Probed>(&mut inflight.attempt, sk);
     }
     station::note_operation(&mut inflight.attempt, ret);
+    station::note_deferral::<Probed>(&mut inflight.attempt, sk, ret);
 }
 
 /// The security modules are asked about a system call, or about what `io_uring` does.

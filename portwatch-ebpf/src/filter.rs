@@ -9,7 +9,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
 };
 use portwatch_common::{
-    event::{Attempt, SOCKADDR_LEN, known},
+    event::{Attempt, SOCKADDR_LEN},
     filter::{self, Asked, Block, Call, Caller, Number, Verdict},
 };
 
@@ -50,10 +50,13 @@ pub(crate) fn may_pass<M: CurrentTask>(attempt: &Attempt) -> bool {
     active().is_none_or(|filter| record_may_pass::<M>(filter, attempt))
 }
 
-/// Whether the call on record, which is over, is to be sent; marks it where only as an aside.
+/// What becomes of the call on record, which is over.
 #[inline(always)]
-pub(crate) fn keeps<M: CurrentTask>(attempt: &mut Attempt) -> bool {
-    active().is_none_or(|filter| note(attempt, judge_record::<M>(filter, attempt)))
+pub(crate) fn judge_record<M: CurrentTask>(attempt: &Attempt) -> Verdict {
+    match active() {
+        Some(filter) => record_verdict::<M>(filter, attempt),
+        None => Verdict::Pass,
+    }
 }
 
 /// What becomes of a call that is over and has no record.
@@ -65,21 +68,6 @@ pub(crate) fn judge<M: CurrentTask>(call: &impl Call) -> Verdict {
     }
 }
 
-/// Whether a call that is over is to be sent, be it as an aside.
-#[inline(always)]
-pub(crate) fn lets_pass<M: CurrentTask>(call: &impl Call) -> bool {
-    judge::<M>(call) != Verdict::Drop
-}
-
-/// Notes the verdict; false where the attempt is not to be sent.
-#[inline(always)]
-pub(crate) fn note(attempt: &mut Attempt, verdict: Verdict) -> bool {
-    if verdict == Verdict::Aside {
-        attempt.known |= known::ASIDE;
-    }
-    verdict != Verdict::Drop
-}
-
 // Functions of their own: they are called from many places, and need no types to be followed.
 
 #[inline(never)]
@@ -88,7 +76,7 @@ fn record_may_pass<M: CurrentTask>(filter: &Block, attempt: &Attempt) -> bool {
 }
 
 #[inline(never)]
-fn judge_record<M: CurrentTask>(filter: &Block, attempt: &Attempt) -> Verdict {
+fn record_verdict<M: CurrentTask>(filter: &Block, attempt: &Attempt) -> Verdict {
     filter.judge(&Current::<M>(PhantomData), attempt)
 }
 

@@ -4,7 +4,8 @@
 //! source) or [`bracket`] (the kprobe and tracepoint sources). Both keep what they see of a
 //! call in an [`attempt`], and submit that: what each [`station`] said, and, if it is
 //! [`pending`], how it ended. [`caller`], [`socket`], [`task`] and [`sockaddr`] read what it is
-//! about, by way of [`memory`]; [`filter`] says which are wanted; [`maps`] is what userspace sees.
+//! about, by way of [`memory`]; [`filter`] says which are wanted, [`bound`] keeps what may
+//! explain others; [`maps`] is what userspace sees.
 //! Apart from all that, [`files`] goes through open descriptors when it is asked to.
 #![no_std]
 #![no_main]
@@ -24,6 +25,7 @@
 )]
 
 mod attempt;
+mod bound;
 mod bracket;
 mod caller;
 mod files;

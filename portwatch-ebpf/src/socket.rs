@@ -31,11 +31,16 @@ pub(crate) fn has_file<M: Memory>(socket: u64) -> Option<bool> {
 /// By which the descriptors that lead to it are known.
 #[inline(always)]
 pub(crate) fn identify<M: Memory>(attempt: &mut Attempt, socket: u64) -> Option<()> {
-    let file: u64 = M::read(socket, present(setting!(offsets.socket_file))?)?;
-    let inode: u64 = M::read(file, present(setting!(offsets.file_inode))?)?;
-    attempt.inode = inode_number::<M>(inode)?;
+    attempt.inode = inode::<M>(socket)?;
     attempt.known |= known::INODE;
     Some(())
+}
+
+/// The number of the inode of a `struct socket`'s file.
+#[inline(always)]
+pub(crate) fn inode<M: Memory>(socket: u64) -> Option<u32> {
+    let file: u64 = M::read(socket, present(setting!(offsets.socket_file))?)?;
+    inode_number::<M>(M::read(file, present(setting!(offsets.file_inode))?)?)
 }
 
 /// The number of a `struct inode`. The kernel numbers sockets with 32 bits (`get_next_ino`, fs/inode.c).
@@ -70,7 +75,7 @@ pub(crate) fn describe<M: Memory>(attempt: &mut Attempt, sk: u64) -> Option<()> 
     attempt.sock_type = sock_type;
     attempt.netns = netns;
     attempt.ifindex = ifindex;
-    attempt.options = (attempt.options & options::NONBLOCK) | options_of::<M>(sk);
+    attempt.options = (attempt.options & options::NONBLOCK) | options::<M>(sk);
     attempt.known |= known::SOCKET;
     threshold::<M>(attempt, net);
     Some(())
@@ -126,8 +131,9 @@ fn threshold<M: Memory>(attempt: &mut Attempt, net: u64) -> Option<()> {
     Some(())
 }
 
+/// [`options`] bits, but for that of the call.
 #[inline(always)]
-fn options_of<M: Memory>(sk: u64) -> u16 {
+pub(crate) fn options<M: Memory>(sk: u64) -> u16 {
     // They lie behind `struct sock`, where a typed pointer does not reach.
     let inet = present(setting!(offsets.inet_flags))
         .and_then(|byte| Probed::read::<u32>(sk, byte))

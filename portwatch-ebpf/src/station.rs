@@ -4,10 +4,14 @@ use portwatch_common::event::{Attempt, known, op, stage};
 
 use crate::{
     attempt::{self, Inflight, ProtocolCall},
-    filter, pending, sockaddr, socket,
+    filter,
+    memory::Memory,
+    pending, sockaddr, socket,
     task::CurrentTask,
 };
 
+// include/net/tcp_states.h
+const TCP_SYN_SENT: u8 = 2;
 const EAGAIN: i32 = -11;
 const EADDRINUSE: i32 = -98;
 /// `SS_CONNECTING` (include/uapi/linux/net.h): a connect on this socket is already under way.
@@ -45,6 +49,18 @@ pub(crate) fn note_operation(attempt: &mut Attempt, ret: i32) {
     if searched_in_vain(attempt, ret) {
         attempt.stages.reached |= stage::GET_PORT;
         attempt.stages.get_port = ret as i16;
+    }
+}
+
+/// A connect has returned 0 while its socket still waits: the SYN goes with the first data
+/// (`tcp_fastopen_defer_connect`, net/ipv4/tcp_fastopen.c). Its end is told as that of any other.
+#[inline(always)]
+pub(crate) fn note_deferral<M: Memory>(attempt: &mut Attempt, sk: u64, ret: i32) {
+    if ret == 0
+        && attempt.stages.reached & stage::SYN_SENT != 0
+        && socket::state::<M>(sk) == Some(TCP_SYN_SENT)
+    {
+        attempt.known |= known::DEFERRED;
     }
 }
 

@@ -9,12 +9,13 @@
 use aya_ebpf::bindings::BPF_ANY;
 use portwatch_common::{
     event::{Attempt, SOCKADDR_LEN, known, lsm, op, via},
+    filter::Verdict,
     settings::loss,
 };
 
 use crate::{
     attempt::{self, Inflight, Owner, ProtocolCall},
-    bracket,
+    bound, bracket,
     caller::{Caller, caller},
     filter::{self, Returned, Unreached},
     maps::{NOTED_BINDS, PASSED, count_loss, setting},
@@ -74,51 +75,71 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
     let inflight = noted_bind(sk);
     let returned = Returned { call, sk, ret };
     // Of what nothing was noted on its way the filter needs no more.
-    if inflight.is_none() && !may_pass(&returned) {
+    let verdict = match inflight {
+        None => verdict(&returned),
+        Some(_) => Verdict::Pass,
+    };
+    if verdict == Verdict::Drop {
         return;
     }
     let caller = caller(op::BIND);
     if !caller.is_wanted() || !caller.is_outermost::<Typed>(call.socket) {
         return;
     }
+    let inflight = match inflight {
+        Some(inflight) => {
+            if inflight.attempt.known & known::SOCKET == 0 {
+                describe(inflight, caller, call);
+            }
+            inflight
+        }
+        None if ret == 0 => return succeeds(caller, &returned, verdict),
+        None => match open(caller, call) {
+            Some(inflight) => inflight,
+            None => return,
+        },
+    };
+    note_bound(&mut inflight.attempt, call, sk, ret);
     // The system call's return is to come, and may say more.
     let goes_on = ret != 0 && caller.has_syscall();
-    if let Some(inflight) = inflight {
-        if inflight.attempt.known & known::SOCKET == 0 {
-            describe(inflight, caller, call);
-        }
-        bound(&mut inflight.attempt, call, sk, ret);
-        if !goes_on {
-            inflight.finish::<Typed>(ret);
-        }
-    } else if goes_on {
-        if let Some(inflight) = open(caller, call) {
-            bound(&mut inflight.attempt, call, sk, ret);
-        }
-    } else {
-        attempt::emit::<Typed>(&returned, |attempt| {
-            attempt::begin(attempt, op::BIND, caller.via);
-            caller.note_descriptor(attempt);
-            attempt::note_call::<Typed>(attempt, call);
-            bound(attempt, call, sk, ret);
-            attempt::returned(attempt, ret);
-        });
+    if !goes_on {
+        inflight.finish::<Typed>(ret);
     }
 }
 
-/// Whether the filter may let pass, or aside, a bind of which there is no record.
+/// A bind that simply succeeds: all is known in one place.
 #[inline(always)]
-fn may_pass(returned: &Returned<'_>) -> bool {
+fn succeeds(caller: Caller, returned: &Returned<'_>, verdict: Verdict) {
+    let &Returned { call, sk, ret } = returned;
+    if verdict == Verdict::Remember {
+        bound::remember(caller, call, sk);
+        return;
+    }
+    attempt::emit::<Typed>(|attempt| {
+        attempt::begin(attempt, op::BIND, caller.via);
+        caller.note_descriptor(attempt);
+        attempt::note_call::<Typed>(attempt, call);
+        note_bound(attempt, call, sk, ret);
+        attempt::returned(attempt, ret);
+    });
+}
+
+/// What the filter makes of a bind of which there is no record. One that fails is judged when all is
+/// known, by its system call's return if it has one.
+#[inline(always)]
+fn verdict(returned: &Returned<'_>) -> Verdict {
     if returned.ret == 0 {
-        filter::lets_pass::<Typed>(returned)
+        filter::judge::<Typed>(returned)
+    } else if filter::may_begin::<Typed>(returned.call) {
+        Verdict::Pass
     } else {
-        filter::may_begin::<Typed>(returned.call)
+        Verdict::Drop
     }
 }
 
 /// Notes what the operation did.
 #[inline(always)]
-fn bound(attempt: &mut Attempt, call: &ProtocolCall, sk: u64, ret: i32) {
+fn note_bound(attempt: &mut Attempt, call: &ProtocolCall, sk: u64, ret: i32) {
     attempt.sockaddr_len = call.addr_len;
     station::note_effective(attempt, call.addr, call.addr_len);
     socket::local_end::<Typed>(attempt, sk);
@@ -274,13 +295,21 @@ fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
         addr_len,
         ret,
     };
-    attempt::emit::<Typed>(&unreached, |attempt| {
+    emit_unreached(&unreached, |attempt| {
         attempt::begin(attempt, op, task::via_syscall::<Typed>());
         attempt::note_descriptor(attempt, fd);
         attempt.sockaddr_len = addr_len;
         attempt::copy_user_address(attempt, user_addr);
         attempt::returned(attempt, ret);
     });
+}
+
+/// Sends a call that reached no socket, if the filter lets it pass.
+#[inline(always)]
+fn emit_unreached(unreached: &Unreached, write: impl FnOnce(&mut Attempt)) {
+    if filter::judge::<Typed>(unreached) == Verdict::Pass {
+        attempt::emit::<Typed>(write);
+    }
 }
 
 /// A protocol's connect begins.
@@ -318,6 +347,7 @@ pub(crate) fn connect_returns(socket: u64, ret: i32) {
         socket::local_end::<Typed>(attempt, sk);
     }
     station::note_operation(attempt, ret);
+    station::note_deferral::<Typed>(attempt, sk, ret);
     if inflight.owner == Owner::Protocol {
         inflight.close::<Typed>(ret);
     }
@@ -421,7 +451,7 @@ pub(crate) fn syscall_exits(op: u8, ret: i32) {
         addr_len: caller.user_len,
         ret,
     };
-    attempt::emit::<Typed>(&unreached, |attempt| {
+    emit_unreached(&unreached, |attempt| {
         attempt::begin(attempt, op, caller.via);
         caller.note_descriptor(attempt);
         attempt.sockaddr_len = caller.user_len;

@@ -110,6 +110,9 @@ pub struct Attempt {
     /// A signal ended the call, and the kernel begins it anew unless a handler keeps it from that
     /// (`ERESTARTSYS`)
     pub interrupted: bool,
+    /// The call returned 0 before its SYN was sent, which goes with the first data
+    /// (`TCP_FASTOPEN_CONNECT`): how it ends is still to come
+    pub deferred: bool,
     /// Denied by seccomp before the call's own function was entered
     pub seccomp: bool,
     pub stages: Stages,
@@ -217,6 +220,7 @@ impl Attempt {
     /// signal interrupts goes on.
     pub fn outcome(&self) -> Outcome {
         match self.ret {
+            Some(0) if self.deferred => Outcome::Pending,
             Some(0) => Outcome::Ok,
             Some(_) => match (self.op, self.errno()) {
                 (_, Some(Errno::EINPROGRESS)) | (Op::Connect, Some(Errno::EINTR)) => {

@@ -129,17 +129,14 @@ fn surroundings(
     source: &mut Source,
     degradations: &mut Vec<Degradation>,
 ) -> anyhow::Result<Surroundings> {
-    let kernel = match source.kernel() {
-        Some(Err(why)) => {
-            degradations.push(Degradation {
-                what: "who holds a port is looked for in /proc".to_owned(),
-                why,
-                remedy: Some("portwatch doctor".to_owned()),
-            });
-            None
-        }
-        kernel => kernel.transpose().unwrap_or_default(),
-    };
+    let kernel = source.kernel().map(|(kernel, fault)| {
+        degradations.extend(fault.map(|why| Degradation {
+            what: "who holds a port is looked for in /proc".to_owned(),
+            why,
+            remedy: Some("portwatch doctor".to_owned()),
+        }));
+        kernel
+    });
     Surroundings::new(config, known, kernel).context("cannot start the thread that looks things up")
 }
 
@@ -329,7 +326,7 @@ const RECORDS: usize = 256;
 
 /// Whether a record is about the same descriptor of the same process.
 fn is_about(record: &Record, attempt: &Attempt) -> bool {
-    matches!(record, Record::Attempt(other) | Record::Aside(other) if other.tgid == attempt.tgid && other.fd == attempt.fd)
+    matches!(record, Record::Attempt(other) if other.tgid == attempt.tgid && other.fd == attempt.fd)
 }
 
 /// In a live view somebody may ask for anything yet.
@@ -426,12 +423,6 @@ impl<'a> Stream<'a> {
         self.pace.note(record.caller());
         match record {
             Record::Attempt(attempt) => self.take_attempt(attempt, source),
-            Record::Aside(mut attempt) => {
-                if attempt.id.start_ns >= self.begun_ns && self.look_up(&mut attempt, source) {
-                    self.surroundings.remember(&attempt);
-                }
-                Ok(())
-            }
             Record::Ended(ended) => {
                 let step = self.outcomes.end(ended, &self.config.filter);
                 self.carry_out(step)

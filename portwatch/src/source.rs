@@ -89,7 +89,7 @@ pub struct Request {
     pub filter: Filter,
     /// What these do not have is left out
     pub pinned: Pinned,
-    /// Binds that succeed are wanted all the same, to explain attempts that pass
+    /// Binds that succeed are remembered all the same, to explain attempts that pass
     pub keeps_binds: bool,
     /// Attempts of kernel threads too
     pub kernel_threads: bool,

@@ -75,6 +75,12 @@ pub trait Call {
     }
     /// `None` where the call has not returned, or nobody saw it return
     fn ret(&self) -> Option<i32>;
+
+    /// Whether it returned 0 and its end is still to come.
+    #[inline(always)]
+    fn is_deferred(&self) -> bool {
+        false
+    }
 }
 
 /// The address asked for, but for the IP address itself.
@@ -144,6 +150,7 @@ pub fn ip(sockaddr: &[u8; SOCKADDR_LEN], is_ipv4: bool) -> [u32; 4] {
 fn is_open(call: &impl Call) -> bool {
     call.op() == op::CONNECT
         && match call.ret() {
+            Some(0) => call.is_deferred(),
             Some(ret) => ret == EINPROGRESS || ret == EINTR || is_restart(ret),
             None => true,
         }
@@ -295,6 +302,11 @@ impl Call for Attempt {
         } else {
             Some(self.ret)
         }
+    }
+
+    #[inline(always)]
+    fn is_deferred(&self) -> bool {
+        self.known & known::DEFERRED != 0
     }
 }
 

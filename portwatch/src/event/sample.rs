@@ -45,6 +45,7 @@ pub(crate) fn attempt() -> Attempt {
         privileged: None,
         repeat: false,
         interrupted: false,
+        deferred: false,
         seccomp: false,
         stages: Stages::default(),
         before: Before::default(),

@@ -142,6 +142,7 @@ pub static TABLE: &[Field] = &[
     field("options", 20, |of| of.of(|attempt| attempt.options)),
     field("privileged", 10, |of| of.of(|attempt| attempt.privileged)),
     field("repeat", 6, |of| of.of(|attempt| set(attempt.repeat))),
+    field("deferred", 8, |of| of.of(|attempt| set(attempt.deferred))),
     field("seccomp", 7, |of| of.of(|attempt| set(attempt.seccomp))),
     field("stages.lsm", 10, |of| {
         failing(of, |attempt| attempt.stages.lsm)

@@ -55,12 +55,8 @@ pub fn decode(bytes: &[u8], clock: ClockOffset) -> Result<Record, DecodeError> {
     match kind {
         KIND_ATTEMPT => {
             let record = wire::Attempt::ref_from_bytes(bytes).map_err(|_| unknown)?;
-            // Each is made where it is to be: to move it is to copy half a kilobyte.
-            if record.known & known::ASIDE == 0 {
-                Ok(Record::Attempt(attempt(record, clock)))
-            } else {
-                Ok(Record::Aside(attempt(record, clock)))
-            }
+            // It is made where it is to be: to move it is to copy half a kilobyte.
+            Ok(Record::Attempt(attempt(record, clock)))
         }
         KIND_OUTCOME => {
             let record = wire::Outcome::read_from_bytes(bytes).map_err(|_| unknown)?;
@@ -89,7 +85,7 @@ fn ended(record: &wire::Outcome, clock: ClockOffset) -> Ended {
     }
 }
 
-fn calendar(monotonic: u64, clock: ClockOffset) -> Time {
+pub(super) fn calendar(monotonic: u64, clock: ClockOffset) -> Time {
     Time(monotonic.cast_signed().wrapping_add(clock.0))
 }
 
@@ -141,6 +137,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
             }),
         repeat: has(known::REPEAT),
         interrupted: has(known::RET) && errno::is_restart(record.ret),
+        deferred: has(known::DEFERRED),
         seccomp: has(known::SECCOMP),
         stages: stages(record),
         before: before(record),
@@ -236,15 +233,19 @@ fn before(record: &wire::Attempt) -> Before {
 }
 
 fn local(record: &wire::Attempt) -> Local {
-    let ip = if record.family == AF_INET6 {
-        IpAddr::V6(Ipv6Addr::from(record.local_addr))
-    } else {
-        let [a, b, c, d, ..] = record.local_addr;
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-    };
+    let ip = ip(record.family, record.local_addr);
     // Of a raw socket the kernel keeps the protocol where others have the port.
     let port = (record.sock_type != SOCK_RAW).then_some(record.local_port);
     Local { ip, port }
+}
+
+/// An address of a socket of that family.
+pub(super) fn ip(family: u16, bytes: [u8; 16]) -> IpAddr {
+    if family == AF_INET6 {
+        return Ipv6Addr::from(bytes).into();
+    }
+    let [a, b, c, d, ..] = bytes;
+    Ipv4Addr::new(a, b, c, d).into()
 }
 
 fn proto(record: &wire::Attempt) -> Proto {
@@ -276,7 +277,7 @@ fn via_of(value: u8) -> Option<Via> {
     }
 }
 
-fn options_of(bits: u16) -> Options {
+pub(super) fn options_of(bits: u16) -> Options {
     let has = |bit: u16| bits & bit != 0;
     Options {
         reuseaddr: has(options::REUSEADDR),
@@ -295,6 +296,7 @@ mod tests {
     use zerocopy::IntoBytes as _;
 
     use super::*;
+    use crate::event::Outcome;
 
     fn record(address: &[u8]) -> wire::Attempt {
         let mut record = wire::Attempt::read_from_bytes(&[0; size_of::<wire::Attempt>()]).unwrap();
@@ -310,9 +312,7 @@ mod tests {
     fn decoded(record: &wire::Attempt) -> Attempt {
         match decode(record.as_bytes(), ClockOffset(1_000)).unwrap() {
             Record::Attempt(attempt) => attempt,
-            Record::Aside(_) | Record::Notice | Record::Module | Record::Ended(_) => {
-                panic!("no attempt")
-            }
+            Record::Notice | Record::Module | Record::Ended(_) => panic!("no attempt"),
         }
     }
 
@@ -409,6 +409,15 @@ mod tests {
                 port: None
             })
         );
+    }
+
+    #[test]
+    fn a_deferred_connect_is_pending() {
+        let mut record = record(&ipv4(80, [127, 0, 0, 1]));
+        record.op = wire::op::CONNECT;
+        assert_eq!(decoded(&record).outcome(), Outcome::Ok);
+        record.known |= known::DEFERRED;
+        assert_eq!(decoded(&record).outcome(), Outcome::Pending);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod load;
 mod pinned;
 pub mod probe;
 mod programs;
+mod side;
 mod skipped;
 
 use std::collections::VecDeque;
@@ -24,7 +25,7 @@ use portwatch_common::settings::{self, loss};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use self::{heir::Heir, iterator::Files, skipped::Skipped};
+use self::{heir::Heir, side::Side, skipped::Skipped};
 pub use self::{load::Loader, pinned::check, programs::measure};
 use super::{
     Callers, Kind, Request,
@@ -59,8 +60,8 @@ pub struct Source {
     /// looked at
     burst_left: usize,
     skipped: Skipped,
-    /// The iterator over open descriptors, until it is handed out, or why it is not there
-    files: Result<Files, String>,
+    /// What look-ups can ask of the programs, until it is handed out
+    side: Option<Side>,
     /// Which security module refused what none that is hooked has refused
     unhooked: Option<hooks::Unhooked>,
     /// Came about since the source was opened, and was not told yet
@@ -95,7 +96,7 @@ impl Source {
         let (skipped, uncounted) = Skipped::find(&programs, &hooks);
         let mut source = Self {
             unhooked,
-            files: files.map_err(|error| format!("{error:#}")),
+            side: files.map(|files| Side::new(&programs, files)).transpose()?,
             ..Self::over(programs, skipped, request)?
         };
         let hooks: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
@@ -150,15 +151,12 @@ impl Source {
         }
     }
 
-    /// What looks up open descriptors in the kernel: once, and from then on whoever has it.
-    ///
-    /// # Errors
-    ///
-    /// Why there is none.
-    pub fn kernel(&mut self) -> Result<Box<dyn Kernel>, String> {
-        let taken = Err("it was handed out before".to_owned());
-        let files = std::mem::replace(&mut self.files, taken)?;
-        Ok(Box::new(files))
+    /// What look-ups can ask the programs: once, and from then on whoever has it. With it, why there is
+    /// no iterator, if there is none. Nothing is there where no cause is asked for.
+    pub fn kernel(&mut self) -> Option<(Box<dyn Kernel>, Option<String>)> {
+        let side = self.side.take()?;
+        let fault = side.fault();
+        Some((Box::new(side), fault))
     }
 
     /// Records of calls, and of how they ended, that the kernel's side has sent.
@@ -189,7 +187,7 @@ impl Source {
             unread_losses: false,
             burst_left: BURST,
             skipped,
-            files: Err(String::new()),
+            side: None,
             unhooked: None,
             degradation: None,
             diagnostics,
@@ -248,8 +246,7 @@ impl Source {
 
     /// Of the security modules one may have no hook: it is known by the silence of the others.
     fn name_module(&self, record: &mut Record) {
-        if let Record::Attempt(Attempt { stages, .. }) | Record::Aside(Attempt { stages, .. }) =
-            record
+        if let Record::Attempt(Attempt { stages, .. }) = record
             && stages.lsm.is_some()
             && stages.lsm_name.is_none()
         {

@@ -24,16 +24,12 @@ impl Source {
         }
     }
 
-    /// What looks up open descriptors in the kernel, for a source that can: once, and from then on
-    /// whoever has it.
-    ///
-    /// # Errors
-    ///
-    /// Why there is none.
-    pub fn kernel(&mut self) -> Option<Result<Box<dyn Kernel>, String>> {
+    /// What look-ups can ask the kernel's side of it, for a source that has one: once, and from then on
+    /// whoever has it. With it, why there is no iterator, if there is none.
+    pub fn kernel(&mut self) -> Option<(Box<dyn Kernel>, Option<String>)> {
         match self {
             #[cfg(target_os = "linux")]
-            Self::Ebpf(source) => Some(source.kernel()),
+            Self::Ebpf(source) => source.kernel(),
             Self::Dtrace(_) => None,
         }
     }

@@ -4,10 +4,12 @@ use crate::event::{Attempt, Ended, LossReason, Place};
 
 /// One thing that happened.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are attempts, and none is to have an allocation of its own"
+)]
 pub enum Record {
     Attempt(Attempt),
-    /// The same, which no filter lets pass: a bind that may explain what others meet
-    Aside(Attempt),
     Ended(Ended),
     /// Something was lost: the counters tell
     Notice,
@@ -19,7 +21,7 @@ impl Record {
     /// The thread group that made the attempt, if it is one.
     pub const fn caller(&self) -> Option<u32> {
         match self {
-            Self::Attempt(attempt) | Self::Aside(attempt) => Some(attempt.tgid),
+            Self::Attempt(attempt) => Some(attempt.tgid),
             Self::Ended(_) | Self::Notice | Self::Module => None,
         }
     }

@@ -125,6 +125,7 @@ pub(super) fn attempt() -> Attempt {
         privileged: Some(true),
         interrupted: false,
         repeat: true,
+        deferred: true,
         seccomp: true,
         stages: Stages {
             lsm: Some(0),

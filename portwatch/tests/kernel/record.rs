@@ -75,6 +75,10 @@ pub(crate) struct Degradation {
     dead_code,
     reason = "fields are read to see that they are there, and of that type"
 )]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each tells of something else"
+)]
 pub(crate) struct Attempt {
     v: u64,
     kind: String,
@@ -119,6 +123,8 @@ pub(crate) struct Attempt {
     pub(crate) privileged: Option<bool>,
     #[serde(default)]
     pub(crate) repeat: bool,
+    #[serde(default)]
+    pub(crate) deferred: bool,
     #[serde(default)]
     pub(crate) seccomp: bool,
     pub(crate) stages: Option<Stages>,
@@ -351,6 +357,7 @@ impl Attempt {
     /// What must be true of every attempt by itself.
     pub(crate) fn check(&self) -> Result<()> {
         let outcome = match self.ret {
+            Some(0) if self.deferred => "pending",
             Some(0) => "ok",
             Some(ret) if ret == -libc::EINPROGRESS => "pending",
             Some(ret) if ret == -libc::EINTR && self.op == Op::Connect => "pending",
@@ -371,7 +378,7 @@ impl Attempt {
             self.ret
         );
         ensure!(self.ret.is_none_or(|ret| ret <= 0), "ret {:?}", self.ret);
-        let is_ok = self.ret == Some(0);
+        let is_ok = self.outcome == "ok";
         let took_privilege = self.privileged == Some(true) && self.euid != Some(0);
         ensure!(
             !is_ok || (self.stages.is_none() && (self.before.is_none() || took_privilege)),

@@ -68,6 +68,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         privileged: situation.is_privileged_port(),
         repeat: false,
         interrupted: false,
+        deferred: false,
         seccomp: false,
         stages: Stages::default(),
         before: before(situation, subject),

@@ -51,6 +51,7 @@ impl AttemptPrinter {
         }
         line.remembered(&mut self.place, Place::of(attempt), Place::write);
         line.flag(",\"repeat\":", attempt.repeat);
+        line.flag(",\"deferred\":", attempt.deferred);
         line.flag(",\"seccomp\":", attempt.seccomp);
         line.object(",\"stages\":", Stages::of(attempt))?;
         line.object(",\"before\":", Before::of(attempt))?;

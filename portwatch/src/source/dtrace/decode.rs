@@ -71,6 +71,7 @@ pub fn attempt(call: &Call, system: System) -> Option<Attempt> {
         privileged: None,
         repeat: false,
         interrupted: false,
+        deferred: false,
         seccomp: false,
         stages: Stages::default(),
         before: Before::default(),

@@ -22,12 +22,12 @@ pub(super) fn of(kind: Kind, request: &Request) -> Block {
     with_pinned(own, &request.pinned)
 }
 
-/// What they are to decide of the filter itself; with `keeps_binds` they send binds that succeed all
-/// the same.
+/// What they are to decide of the filter itself; with `keeps_binds` they remember binds that
+/// succeed all the same, which `tracepoint` knows too little of.
 fn compile(kind: Kind, filter: &Filter, keeps_binds: bool) -> Block {
     let mut block = Block::NONE;
     for (is_given, bit) in [
-        (keeps_binds, given::ASIDE),
+        (keeps_binds && kind != Kind::Tracepoint, given::REMEMBER),
         (!filter.of_cgroup().is_empty(), given::CGROUPS),
         (!filter.of_tree().is_empty(), given::TREES),
     ] {

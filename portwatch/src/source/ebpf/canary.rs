@@ -95,7 +95,7 @@ impl Answers {
                 }
                 Ok(Record::Ended(ended)) => self.ended.push(ended.id),
                 Ok(Record::Module) => self.module = true,
-                Ok(Record::Attempt(_) | Record::Aside(_) | Record::Notice) => {}
+                Ok(Record::Attempt(_) | Record::Notice) => {}
                 Err(error) => log::error!("{error}"),
             }
         }

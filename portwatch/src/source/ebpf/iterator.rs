@@ -3,7 +3,6 @@
 use std::{
     collections::HashSet,
     fmt, fs, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -29,6 +28,7 @@ use super::{
 use crate::{
     event::Options,
     sockets::kernel::{Descriptor, Kernel, LastBind, Ports},
+    source::decode,
 };
 
 /// What it iterates over, as the kernel names it, and the function that stands for that.
@@ -38,7 +38,6 @@ pub(super) const FUNCTION: &str = "bpf_iter_task_file";
 /// Bytes that are read at once: the kernel collects 32 KiB of rows (`bpf_seq_read`, kernel/bpf/bpf_iter.c).
 const READ: usize = 64 * 1024;
 
-const AF_INET6: u16 = 10;
 // include/net/tcp_states.h
 const TCP_CLOSE: u32 = 7;
 const TCP_LISTEN: u32 = 10;
@@ -109,6 +108,7 @@ impl Kernel for Files {
         self.sees_all_processes
     }
 
+    /// It watches nobody.
     fn last_bind(&self, _netns: u32, _protocol: u16, _port: u16) -> io::Result<Option<LastBind>> {
         Ok(None)
     }
@@ -180,7 +180,7 @@ impl Found {
 /// What a row says, if it can be one.
 fn descriptor(row: &Row) -> Option<Descriptor> {
     let has = |bit: u16| row.options & bit != 0;
-    let peer = (row.peer_port != 0).then(|| (ip(row.family, row.peer_addr), row.peer_port));
+    let peer = (row.peer_port != 0).then(|| (decode::ip(row.family, row.peer_addr), row.peer_port));
     Some(Descriptor {
         tgid: row.tgid,
         tid: row.tid,
@@ -190,7 +190,7 @@ fn descriptor(row: &Row) -> Option<Descriptor> {
         protocol: row.protocol,
         sock_type: row.sock_type,
         state: row.state.try_into().ok()?,
-        ip: ip(row.family, row.addr),
+        ip: decode::ip(row.family, row.addr),
         port: row.port,
         peer,
         uid: Some(row.uid),
@@ -203,14 +203,6 @@ fn descriptor(row: &Row) -> Option<Descriptor> {
             ..Options::default()
         },
     })
-}
-
-fn ip(family: u16, bytes: [u8; 16]) -> IpAddr {
-    if family == AF_INET6 {
-        return Ipv6Addr::from(bytes).into();
-    }
-    let [a, b, c, d, ..] = bytes;
-    Ipv4Addr::new(a, b, c, d).into()
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::{io, path::Path};
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, TracePoint},
 };
 use portwatch_common::{
+    bound::{LAST_BINDS, LAST_BINDS_ENTRIES},
     filter::given,
     settings::{self, Offsets, Settings},
 };
@@ -79,8 +80,8 @@ pub(super) struct Attached {
     pub(super) missing: Vec<MissingHook>,
     /// Which security module refused what none that is hooked has refused
     pub(super) unhooked: Option<hooks::Unhooked>,
-    /// The iterator over open descriptors, or why it is not there
-    pub(super) files: anyhow::Result<Files>,
+    /// The iterator over open descriptors, or why it is not there; `None` where no cause is asked for
+    pub(super) files: Option<anyhow::Result<Files>>,
 }
 
 impl Attached {
@@ -140,7 +141,7 @@ impl Loader {
         }
         let mut attached = attach_all(programs, &hooks, kernel.functions.as_ref(), &modules)?;
         if request.keeps_binds {
-            attached.files = kernel.iterator(&mut attached.programs);
+            attached.files = Some(kernel.iterator(&mut attached.programs));
         }
         Ok(attached)
     }
@@ -194,8 +195,14 @@ impl Loader {
         let Self(loader) = self;
         let level = request.diagnostics.map_or(0, |level| level as u8);
         let tests = settings.filter.given;
+        let is_filtered = settings.filter.is_given();
         // What is not asked for takes no room.
         let sizes = [
+            (
+                LAST_BINDS,
+                u32::from(is_filtered && tests & given::REMEMBER != 0),
+                LAST_BINDS_ENTRIES,
+            ),
             (
                 settings::PASSED,
                 settings.seccomp,
@@ -366,7 +373,7 @@ fn attach_all(
         hooks: Vec::new(),
         missing: Vec::new(),
         unhooked: modules.unhooked(),
-        files: Err(anyhow!("nobody asks for causes")),
+        files: None,
     };
     for hook in hooks {
         attached.add(hook, functions)?;

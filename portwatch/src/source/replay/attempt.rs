@@ -17,6 +17,10 @@ use crate::{
 };
 
 #[derive(Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each tells of something else"
+)]
 pub(super) struct Attempt {
     seq: u64,
     #[serde(deserialize_with = "time")]
@@ -61,6 +65,8 @@ pub(super) struct Attempt {
     privileged: Option<bool>,
     #[serde(default)]
     repeat: bool,
+    #[serde(default)]
+    deferred: bool,
     #[serde(default)]
     seccomp: bool,
     stages: Option<RecordedStages>,
@@ -116,6 +122,7 @@ impl Attempt {
             privileged: self.privileged,
             repeat: self.repeat,
             interrupted: self.ret.is_some_and(errno::is_restart),
+            deferred: self.deferred,
             seccomp: self.seccomp,
             stages: self.stages.map(Into::into).unwrap_or_default(),
             before: self.before.map(Into::into).unwrap_or_default(),

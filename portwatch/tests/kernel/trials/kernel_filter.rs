@@ -108,11 +108,12 @@ pub(super) fn leaves_the_rest_in_the_kernel(source: Source) -> Result<()> {
     let filters: &[&[&str]] = match source {
         Source::Fexit | Source::Kprobe => &[
             &["--port", "7001", "--explain=short"],
-            &["--pid", "1", "--no-explain"],
+            &["--pid", "1", "--explain=short"],
             &["--errno", "EPERM", "--no-explain"],
+            &["--errno", "EPERM", "--explain=short"],
         ],
         // This source has all attempts of a process sent, or none.
-        Source::Tracepoint => &[&["--pid", "1", "--no-explain"]],
+        Source::Tracepoint => &[&["--pid", "1", "--explain=short"]],
     };
     let watches = filters
         .iter()

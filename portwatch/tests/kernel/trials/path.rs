@@ -30,7 +30,10 @@ pub(super) fn compat32(source: Source) -> Result<()> {
 
 pub(super) fn fastopen(source: Source) -> Result<()> {
     let (done, stream) = exactly(source, "fastopen", Pace::Stepwise)?;
-    same_ends(source, &done, &stream, "fastopen", &[OK, OK, REFUSED])
+    same_ends(source, &done, &stream, "fastopen", &[OK, OK, REFUSED])?;
+    let deferred = stream.of(done.pid).filter(|attempt| attempt.deferred);
+    ensure!(deferred.count() == if source == Source::Tracepoint { 0 } else { 2 });
+    same_ends(source, &done, &stream, "syscall", &[OK, REFUSED])
 }
 
 pub(super) fn mptcp(source: Source) -> Result<()> {

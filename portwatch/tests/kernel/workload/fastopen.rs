@@ -2,7 +2,8 @@
 
 use std::{io, net::SocketAddr, os::fd::RawFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use rustix::io::Errno;
 
 use super::super::{sys, truth::Op};
 use super::{
@@ -26,14 +27,24 @@ pub(super) fn attempts(recorder: &Recorder) -> Result<()> {
     let elsewhere = SocketAddr::from((ELSEWHERE, 80));
     let lost = Socket::tcp4()?;
     send(recorder, "no route", &lost, elsewhere, -libc::ENETUNREACH)?;
-    set_tcp_option(deferred.raw_fd(), libc::TCP_FASTOPEN_CONNECT, 1)?;
-    let what = Try::of("the SYN is put off", Op::Connect, deferred, address);
+    put_off(recorder, "the SYN is put off", deferred, address)?;
+    rustix::io::write(deferred, b"x").context("the first data")?;
+    let late = Socket::tcp4()?;
+    put_off(recorder, "and then the server has gone", &late, address)?;
+    drop(listening);
+    let sent = rustix::io::write(&late, b"x");
+    ensure!(sent == Err(Errno::CONNREFUSED), "the first data: {sent:?}");
+    Ok(())
+}
+
+/// A connect whose SYN goes with the first data: with a cookie from before.
+fn put_off(recorder: &Recorder, case: &str, socket: &Socket, address: SocketAddr) -> Result<()> {
+    set_tcp_option(socket.raw_fd(), libc::TCP_FASTOPEN_CONNECT, 1)?;
+    let what = Try::of(case, Op::Connect, socket, address);
     let mut truth = recorder.attempted(&what, 0)?;
     // It has no peer yet, as a connected socket would.
     truth.settled = false;
-    recorder.write(truth)?;
-    rustix::io::write(deferred, b"x").context("the first data")?;
-    Ok(())
+    recorder.write(truth)
 }
 
 fn send(

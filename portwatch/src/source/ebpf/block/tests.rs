@@ -175,19 +175,22 @@ fn tracepoints_have_all_attempts_of_a_process_or_none() {
 }
 
 #[test]
-fn a_bind_that_succeeds_goes_aside_where_its_port_could_matter() {
+fn a_bind_that_succeeds_is_remembered_where_its_port_could_matter() {
     let holder = bind([0, 0, 0, 0], 80);
     for (text, expected) in [
-        ("outcome=failed", Verdict::Aside),
-        ("pid=9 and user=9 and comm=x and op=connect", Verdict::Aside),
+        ("outcome=failed", Verdict::Remember),
+        (
+            "pid=9 and user=9 and comm=x and op=connect",
+            Verdict::Remember,
+        ),
         (
             "addr=10.0.0.1 and family=ipv6 and proto=udp",
-            Verdict::Aside,
+            Verdict::Remember,
         ),
-        ("lport=81", Verdict::Aside),
-        ("port=80 and outcome=failed", Verdict::Aside),
-        ("dport=80", Verdict::Aside),
-        ("user=9 and dport=!80", Verdict::Aside),
+        ("lport=81", Verdict::Remember),
+        ("port=80 and outcome=failed", Verdict::Remember),
+        ("dport=80", Verdict::Remember),
+        ("user=9 and dport=!80", Verdict::Remember),
         ("port=81", Verdict::Drop),
         ("dport=81", Verdict::Drop),
         ("netns=2", Verdict::Drop),
@@ -244,7 +247,7 @@ fn records() -> impl Strategy<Value = wire::Attempt> {
     (any::<u16>(), task, call, socket).prop_map(
         |(bits, (tgid, uid, euid, comm), (op, ret, (sockaddr, len)), socket)| {
             let mut record = blank();
-            record.known = u32::from(bits) & !known::ASIDE;
+            record.known = u32::from(bits);
             (record.tgid, record.uid, record.euid, record.comm) = (tgid, uid, euid, comm);
             (record.op, record.ret) = (op, ret);
             (record.sockaddr, record.sockaddr_len) = (sockaddr, len);
