@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 
 mod kernel {
+    pub(crate) mod asked;
     pub(crate) mod cause;
     pub(crate) mod cgroup_bpf;
     pub(crate) mod compare;
@@ -20,6 +21,8 @@ mod kernel {
     pub(crate) mod crowd;
     pub(crate) mod driver;
     pub(crate) mod facts;
+    pub(crate) mod fuse;
+    pub(crate) mod holders;
     pub(crate) mod knowledge;
     pub(crate) mod lsm_bpf;
     pub(crate) mod matrix;

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, RawFd},
     os::unix::fs::MetadataExt as _,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -243,4 +244,19 @@ pub(crate) fn user_name(uid: u32) -> Option<String> {
         .lines()
         .find(|line| line.split(':').nth(2) == Some(uid.to_string().as_str()))?;
     line.split(':').next().map(str::to_owned)
+}
+
+/// CPU time of the children that were waited for.
+pub(crate) fn time_of_children() -> Result<Duration> {
+    // SAFETY: integers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `struct rusage`.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } != 0 {
+        return Err(io::Error::last_os_error()).context("getrusage");
+    }
+    let time = |time: libc::timeval| -> Result<Duration> {
+        let whole = Duration::from_secs(time.tv_sec.try_into()?);
+        Ok(whole + Duration::from_micros(time.tv_usec.try_into()?))
+    };
+    Ok(time(usage.ru_utime)? + time(usage.ru_stime)?)
 }

@@ -29,6 +29,7 @@ mod service;
 mod sink;
 mod stop;
 mod strace;
+mod stuck;
 mod verdict;
 mod why;
 
@@ -149,6 +150,8 @@ const TRIALS: &[(&str, Test)] = &[
     ("fault_hook_refused_half_way", fault::hook_refused_half_way),
     ("starts_within_100_ms", cost::starts_within_100_ms),
     ("memory_stays_small", cost::memory_stays_small),
+    ("stuck_file_holds_nothing_up", stuck::file),
+    ("stuck_socket_holds_nothing_up", stuck::socket),
     ("hooks_all_answer", hooks::all_answer),
     (
         "hooks_all_answer_without_loopback",
@@ -167,6 +170,12 @@ const TRIALS: &[(&str, Test)] = &[
     ("cause_of_ports", cause::of_ports),
     ("cause_of_pairs", cause::of_pairs),
     ("cause_of_a_port_that_nginx_has", nginx::has_the_port),
+    ("crowd_holders_are_named", crowd::names_holders),
+    ("crowd_odd_holders_are_named", crowd::names_odd_holders),
+    (
+        "crowd_the_caller_itself_is_named",
+        crowd::names_the_caller_itself,
+    ),
     ("cause_of_states", cause::of_states),
     ("cause_of_routes", cause::of_routes),
     ("cause_of_answers", cause::of_answers),
@@ -235,6 +244,15 @@ const OF_ANY_SOURCE: &[(&str, Test)] = &[
         privilege::landlock_would_hide_who_called,
     ),
     ("crowd_is_as_large_as_said", crowd::is_as_large_as_said),
+    ("crowd_why_names_holders", crowd::why_names_holders),
+    (
+        "why_says_that_it_may_not_look",
+        crowd::why_says_that_it_may_not_look,
+    ),
+    (
+        "why_says_that_it_sees_only_a_namespace",
+        crowd::why_says_that_it_sees_only_a_namespace,
+    ),
     ("fault_disk_full", fault::disk_full),
     ("fault_clock_set_back", fault::clock_set_back),
     ("fault_cpu_taken_away", fault::cpu_taken_away),

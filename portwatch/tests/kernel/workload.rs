@@ -24,9 +24,13 @@ mod dweller;
 mod family;
 mod fastopen;
 mod fault;
+mod fuse;
+mod holders;
 mod interrupted;
 mod kernels_own;
+mod lingering;
 mod load;
+mod newcomer;
 mod other;
 mod protocol;
 mod recorder;
@@ -50,6 +54,16 @@ pub(crate) const DWELLER: &str = "dweller";
 
 /// Name of the one that many processes come from.
 pub(crate) const CROWD: &str = "crowd";
+/// Name of the one whose children hold ports.
+pub(crate) const HOLDERS: &str = "holders";
+/// Name of the one that asks for them.
+pub(crate) const ASKER: &str = "asker";
+/// Name of the one that serves a file which cannot be closed.
+pub(crate) const FUSE: &str = "fuse";
+/// Name of the one whose socket lingers.
+pub(crate) const LINGERING: &str = "lingering";
+/// Name of the one that runs a program in a process namespace of its own.
+pub(crate) const NEWCOMER: &str = "newcomer";
 /// Name of the one that has children.
 pub(crate) const FAMILY: &str = "family";
 
@@ -103,6 +117,11 @@ fn run(mut args: impl Iterator<Item = OsString>) -> Result<()> {
         DWELLER => return dweller::live(args),
         FAMILY => return family::live(args),
         CROWD => return crowd::gather(args),
+        HOLDERS => return holders::hold(args),
+        ASKER => return holders::ask(),
+        FUSE => return fuse::serve(args),
+        LINGERING => return lingering::live(args),
+        NEWCOMER => return newcomer::run(args),
         COMPAT_PROBE => return compat_calls::probe(),
         _ => {}
     }

@@ -15,8 +15,9 @@ use anyhow::{Context as _, Result, ensure};
 use crate::command::shown;
 
 /// What the tests can modprobe: add a name here for more. Those a kernel lacks are left out.
-const WANTED: [&str; 18] = [
+const WANTED: [&str; 19] = [
     "dummy",
+    "fuse",
     "ip6_udp_tunnel",
     "nf_tables",
     "nft_ct",

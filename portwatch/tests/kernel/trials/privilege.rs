@@ -262,12 +262,12 @@ fn needed(source: Source) -> Result<CapabilitySet> {
 }
 
 /// portwatch where everybody can run it.
-struct PublicCopy {
+pub(super) struct PublicCopy {
     directory: TempDir,
 }
 
 impl PublicCopy {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         fs::create_dir_all(std::env::temp_dir())?;
         let directory = tempfile::tempdir()?;
         let everybody = fs::Permissions::from_mode(0o755);
@@ -282,13 +282,23 @@ impl PublicCopy {
         self.directory.path().join("portwatch")
     }
 
+    /// `portwatch` by an ordinary user.
+    pub(super) fn without_privileges(&self) -> Result<Command> {
+        self.of_user(CapabilitySet::empty())
+    }
+
     /// `portwatch --json --source …` by an ordinary user with these capabilities.
     fn confined(&self, source: Source, capabilities: CapabilitySet) -> Result<Command> {
+        let mut command = self.of_user(capabilities)?;
+        command.args(["--json", "--source", source.name()]);
+        Ok(command)
+    }
+
+    fn of_user(&self, capabilities: CapabilitySet) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args([FLAG, CONFINED, &capabilities.bits().to_string()])
             .arg(self.path());
-        command.args(["--json", "--source", source.name()]);
         Ok(command)
     }
 }

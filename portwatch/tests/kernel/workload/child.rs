@@ -26,10 +26,18 @@ pub(super) struct Companion {
 impl Companion {
     /// Done once the set-up is.
     pub(super) fn start<T>(set_up: impl FnOnce() -> Result<T>) -> Result<Self> {
+        Self::start_and_then(set_up, std::thread::park)
+    }
+
+    /// The same with something else to do than to wait for its end.
+    pub(super) fn start_and_then<T>(
+        set_up: impl FnOnce() -> Result<T>,
+        then: fn(),
+    ) -> Result<Self> {
         let (mut done, told) = io::pipe()?;
         let Some(pid) = fork()? else {
             drop(done);
-            end(hold(set_up, told))
+            end(hold(set_up, told, then))
         };
         drop(told);
         let companion = Self { pid };
@@ -54,12 +62,13 @@ fn wait_for_byte(done: &mut PipeReader) -> io::Result<()> {
     done.read_exact(&mut [0])
 }
 
-fn hold<T>(set_up: impl FnOnce() -> Result<T>, mut told: PipeWriter) -> Result<()> {
+fn hold<T>(set_up: impl FnOnce() -> Result<T>, mut told: PipeWriter, then: fn()) -> Result<()> {
+    // In a process namespace of its own it does not see its parent.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let _held = set_up()?;
     told.write_all(b"!")?;
     loop {
-        std::thread::park();
+        then();
     }
 }
 
