@@ -18,8 +18,7 @@ use super::{super::truth::Op, recorder::Try, socket::Socket};
 
 /// Longer than anybody waits here.
 const LINGER: Duration = Duration::from_secs(100);
-/// Little room, which is soon full.
-const ROOM: usize = 4096;
+const PIECE: usize = 4096;
 
 /// Argument: where it connects to, by somebody who accepts nothing and lives longer.
 ///
@@ -29,7 +28,6 @@ pub(super) fn live(mut args: impl Iterator<Item = OsString>) -> Result<()> {
     let address = args.next().and_then(|it| it.to_str()?.parse().ok());
     let address: SocketAddr = address.context("no address given")?;
     let socket = Socket::tcp4()?;
-    sockopt::set_socket_send_buffer_size(&socket, ROOM)?;
     connect(&socket, &address)?;
     fill(&socket)?;
     sockopt::set_socket_linger(&socket, Some(LINGER))?;
@@ -41,11 +39,11 @@ pub(super) fn live(mut args: impl Iterator<Item = OsString>) -> Result<()> {
     Ok(())
 }
 
-/// The other end reads nothing of it.
+/// Until the other end has no room for more: it reads nothing.
 fn fill(socket: &Socket) -> Result<()> {
     fcntl_setfl(socket, OFlags::NONBLOCK)?;
     loop {
-        match send(socket, &[0; ROOM], SendFlags::NOSIGNAL) {
+        match send(socket, &[0; PIECE], SendFlags::NOSIGNAL) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.into()),
