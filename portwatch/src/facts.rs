@@ -80,20 +80,24 @@ impl Gatherer {
         }
     }
 
-    /// Adds what is known about an attempt. Where `may_search` is false, only what takes one look at a
-    /// known process.
+    /// Adds what takes no more than one look at a known process; true where that is all.
+    pub fn recall(&mut self, inquiry: &Inquiry, facts: &mut Facts) -> bool {
+        let Inquiry {
+            attempt, wanted, ..
+        } = inquiry;
+        if wanted.namespace && facts.namespace.is_none() {
+            facts.namespace = attempt.netns.map(way_into);
+        }
+        !wanted.enters() || wanted.only_holders() && self.knows(inquiry, facts)
+    }
+
+    /// Adds what is to be looked for. Where `may_search` is false, no more than whether a holder is known.
     pub fn gather(&mut self, inquiry: &Inquiry, may_search: bool, facts: &mut Facts) {
         let Inquiry {
             attempt,
             wanted,
             seen,
         } = inquiry;
-        if wanted.namespace && facts.namespace.is_none() {
-            facts.namespace = attempt.netns.map(way_into);
-        }
-        if !wanted.enters() {
-            return;
-        }
         if wanted.privilege {
             facts.credentials = Credentials::of_attempt(attempt);
         }
@@ -134,10 +138,15 @@ impl Gatherer {
         }
     }
 
+    /// Learns who holds every port that is kept.
+    pub fn take_stock(&mut self) {
+        self.search.take_stock();
+    }
+
     /// One pass over all descriptors for several inquiries at once, as far as they need it.
-    pub fn begin_pass(&mut self, inquiries: &[&Inquiry]) {
-        let wanted = inquiries.iter().map(|it| it.wanted.proto_and_port());
-        let mut ports: Vec<u16> = wanted.flatten().map(|(_, port)| port).collect();
+    pub fn begin_pass(&mut self, wanted: impl Iterator<Item = Wanted>) {
+        let asked = wanted.filter_map(Wanted::proto_and_port);
+        let mut ports: Vec<u16> = asked.map(|(_, port)| port).collect();
         ports.sort_unstable();
         ports.dedup();
         if ports.len() > 1 {
@@ -174,6 +183,32 @@ impl Gatherer {
         })
     }
 
+    /// Adds the holder, where it is known: nobody has to enter the network namespace then.
+    fn knows(&mut self, inquiry: &Inquiry, facts: &mut Facts) -> bool {
+        let Inquiry {
+            attempt,
+            wanted,
+            seen,
+        } = inquiry;
+        let (Some(netns), Some((proto, port))) = (attempt.netns, wanted.proto_and_port()) else {
+            return false;
+        };
+        let is_enough = enough(attempt);
+        let question = Question {
+            netns,
+            proto,
+            port,
+            seen,
+            is_enough: &is_enough,
+        };
+        let Some(known) = self.search.known(&question) else {
+            return false;
+        };
+        facts.holders = self.with_cgroups(known);
+        facts.taken = Some(now());
+        true
+    }
+
     fn find(
         &mut self,
         namespace: &Namespace,
@@ -184,7 +219,7 @@ impl Gatherer {
     ) -> Holders {
         let is_enough = enough(attempt);
         let question = Question {
-            namespace: namespace.as_ref(),
+            netns: namespace.inode(),
             proto,
             port,
             seen,
@@ -192,7 +227,7 @@ impl Gatherer {
         };
         let holders = match self.search.known(&question) {
             Some(known) => known,
-            None if may_search => self.search.holders(&question),
+            None if may_search => self.search.holders(&question, namespace.as_ref()),
             None => Holders::not_seen(Unseen::Time),
         };
         self.with_cgroups(holders)
@@ -201,13 +236,13 @@ impl Gatherer {
     /// Every socket on a port, with the cgroups of their processes.
     pub fn holders(&mut self, namespace: &Namespace, proto: Proto, port: u16) -> Holders {
         let question = Question {
-            namespace: namespace.as_ref(),
+            netns: namespace.inode(),
             proto,
             port,
             seen: &[],
             is_enough: &|_| false,
         };
-        let holders = self.search.holders(&question);
+        let holders = self.search.holders(&question, namespace.as_ref());
         self.with_cgroups(holders)
     }
 

@@ -4,6 +4,7 @@ mod causes;
 mod connects;
 mod ends;
 mod pace;
+mod precedence;
 
 use std::{
     collections::VecDeque,
@@ -19,6 +20,7 @@ use self::{
     causes::Causes,
     ends::{Ends, ReaderGone},
     pace::Pace,
+    precedence::Precedence,
 };
 use crate::{
     clock::now,
@@ -58,17 +60,15 @@ pub async fn watch(
     let mut ends = Ends::new(config.duration)?;
     let reader = ReaderGone::new(config);
     let command = order.map(Order::prepare).transpose()?;
-    confine::enter(&confine::Needs {
-        log_file: config.logs_to_file(),
-        command: command.is_some(),
-        user: config.user_after.as_ref(),
-    })
-    .context("cannot become the user of --user-after")?;
-    let sink = Sinks::open(config)?;
-    let (time, begun_ns) = (now(), source.clock_ns());
     let known = known(opened.backend, &opened.hooks);
     let mut degradations = opened.degradations;
+    // Whoever looks things up keeps it, and nobody can take it any more once that much is given up.
+    let precedence = Precedence::take();
+    confine(config, command.is_some())?;
     let surroundings = surroundings(config, known, &mut source, &mut degradations)?;
+    drop(precedence);
+    let sink = Sinks::open(config)?;
+    let (time, begun_ns) = (now(), source.clock_ns());
     let mut stream = Stream::new(config, known, surroundings, users, begun_ns);
     stream.top = config.on_screen.then(|| Top::open(config)).transpose()?;
     // Whatever it does comes after the stream's begin.
@@ -113,6 +113,16 @@ pub async fn watch(
     // It leaves a child behind, which is none of the command's.
     source.part();
     verdict.map(|()| code)
+}
+
+/// Gives up what the watch does not take.
+fn confine(config: &Config, runs_command: bool) -> anyhow::Result<()> {
+    confine::enter(&confine::Needs {
+        log_file: config.logs_to_file(),
+        command: runs_command,
+        user: config.user_after.as_ref(),
+    })
+    .context("cannot become the user of --user-after")
 }
 
 /// The kernel's release, as `uname -r` prints it.

@@ -123,6 +123,11 @@ impl Surroundings {
         }
     }
 
+    /// The next answer that is there already.
+    pub fn try_answer(&mut self) -> Option<(Ticket, Facts)> {
+        self.0.as_mut()?.try_answer()
+    }
+
     /// What there is without an answer.
     pub fn not_in_time(&self, attempt: &Attempt, ret: i32) -> Facts {
         let host = self.0.as_ref();

@@ -109,7 +109,7 @@ fn prevent(code: Code) -> Option<Fix> {
 fn code(case: &Case<'_>, holder: &Holder, conflict: &Conflict) -> Code {
     let connected = rank(holder.state) >= 2 && !case.is_udp();
     match conflict.rule {
-        _ if is_perhaps_the_kernels(holder) => Code::PortInUseKernel,
+        _ if holder.kernel => Code::PortInUseKernel,
         _ if holder.state == SocketState::TimeWait => Code::PortInUseTimeWait,
         _ if connected => Code::PortInUseConnection,
         _ if conflict.overlap == Overlap::DualStack => Code::PortInUseDualStack,
@@ -298,7 +298,7 @@ fn stop(case: &Case<'_>, holder: &Holder) -> Option<Fix> {
     }
     if is_perhaps_the_kernels(holder) {
         return Some(fix::command(
-            "see what the kernel uses the port for: NFS, WireGuard, VXLAN …",
+            "see whether the kernel uses the port: NFS, WireGuard, VXLAN …",
             "ip -d link show; rpcinfo -p",
         ));
     }

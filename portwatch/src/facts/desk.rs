@@ -4,6 +4,7 @@
 //! holder that was found less than a second ago, and still has the socket, answers at once.
 
 use std::{
+    ops::ControlFlow,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread,
     time::Instant,
@@ -159,33 +160,53 @@ impl Looker {
 
     /// Answers whatever has come meanwhile at once, until nobody asks any more.
     fn work(mut self, tasks: &Receiver<Task>, answer: &mpsc::Sender<Task>) {
+        self.spend(Gatherer::take_stock);
         while let Ok(first) = tasks.recv() {
             let mut batch = vec![first];
             batch.extend(tasks.try_iter().take(BATCH - 1));
-            if !self.answer(batch, answer) {
+            if self.answer(batch, answer).is_break() {
                 return;
             }
         }
     }
 
-    fn answer(&mut self, batch: Vec<Task>, answer: &mpsc::Sender<Task>) -> bool {
-        if batch.len() > 1 && self.budget.allows(Instant::now()) {
-            let begun = cpu_time();
-            let inquiries: Vec<_> = batch.iter().map(|(_, inquiry, _)| inquiry).collect();
-            self.gatherer.begin_pass(&inquiries);
-            self.budget.spend(cpu_time().saturating_sub(begun));
-        }
+    /// What is known is told first; then one pass serves all others.
+    fn answer(&mut self, batch: Vec<Task>, answer: &mpsc::Sender<Task>) -> ControlFlow<()> {
+        let mut unknown = Vec::new();
         for (ticket, inquiry, mut facts) in batch {
-            let may_search = self.budget.allows(Instant::now());
-            let begun = cpu_time();
-            self.gatherer.gather(&inquiry, may_search, &mut facts);
-            self.budget.spend(cpu_time().saturating_sub(begun));
-            if answer.blocking_send((ticket, inquiry, facts)).is_err() {
-                return false;
+            if self.spend(|gatherer| gatherer.recall(&inquiry, &mut facts)) {
+                tell(answer, (ticket, inquiry, facts))?;
+            } else {
+                unknown.push((ticket, inquiry, facts));
             }
         }
+        if unknown.len() > 1 && self.budget.allows(Instant::now()) {
+            let wanted = unknown.iter().map(|(_, inquiry, _)| inquiry.wanted);
+            self.spend(|gatherer| gatherer.begin_pass(wanted));
+        }
+        for (ticket, inquiry, mut facts) in unknown {
+            let may_search = self.budget.allows(Instant::now());
+            self.spend(|gatherer| gatherer.gather(&inquiry, may_search, &mut facts));
+            tell(answer, (ticket, inquiry, facts))?;
+        }
         self.gatherer.end_pass();
-        true
+        ControlFlow::Continue(())
+    }
+
+    /// Does something, and takes note of what that took of the processor.
+    fn spend<T>(&mut self, work: impl FnOnce(&mut Gatherer) -> T) -> T {
+        let begun = cpu_time();
+        let done = work(&mut self.gatherer);
+        self.budget.spend(cpu_time().saturating_sub(begun));
+        done
+    }
+}
+
+/// Breaks off where nobody waits any more.
+fn tell(answer: &mpsc::Sender<Task>, task: Task) -> ControlFlow<()> {
+    match answer.blocking_send(task) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
     }
 }
 

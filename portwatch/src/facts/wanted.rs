@@ -84,7 +84,8 @@ impl Wanted {
             .filter(|&(_, port)| port != 0);
         Some(match errno {
             libc::EADDRINUSE => Self {
-                ports: true,
+                // None of them is left.
+                ports: holders.is_none() || attempt.op == Op::Listen,
                 holders,
                 ..Self::default()
             },

@@ -90,6 +90,10 @@ impl Stream<'_> {
 
     /// Writes whatever has waited for its cause for long enough.
     pub(super) fn write_overdue(&mut self, now: Instant) -> anyhow::Result<()> {
+        // On a busy machine the answer may have been there before this thread had its turn.
+        while let Some((ticket, facts)) = self.surroundings.try_answer() {
+            self.take_answer(ticket, &facts)?;
+        }
         while let Some(event) = self.causes.overdue(now) {
             let facts =
                 failure(&event).map(|(attempt, ret)| self.surroundings.not_in_time(attempt, ret));

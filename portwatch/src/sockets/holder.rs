@@ -31,10 +31,11 @@ const SOCKETS: usize = 32;
 /// Descriptors that one pass may tell of.
 const ROWS: usize = 16_384;
 
-/// Which port, and where to look.
+/// Which port.
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
-    pub namespace: &'a Namespace,
+    /// Inode of the network namespace
+    pub netns: u32,
     pub proto: Proto,
     pub port: u16,
     /// Sockets that were seen on the port, each with where it was
@@ -177,7 +178,7 @@ impl Search {
     }
 
     /// The sockets on the port. This can take a pass over the descriptors of all processes.
-    pub fn holders(&mut self, question: &Question<'_>) -> Holders {
+    pub fn holders(&mut self, question: &Question<'_>, namespace: &Namespace) -> Holders {
         let mut found = Found::default();
         if self.look_at_known(question, &mut found).is_none() {
             return Holders::not_seen(Unseen::NotSupported);
@@ -194,8 +195,8 @@ impl Search {
         let is_shared = shared.is_some();
         let pass = shared.or_else(|| pass(self.kernel.as_deref_mut(), vec![question.port]));
         let holders = match &pass {
-            Some(pass) => self.by_kernel(question, pass, found),
-            None => by_proc(question, &self.stock, found),
+            Some(pass) => self.by_kernel(question, namespace, pass, found),
+            None => by_proc(question, namespace, &self.stock, found),
         };
         if is_shared {
             self.pass = pass;
@@ -207,7 +208,7 @@ impl Search {
     /// without ports.
     fn look_at_known(&mut self, question: &Question<'_>, found: &mut Found) -> Option<()> {
         let port = Port {
-            netns: question.namespace.inode(),
+            netns: question.netns,
             table: diag::table(question.proto)?,
             number: question.port,
         };
@@ -241,7 +242,7 @@ impl Search {
     }
 
     /// Learns who holds every port that is kept, in one pass; true where that is new.
-    fn take_stock(&mut self) -> bool {
+    pub fn take_stock(&mut self) -> bool {
         if self.has_taken_stock || self.pass.is_some() {
             return false;
         }
@@ -256,12 +257,18 @@ impl Search {
         !rows.is_empty()
     }
 
-    fn by_kernel(&mut self, question: &Question<'_>, pass: &Pass, mut found: Found) -> Holders {
+    fn by_kernel(
+        &mut self,
+        question: &Question<'_>,
+        namespace: &Namespace,
+        pass: &Pass,
+        mut found: Found,
+    ) -> Holders {
         self.take_rows(question, pass, &mut found);
         if found.answers(question) {
             return found.finish(Some(Unseen::NotAsked));
         }
-        let (mut entries, mut unseen) = entries(question);
+        let (mut entries, mut unseen) = entries(question, namespace);
         // It may have changed hands while it was looked for, or be gone by now: so whoever was not found
         // is looked for again, and told of only if it is still there.
         let is_missing = |entry: &Entry, found: &Found| entry.inode != 0 && !found.has(entry.inode);
@@ -270,7 +277,7 @@ impl Search {
             && let Some(again) = self::pass(self.kernel.as_deref_mut(), vec![question.port])
         {
             self.take_rows(question, &again, &mut found);
-            (entries, unseen) = self::entries(question);
+            (entries, unseen) = self::entries(question, namespace);
             blind = blind.or(again.unseen);
         }
         for entry in entries {
@@ -283,7 +290,7 @@ impl Search {
     }
 
     fn take_rows(&mut self, question: &Question<'_>, pass: &Pass, found: &mut Found) {
-        let netns = question.namespace.inode();
+        let netns = question.netns;
         let table = diag::table(question.proto);
         let is_meant = |row: &&Descriptor| {
             row.port == question.port
@@ -372,7 +379,7 @@ fn with_bind(question: &Question<'_>, stock: &Known, holder: Holder) -> Holder {
 }
 
 /// What the kernel's tables show of the port, and why there may be more.
-fn entries(question: &Question<'_>) -> (Vec<Entry>, Option<Unseen>) {
+fn entries(question: &Question<'_>, namespace: &Namespace) -> (Vec<Entry>, Option<Unseen>) {
     let Some(kind) = diag::table(question.proto) else {
         return (Vec::new(), Some(Unseen::NotSupported));
     };
@@ -382,7 +389,7 @@ fn entries(question: &Question<'_>) -> (Vec<Entry>, Option<Unseen>) {
         // Its modules are not there, and cannot be loaded.
         Err(_) => table::on_port(kind, port, SOCKETS).unwrap_or_default(),
     };
-    match question.namespace.visit(look) {
+    match namespace.visit(look) {
         Ok((found, true)) => (found, None),
         Ok((found, false)) => (found, Some(Unseen::NotSupported)),
         Err(error) => (Vec::new(), Some(Unseen::from(&error))),
@@ -390,8 +397,13 @@ fn entries(question: &Question<'_>) -> (Vec<Entry>, Option<Unseen>) {
 }
 
 /// Without the kernel's iterator: the tables first, then a walk over /proc for whose the sockets are.
-fn by_proc(question: &Question<'_>, stock: &Known, mut found: Found) -> Holders {
-    let (mut entries, mut unseen) = entries(question);
+fn by_proc(
+    question: &Question<'_>,
+    namespace: &Namespace,
+    stock: &Known,
+    mut found: Found,
+) -> Holders {
+    let (mut entries, mut unseen) = entries(question, namespace);
     let inodes = |entries: &[Entry]| -> Vec<u32> {
         let inodes = entries.iter().map(|entry| entry.inode);
         inodes.filter(|&inode| inode != 0).collect()
@@ -402,7 +414,7 @@ fn by_proc(question: &Question<'_>, stock: &Known, mut found: Found) -> Holders 
         inodes.all(|inode| !owners.of(inode).is_empty())
     };
     if !all_found(&owners, &entries) {
-        (entries, unseen) = self::entries(question);
+        (entries, unseen) = self::entries(question, namespace);
         owners = Owners::find(&inodes(&entries));
     }
     for entry in entries {
@@ -477,25 +489,13 @@ fn look_at(question: &Question<'_>, inode: u32, place: Place) -> Lookup<Holder> 
         Lookup::Found(socket) if !socket.is_internet() => Lookup::NotThere,
         Lookup::Found(socket) => bound_socket(question, &socket, place, inode),
         Lookup::NotThere => Lookup::NotThere,
-        // The link has told whose it is: a table has the rest.
-        Lookup::NotSeen(why) => in_table(question, place, inode, why),
+        Lookup::NotSeen(why) => Lookup::NotSeen(why),
     };
     holder.map(|holder| Holder {
         since: bind.map(|bind| bind.time),
         bound_by: bind.map(|bind| bind.by),
         ..holder
     })
-}
-
-fn in_table(question: &Question<'_>, place: Place, inode: u32, why: Unseen) -> Lookup<Holder> {
-    if why == Unseen::Gone {
-        return Lookup::NotSeen(why);
-    }
-    let (entries, _) = entries(question);
-    match entries.into_iter().find(|entry| entry.inode == inode) {
-        Some(entry) => Lookup::Found(holder_of(entry, holding_process(place.tgid, place.fd))),
-        None => Lookup::NotSeen(why),
-    }
 }
 
 /// What the socket itself says, where it has the port.
@@ -518,7 +518,7 @@ fn bound_socket(
     };
     // By the socket itself, or where it may not be asked, by its process.
     let netns = namespace_inode(socket).or_else(|| Namespace::inode_of_process(place.tgid));
-    if !is_it || netns != Some(question.namespace.inode()) {
+    if !is_it || netns != Some(question.netns) {
         return Lookup::NotThere;
     }
     let listens = sockopt::socket_acceptconn(socket) == Ok(true);

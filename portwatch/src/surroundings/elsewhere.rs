@@ -59,6 +59,10 @@ impl Host {
         match *self {}
     }
 
+    pub(super) fn try_answer(&self) -> Option<(Ticket, Facts)> {
+        match *self {}
+    }
+
     pub(super) fn not_in_time(&self, _: &Attempt, _: i32) -> Facts {
         match *self {}
     }

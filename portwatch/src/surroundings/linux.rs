@@ -125,6 +125,10 @@ impl Host {
         self.desk.answer().await
     }
 
+    pub(super) fn try_answer(&mut self) -> Option<(Ticket, Facts)> {
+        self.desk.try_answer()
+    }
+
     pub(super) fn not_in_time(&self, attempt: &Attempt, ret: i32) -> Facts {
         self.desk.not_in_time(attempt, ret)
     }

@@ -151,6 +151,7 @@ pub(crate) struct Cause {
     pub(crate) next: Vec<String>,
     #[serde(default)]
     pub(crate) holder: Vec<Holder>,
+    pub(crate) holder_unseen: Option<String>,
     #[serde(default)]
     candidates: Vec<Candidate>,
 }
@@ -186,8 +187,10 @@ pub(crate) struct Fix {
 )]
 pub(crate) struct Holder {
     pub(crate) pid: Option<u32>,
+    pub(crate) fd: Option<i32>,
     pub(crate) comm: Option<String>,
     pub(crate) exe: Option<String>,
+    pub(crate) process: Option<String>,
     pub(crate) uid: Option<u32>,
     user: Option<String>,
     container: Option<Container>,
@@ -199,6 +202,8 @@ pub(crate) struct Holder {
     peer_port: Option<u16>,
     pub(crate) inode: Option<u64>,
     pub(crate) since: Option<Time>,
+    pub(crate) bound_by_pid: Option<u32>,
+    pub(crate) bound_by_comm: Option<String>,
     pub(crate) kernel: bool,
     pub(crate) reuseaddr: Option<bool>,
     pub(crate) reuseport: Option<bool>,

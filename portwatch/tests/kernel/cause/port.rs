@@ -48,7 +48,8 @@ pub(crate) const PORTS: &[Row] = &[
     ),
     used("a connection in TIME_WAIT", Code::PortInUseTimeWait),
     used("the local end of a connection", Code::PortInUseConnection),
-    used("a VXLAN interface's socket", Code::PortInUseKernel),
+    // That no process has it open is all that can be seen: it could be in flight between two.
+    used("a VXLAN interface's socket", Code::PortInUse),
     used("a process that is gone by now", Code::PortInUseHolderGone),
     Row::new(
         "another ping socket with that identifier",

@@ -20,7 +20,10 @@ fn gather(attempt: &Attempt) -> Result<Facts> {
     let ret = attempt.ret.context("it has not returned")?;
     let inquiry = Inquiry::new(attempt, ret, &Witness::default()).context("nothing helps")?;
     let mut facts = Facts::default();
-    Gatherer::new(None).gather(&inquiry, true, &mut facts);
+    let mut gatherer = Gatherer::new(None);
+    if !gatherer.recall(&inquiry, &mut facts) {
+        gatherer.gather(&inquiry, true, &mut facts);
+    }
     Ok(facts)
 }
 

@@ -122,7 +122,10 @@ fn holders_of(namespace: &Namespace, port: u16, seen: &[Attempt]) -> Result<Hold
     );
     let inquiry = Inquiry::new(&failed, -libc::EADDRINUSE, &witness).context("nothing helps")?;
     let mut facts = Facts::default();
-    Gatherer::new(None).gather(&inquiry, true, &mut facts);
+    let mut gatherer = Gatherer::new(None);
+    if !gatherer.recall(&inquiry, &mut facts) {
+        gatherer.gather(&inquiry, true, &mut facts);
+    }
     Ok(facts.holders)
 }
 
