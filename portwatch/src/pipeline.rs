@@ -314,6 +314,8 @@ struct Stream<'a> {
     outcomes: Outcomes,
     /// What waits for its cause
     causes: Causes,
+    /// Whoever the source is to rule out
+    ruled_out: Vec<Callers>,
     /// Since when the time of the outcomes runs
     begun: Instant,
     /// Read from the ring and not yet looked at
@@ -371,6 +373,7 @@ impl<'a> Stream<'a> {
             summary: Summary::default(),
             outcomes: Outcomes::default(),
             causes: Causes::default(),
+            ruled_out: Vec::new(),
             begun: Instant::now(),
             records: VecDeque::with_capacity(RECORDS),
             pace: Pace::new(matches!(known, Known::Most { .. }), Instant::now()),
@@ -396,6 +399,9 @@ impl<'a> Stream<'a> {
             {
                 self.take(record, source)?;
             }
+        }
+        for callers in self.ruled_out.drain(..) {
+            source.rule_out(callers);
         }
         let now = Instant::now();
         if self.is_drained() {
@@ -458,18 +464,24 @@ impl<'a> Stream<'a> {
             self.surroundings.remember(&attempt);
         }
         if attempt.op == Op::Connect && self.outcomes.concern(&attempt) {
-            return self.take_connect(attempt, source);
+            if self.causes.holds(attempt.id.tid) {
+                // While its process is there.
+                self.enrich(&mut attempt);
+                self.causes.line_up_connect(attempt);
+                return Ok(());
+            }
+            return self.take_connect(attempt);
         }
-        self.take_closed(attempt, source)
+        self.take_closed(attempt)
     }
 
     /// An attempt that is over.
-    fn take_closed(&mut self, mut attempt: Attempt, source: &mut Source) -> anyhow::Result<()> {
+    fn take_closed(&mut self, mut attempt: Attempt) -> anyhow::Result<()> {
         if attempt.op == Op::Connect {
             self.outcomes.settle(&mut attempt);
         }
         if !self.is_wanted(&mut attempt) {
-            self.rule_out(&attempt, source);
+            self.rule_out(&attempt);
             return Ok(());
         }
         self.enrich(&mut attempt);
@@ -508,19 +520,19 @@ impl<'a> Stream<'a> {
 
     /// Where it is the cgroup that is not wanted, or the process by its parents, no other attempt
     /// of theirs need come here.
-    fn rule_out(&self, attempt: &Attempt, source: &mut Source) {
+    fn rule_out(&mut self, attempt: &Attempt) {
         if let Some(cgroup_id) = attempt.cgroup_id
             && !self.of_cgroup.passes(attempt)
             && self.surroundings.knows_cgroup(attempt)
         {
-            source.rule_out(Callers::Cgroup(cgroup_id));
+            self.ruled_out.push(Callers::Cgroup(cgroup_id));
         }
         if let Some(start) = attempt.process_start
             && !self.of_tree.passes(attempt)
             && Surroundings::knows_parents(attempt)
         {
             let tgid = attempt.tgid;
-            source.rule_out(Callers::Process { tgid, start });
+            self.ruled_out.push(Callers::Process { tgid, start });
         }
     }
 
@@ -606,7 +618,7 @@ impl<'a> Stream<'a> {
                 sinks.put(&mut self.lines);
             }
             (ticket, facts) = self.surroundings.answer(), if sinks.has_room() => {
-                self.take_answer(ticket, &facts)?;
+                self.take_answer(ticket, facts)?;
                 sinks.put(&mut self.lines);
             }
             () = ready::at(self.causes.due()), if sinks.has_room() => {

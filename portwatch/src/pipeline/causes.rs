@@ -1,7 +1,7 @@
 //! What is to be written and waits for its cause. Others overtake it.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -15,89 +15,158 @@ use crate::{
 /// An attempt waits for its cause no longer than this.
 const LONGEST: Duration = Duration::from_millis(250);
 
-/// Events whose causes are being looked up, in the order in which they were asked for.
+/// Attempts and outcomes whose causes are being looked up, and what their threads did since: each
+/// thread's calls stay in their order, and only those of others overtake.
 #[derive(Debug, Default)]
 pub(super) struct Causes {
-    waiting: VecDeque<Waiting>,
+    threads: HashMap<u32, VecDeque<Entry>>,
+    /// Questions in the order in which they were asked, with the thread that each is about
+    asked: VecDeque<(Instant, Ticket, u32)>,
 }
 
+/// Something that is to be written in its turn.
 #[derive(Debug)]
-struct Waiting {
-    ticket: Ticket,
-    until: Instant,
-    event: Event,
+enum Entry {
+    Waiting(Ticket, Event),
+    Ready(Event, Box<Facts>),
+    /// Of which no cause is asked for before its end
+    Connect(Attempt),
+}
+
+/// What has come to its turn.
+#[derive(Debug)]
+pub(super) enum Turn {
+    Write(Event, Box<Facts>),
+    Connect(Attempt),
 }
 
 impl Causes {
-    /// Keeps an event until its cause is known. Tickets grow.
-    pub(super) fn wait(&mut self, ticket: Ticket, event: Event, now: Instant) {
-        self.waiting.push_back(Waiting {
-            ticket,
-            until: now + LONGEST,
-            event,
-        });
+    /// Whether something of a thread waits, so that what it does next has to wait too.
+    pub(super) fn holds(&self, thread: u32) -> bool {
+        !self.threads.is_empty() && self.threads.contains_key(&thread)
     }
 
-    /// The event that an answer is for; none where it was written without.
-    pub(super) fn take(&mut self, ticket: Ticket) -> Option<Event> {
-        let index = self
-            .waiting
-            .binary_search_by_key(&ticket, |waiting| waiting.ticket)
-            .ok()?;
-        Some(self.waiting.remove(index)?.event)
+    /// Keeps an event until its cause is known. Tickets grow.
+    fn wait(&mut self, ticket: Ticket, event: Event, now: Instant) {
+        let thread = thread_of(&event);
+        self.asked.push_back((now + LONGEST, ticket, thread));
+        self.push(thread, Entry::Waiting(ticket, event));
+    }
+
+    /// Keeps an event behind others of its thread.
+    fn line_up(&mut self, event: Event, facts: Box<Facts>) {
+        self.push(thread_of(&event), Entry::Ready(event, facts));
+    }
+
+    pub(super) fn line_up_connect(&mut self, attempt: Attempt) {
+        self.push(attempt.id.tid, Entry::Connect(attempt));
+    }
+
+    fn push(&mut self, thread: u32, entry: Entry) {
+        self.threads.entry(thread).or_default().push_back(entry);
+    }
+
+    /// An answer has come; gives the thread that it is about. Nothing where nobody waits for it.
+    fn settle(&mut self, ticket: Ticket, facts: Box<Facts>) -> Option<u32> {
+        let asked = self.asked.binary_search_by_key(&ticket, |asked| asked.1);
+        let (_, _, thread) = self.asked.remove(asked.ok()?)?;
+        let entries = self.threads.get_mut(&thread)?;
+        let is_it = |entry: &Entry| matches!(entry, Entry::Waiting(other, _) if *other == ticket);
+        let place = entries.iter().position(is_it)?;
+        if let Some(Entry::Waiting(_, event)) = entries.remove(place) {
+            entries.insert(place, Entry::Ready(event, facts));
+        }
+        Some(thread)
+    }
+
+    /// What comes next of a thread, if it need not wait any more.
+    fn next_of(&mut self, thread: u32) -> Option<Turn> {
+        let entries = self.threads.get_mut(&thread)?;
+        let next = entries.pop_front_if(|entry| !matches!(entry, Entry::Waiting(..)));
+        if entries.is_empty() {
+            self.threads.remove(&thread);
+        }
+        match next? {
+            Entry::Ready(event, facts) => Some(Turn::Write(event, facts)),
+            Entry::Connect(attempt) => Some(Turn::Connect(attempt)),
+            Entry::Waiting(..) => None,
+        }
     }
 
     /// When the next one has waited for long enough.
     pub(super) fn due(&self) -> Option<Instant> {
-        Some(self.waiting.front()?.until)
+        self.asked.front().map(|asked| asked.0)
     }
 
-    /// One that has waited for long enough.
-    pub(super) fn overdue(&mut self, now: Instant) -> Option<Event> {
-        let waiting = self.waiting.pop_front_if(|waiting| waiting.until <= now)?;
-        Some(waiting.event)
+    /// A question that has waited for long enough, with the event that it is about.
+    fn overdue(&self, now: Instant) -> Option<(Ticket, &Event)> {
+        let &(until, ticket, thread) = self.asked.front()?;
+        let entries = self.threads.get(&thread).filter(|_| until <= now)?;
+        entries.iter().find_map(|entry| match entry {
+            Entry::Waiting(other, event) if *other == ticket => Some((ticket, event)),
+            _ => None,
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.threads.is_empty()
+    }
+}
+
+fn thread_of(event: &Event) -> u32 {
+    match event {
+        Event::Attempt(attempt) => attempt.id.tid,
+        Event::Outcome(outcome) => outcome.attempt.id.tid,
+        _ => 0,
     }
 }
 
 impl Stream<'_> {
-    /// Writes an attempt that is over, or how one ended, with its cause: at once, or when that is known.
+    /// Writes an attempt that is over, or how one ended, with its cause: at once, or when that is known,
+    /// and in the order of its thread's calls.
     pub(super) fn write_explained(&mut self, event: Event) -> anyhow::Result<()> {
         let explains = self.config.explain.is_some();
         let asked = failure(&event)
             .filter(|_| explains)
             .and_then(|(attempt, ret)| self.surroundings.ask(attempt, ret));
         match asked {
-            None => self.write_with(event, Facts::none()),
-            Some(Asked::Known(facts)) => self.write_with(event, &facts),
             Some(Asked::Waiting(ticket)) => {
                 self.causes.wait(ticket, event, Instant::now());
                 Ok(())
             }
+            known if self.causes.holds(thread_of(&event)) => {
+                self.causes.line_up(event, facts_of(known));
+                Ok(())
+            }
+            None => self.write_with(event, Facts::none()),
+            Some(Asked::Known(facts)) => self.write_with(event, &facts),
         }
     }
 
     /// An answer has come.
-    pub(super) fn take_answer(&mut self, ticket: Ticket, facts: &Facts) -> anyhow::Result<()> {
-        match self.causes.take(ticket) {
-            Some(event) => self.write_with(event, facts),
-            None => Ok(()),
+    pub(super) fn take_answer(&mut self, ticket: Ticket, facts: Facts) -> anyhow::Result<()> {
+        let Some(thread) = self.causes.settle(ticket, Box::new(facts)) else {
+            return Ok(());
+        };
+        while let Some(turn) = self.causes.next_of(thread) {
+            match turn {
+                Turn::Write(event, facts) => self.write_with(event, &facts)?,
+                Turn::Connect(attempt) => self.take_connect(attempt)?,
+            }
         }
+        Ok(())
     }
 
     /// Writes whatever has waited for its cause for long enough.
     pub(super) fn write_overdue(&mut self, now: Instant) -> anyhow::Result<()> {
         // On a busy machine the answer may have been there before this thread had its turn.
         while let Some((ticket, facts)) = self.surroundings.try_answer() {
-            self.take_answer(ticket, &facts)?;
+            self.take_answer(ticket, facts)?;
         }
-        while let Some(event) = self.causes.overdue(now) {
+        while let Some((ticket, event)) = self.causes.overdue(now) {
             let facts =
-                failure(&event).map(|(attempt, ret)| self.surroundings.not_in_time(attempt, ret));
-            self.write_with(event, facts.as_ref().unwrap_or(Facts::none()))?;
+                failure(event).map(|(attempt, ret)| self.surroundings.not_in_time(attempt, ret));
+            self.take_answer(ticket, facts.unwrap_or_default())?;
         }
         Ok(())
     }
@@ -105,7 +174,7 @@ impl Stream<'_> {
     /// Waits for the next cause, or until something has waited for long enough.
     pub(super) async fn await_cause(&mut self) -> anyhow::Result<()> {
         tokio::select! {
-            (ticket, facts) = self.surroundings.answer() => self.take_answer(ticket, &facts),
+            (ticket, facts) = self.surroundings.answer() => self.take_answer(ticket, facts),
             () = ready::at(self.causes.due()) => self.write_overdue(Instant::now()),
         }
     }
@@ -131,6 +200,14 @@ impl Stream<'_> {
     }
 }
 
+/// What is known without an answer.
+fn facts_of(asked: Option<Asked>) -> Box<Facts> {
+    match asked {
+        Some(Asked::Known(facts)) => facts,
+        _ => Box::default(),
+    }
+}
+
 /// The attempt that an event is about, and what it ended with, where that can have a cause.
 fn failure(event: &Event) -> Option<(&Attempt, i32)> {
     match event {
@@ -146,35 +223,75 @@ fn failure(event: &Event) -> Option<(&Attempt, i32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::sample;
+    use crate::event::{AttemptId, sample};
 
-    fn event() -> Event {
-        Event::Attempt(sample::attempt())
+    fn event(thread: u32, start_ns: u64) -> Event {
+        Event::Attempt(attempt(thread, start_ns))
+    }
+
+    fn attempt(thread: u32, start_ns: u64) -> Attempt {
+        let id = AttemptId {
+            start_ns,
+            tid: thread,
+        };
+        Attempt {
+            id,
+            ..sample::attempt()
+        }
+    }
+
+    /// The starts of what has come to its turn, of one thread.
+    fn turns(causes: &mut Causes, thread: u32) -> Vec<u64> {
+        let turns = std::iter::from_fn(|| causes.next_of(thread));
+        turns
+            .map(|turn| match turn {
+                Turn::Write(Event::Attempt(attempt), _) => attempt.id.start_ns,
+                Turn::Connect(attempt) => attempt.id.start_ns,
+                Turn::Write(other, _) => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn settle(causes: &mut Causes, ticket: u64) -> Option<u32> {
+        causes.settle(Ticket(ticket), Box::default())
     }
 
     #[test]
-    fn answers_come_in_any_order() {
+    fn the_calls_of_a_thread_stay_in_their_order() {
         let mut causes = Causes::default();
         let now = Instant::now();
-        for ticket in [3, 5, 8] {
-            causes.wait(Ticket(ticket), event(), now);
-        }
-        assert!(causes.take(Ticket(5)).is_some());
-        assert!(causes.take(Ticket(5)).is_none());
-        assert!(causes.take(Ticket(4)).is_none());
-        assert!(causes.take(Ticket(3)).is_some());
-        assert!(causes.take(Ticket(8)).is_some());
+        causes.wait(Ticket(1), event(7, 1), now);
+        causes.line_up(event(7, 2), Box::default());
+        causes.wait(Ticket(2), event(7, 3), now);
+        causes.line_up_connect(attempt(7, 4));
+        assert!(causes.holds(7) && !causes.holds(8));
+        assert_eq!(settle(&mut causes, 2), Some(7));
+        assert_eq!(turns(&mut causes, 7), [0; 0]);
+        assert_eq!(settle(&mut causes, 1), Some(7));
+        assert_eq!(turns(&mut causes, 7), [1, 2, 3, 4]);
         assert!(causes.is_empty() && causes.due().is_none());
+    }
+
+    #[test]
+    fn others_overtake() {
+        let mut causes = Causes::default();
+        let now = Instant::now();
+        causes.wait(Ticket(1), event(7, 1), now);
+        causes.wait(Ticket(2), event(8, 2), now);
+        assert_eq!(settle(&mut causes, 2), Some(8));
+        assert_eq!(turns(&mut causes, 8), [2]);
+        assert_eq!(settle(&mut causes, 2), None);
+        assert!(causes.holds(7));
     }
 
     #[test]
     fn none_waits_for_longer_than_it_may() {
         let mut causes = Causes::default();
         let now = Instant::now();
-        causes.wait(Ticket(1), event(), now);
+        causes.wait(Ticket(1), event(7, 1), now);
         assert_eq!(causes.due(), Some(now + LONGEST));
         assert!(causes.overdue(now).is_none());
-        assert!(causes.overdue(now + LONGEST).is_some());
-        assert!(causes.is_empty());
+        let late = causes.overdue(now + LONGEST).map(|(ticket, _)| ticket);
+        assert_eq!(late, Some(Ticket(1)));
     }
 }

@@ -7,28 +7,23 @@ use crate::{
     event::{Attempt, Event, OutcomeOf, Summary},
     filter::SoFar,
     outcomes::{Account, Outcomes, Resumed, Step},
-    source::Source,
 };
 
 impl Stream<'_> {
     /// A connect whose end is to come, or which may be the rest of one.
-    pub(super) fn take_connect(
-        &mut self,
-        attempt: Attempt,
-        source: &mut Source,
-    ) -> anyhow::Result<()> {
+    pub(super) fn take_connect(&mut self, attempt: Attempt) -> anyhow::Result<()> {
         self.outcomes.advance(self.begun.elapsed());
         let mut attempt = match self.outcomes.resume(attempt) {
             Resumed::New(attempt) | Resumed::Merged(attempt) => attempt,
             Resumed::Told(step) => return self.carry_out(step),
         };
         if !attempt.is_open() {
-            return self.take_closed(attempt, source);
+            return self.take_closed(attempt);
         }
         self.surroundings.add_needed(&mut attempt, self.needs);
         let filter = &self.config.filter;
         if filter.judge(&attempt, SoFar::Open) == Some(false) {
-            self.rule_out(&attempt, source);
+            self.rule_out(&attempt);
             return Ok(());
         }
         // While its process is there.
