@@ -245,8 +245,9 @@ mod tests {
         let turns = std::iter::from_fn(|| causes.next_of(thread));
         turns
             .map(|turn| match turn {
-                Turn::Write(Event::Attempt(attempt), _) => attempt.id.start_ns,
-                Turn::Connect(attempt) => attempt.id.start_ns,
+                Turn::Write(Event::Attempt(attempt), _) | Turn::Connect(attempt) => {
+                    attempt.id.start_ns
+                }
                 Turn::Write(other, _) => panic!("{other:?}"),
             })
             .collect()

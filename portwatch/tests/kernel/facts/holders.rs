@@ -109,17 +109,22 @@ fn bound(namespace: &Namespace, idle: &OwnedFd, port: u16) -> Result<Attempt> {
 }
 
 /// Asked about a bind of the same port that failed, after those that were seen.
-fn holders_of(namespace: &Namespace, port: u16, seen: &[Attempt]) -> Result<Holders> {
+fn holders_of(
+    namespace: &Namespace,
+    idle: &OwnedFd,
+    port: u16,
+    seen: &[Attempt],
+) -> Result<Holders> {
     let mut witness = Witness::default();
     for attempt in seen {
         witness.remember(attempt);
     }
-    let failed = attempt(
-        Op::Bind,
-        libc::EADDRINUSE,
-        namespace,
-        (LOCALHOST.ip(), port),
-    );
+    // No process is in the namespace: only a socket leads there.
+    let asked = (LOCALHOST.ip(), port);
+    let failed = Attempt {
+        fd: Some(idle.as_raw_fd()),
+        ..attempt(Op::Bind, libc::EADDRINUSE, namespace, asked)
+    };
     let inquiry = Inquiry::new(&failed, -libc::EADDRINUSE, &witness).context("nothing helps")?;
     let mut facts = Facts::default();
     let mut gatherer = Gatherer::new(None);
@@ -132,7 +137,7 @@ fn holders_of(namespace: &Namespace, port: u16, seen: &[Attempt]) -> Result<Hold
 pub(super) fn was_seen_to_bind() -> Result<()> {
     let (namespace, (idle, port)) = prepared(idle)?;
     let bound = bound(&namespace, &idle, port)?;
-    let found = holders_of(&namespace, port, std::slice::from_ref(&bound))?;
+    let found = holders_of(&namespace, &idle, port, std::slice::from_ref(&bound))?;
     ensure!(found.unseen == Some(Unseen::NotAsked), "{found:?}");
     let holder = only(found.found)?;
     is_own(&holder, inode(&idle)?)?;
@@ -142,7 +147,7 @@ pub(super) fn was_seen_to_bind() -> Result<()> {
         fd: Some(TcpListener::bind(LOCALHOST)?.as_raw_fd()),
         ..bound.clone()
     };
-    let holder = only(holders_of(&namespace, port, &[moved])?.found)?;
+    let holder = only(holders_of(&namespace, &idle, port, &[moved])?.found)?;
     is_own(&holder, inode(&idle)?)?;
     ensure!(holder.since == Some(Time(4711)), "{holder:?}");
     // Of another socket's bind nothing follows.
@@ -150,7 +155,7 @@ pub(super) fn was_seen_to_bind() -> Result<()> {
         inode: bound.inode.map(|inode| inode ^ 1),
         ..bound
     };
-    let holder = only(holders_of(&namespace, port, &[other])?.found)?;
+    let holder = only(holders_of(&namespace, &idle, port, &[other])?.found)?;
     is_own(&holder, inode(&idle)?)?;
     ensure!(holder.since.is_none(), "{holder:?}");
     Ok(())

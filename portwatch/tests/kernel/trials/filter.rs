@@ -219,15 +219,19 @@ pub(super) fn keys(
         .attempts
         .iter()
         .filter(|attempt| pids.contains(&attempt.pid) && matches(attempt));
-    ours.map(|attempt| {
-        (
-            attempt.pid,
-            attempt.op,
-            attempt.addr,
-            attempt.port,
-            attempt.fd,
-            attempt.ret,
-        )
-    })
-    .collect()
+    let mut keys: Vec<Key> = ours
+        .map(|attempt| {
+            (
+                attempt.pid,
+                attempt.op,
+                attempt.addr,
+                attempt.port,
+                attempt.fd,
+                attempt.ret,
+            )
+        })
+        .collect();
+    // What waits for its cause is overtaken by other processes.
+    keys.sort_by_key(|key| key.0);
+    keys
 }
