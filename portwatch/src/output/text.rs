@@ -27,7 +27,7 @@ use self::{
 };
 pub(crate) use self::{clock::Clock, row::write_proto};
 use crate::{
-    event::{Attempt, Cause, Event, Lost, OutcomeOf},
+    event::{Attempt, Cause, Code, Event, Lost, OutcomeOf},
     users::Users,
 };
 
@@ -140,7 +140,12 @@ impl TextPrinter {
         self.row
             .set_attempt(attempt, &mut self.clock, self.layout.has_millis(), users)?;
         self.add_row()?;
-        self.add_cause(attempt.cause.as_deref(), users)
+        let cause = attempt.cause.as_deref();
+        // The line says so already.
+        self.add_cause(
+            cause.filter(|cause| cause.code != Code::ConnectInProgress),
+            users,
+        )
     }
 
     fn add_cause(&mut self, cause: Option<&Cause>, users: &mut Users) -> std::fmt::Result {

@@ -10,9 +10,9 @@ use super::{
 use crate::{
     cli::{Cli, Command},
     config::Config,
-    event::{Attempt, Event, Time},
+    event::{Attempt, End, Event, OutcomeOf, Stages, Time},
     filter::Filter,
-    output::sample::{bind, connect, hostile, is_dangerous, lost, names, ok, users},
+    output::sample::{bind, connect, hostile, is_dangerous, lost, names, ok, outcome, users},
     users::Users,
 };
 
@@ -173,6 +173,47 @@ fn a_filter_counts_from_then_on() {
     assert_eq!(state.board().attempts, 0);
     state.take(&Event::Attempt(connect()));
     assert_eq!(state.board().attempts, 1);
+}
+
+/// A connect that TCP has begun, and how it ended.
+fn pending(end: End) -> [Event; 2] {
+    let attempt = Attempt {
+        stages: Stages {
+            connect: Some(0),
+            ..Stages::default()
+        },
+        ..connect()
+    };
+    let Event::Outcome(outcome) = outcome(end) else {
+        panic!("it is an outcome");
+    };
+    let outcome = OutcomeOf {
+        attempt: attempt.clone(),
+        ..outcome
+    };
+    [Event::Attempt(attempt), Event::Outcome(outcome)]
+}
+
+#[test]
+fn a_connect_counts_once_by_how_it_ended() {
+    for (filter, refused, connected) in [
+        ("", (1, 1), (1, 0)),
+        ("op=connect", (1, 1), (1, 0)),
+        ("outcome=failed", (1, 1), (0, 0)),
+        ("errno=ECONNREFUSED", (1, 1), (0, 0)),
+        ("outcome=ok", (0, 0), (1, 0)),
+        ("port=1", (0, 0), (0, 0)),
+    ] {
+        for (end, counted) in [(End::Failed(-111), refused), (End::Connected, connected)] {
+            let mut state = State::default();
+            press(&mut state, &format!("/{filter}\n"));
+            for event in pending(end) {
+                state.take(&event);
+            }
+            let board = state.board();
+            assert_eq!((board.attempts, board.failed), counted, "{filter} {end:?}");
+        }
+    }
 }
 
 #[test]

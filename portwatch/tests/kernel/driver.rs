@@ -165,6 +165,11 @@ impl Workload {
                 self.answer()?;
             }
             Line::Impossible(why) => return Err(Impossible(why).into()),
+            Line::Stop => {
+                self.process.stop()?;
+                self.process.signal(Signal::CONT)?;
+                self.answer()?;
+            }
             Line::Kill => {
                 self.process.signal(Signal::KILL)?;
                 done.killed = true;

@@ -87,6 +87,10 @@ const TRIALS: &[(&str, Test)] = &[
     ("ends_have_one_line_of_text", ends::have_one_line_of_text),
     ("ends_of_a_recording_decide", ends::of_a_recording_decide),
     (
+        "ends_that_are_late_are_pending_first",
+        ends::are_pending_first,
+    ),
+    (
         "listen_on_an_unbound_socket",
         connect::listen_on_an_unbound_socket,
     ),
@@ -96,6 +100,7 @@ const TRIALS: &[(&str, Test)] = &[
         "interrupted_and_restarted",
         connect::interrupted_and_restarted,
     ),
+    ("interrupted_by_a_stop", connect::interrupted_by_a_stop),
     ("path_of_io_uring", path::io_uring),
     ("path_of_32_bit_callers", path::compat32),
     ("path_of_fast_open", path::fastopen),

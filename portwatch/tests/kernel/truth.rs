@@ -61,6 +61,8 @@ pub(crate) enum Line {
     Ended(usize),
     /// Waits to be killed.
     Kill,
+    /// Asks to be stopped in its tracks, and continued
+    Stop,
 }
 
 /// One attempt as the one who made it knows it.

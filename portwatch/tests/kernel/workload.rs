@@ -179,6 +179,8 @@ fn named(name: &str, recorder: &Recorder) -> Result<()> {
         "killed" => interrupted::by_death(recorder),
         "interrupted" => interrupted::by_a_signal(recorder),
         "restarted" => interrupted::and_restarted(recorder),
+        "stopped" => interrupted::by_a_stop(recorder),
+        "lasting" => interrupted::not_at_all(recorder),
         other => match other.strip_prefix(CAUSES) {
             Some(group) => cause::make(recorder, group),
             None => bail!("no workload is named {other}"),

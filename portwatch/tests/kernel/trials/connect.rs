@@ -66,7 +66,15 @@ pub(super) fn interrupted_by_a_signal(source: Source) -> Result<()> {
 /// One call for its caller, and one here, with one end, which each source tells: the last of the calls
 /// that it was made of has it.
 pub(super) fn interrupted_and_restarted(source: Source) -> Result<()> {
-    let (done, stream) = exactly(source, "restarted", Pace::Stepwise)?;
+    begun_anew(source, "restarted")
+}
+
+pub(super) fn interrupted_by_a_stop(source: Source) -> Result<()> {
+    begun_anew(source, "stopped")
+}
+
+fn begun_anew(source: Source, workload: &str) -> Result<()> {
+    let (done, stream) = exactly(source, workload, Pace::Stepwise)?;
     let told: Vec<End<'_>> = stream
         .outcomes_of(done.pid)
         .map(|end| (end.outcome.as_str(), end.ret))

@@ -17,7 +17,7 @@ use super::super::{
     truth::{Line, Op},
 };
 use super::{
-    connect::{FullListener, impatient},
+    connect::{FullListener, hasty, impatient},
     recorder::{LOOPBACK, Recorder, Try, now},
     socket::Socket,
 };
@@ -78,16 +78,31 @@ pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
     Ok(())
 }
 
-/// Interrupted twice, and begun anew by the kernel each time: one call for its caller. It lasts longer
-/// than anybody waits for what becomes of it.
+/// Interrupted twice, and begun anew by the kernel each time: one call for its caller.
 pub(super) fn and_restarted(recorder: &Recorder) -> Result<()> {
+    begun_anew(recorder, Some(handle_alarms(libc::SA_RESTART)?))
+}
+
+/// The same, of a process that is stopped for a moment while it waits, and has no handler.
+pub(super) fn by_a_stop(recorder: &Recorder) -> Result<()> {
+    begun_anew(recorder, None)
+}
+
+/// By alarms, if somebody tells of them; else by a stop. Lasts longer than anybody waits for what
+/// becomes of a call that was interrupted.
+fn begun_anew(recorder: &Recorder, mut told: Option<PipeReader>) -> Result<()> {
     sys::enter_own_netns()?;
     let full = FullListener::new(recorder)?;
-    let mut told = handle_alarms(libc::SA_RESTART)?;
     let sniffer = Sniffer::open()?;
     let client = bound(recorder, Socket::tcp4()?)?;
     let mut truth = std::thread::scope(|scope| {
-        let waiter = interrupt(scope, &sniffer, full.address, &mut told, 2);
+        let waiter = match &mut told {
+            Some(told) => interrupt(scope, &sniffer, full.address, told, 2),
+            None => scope.spawn(|| {
+                sniffer.wait_for_syn(full.address)?;
+                recorder.ask(&Line::Stop)
+            }),
+        };
         let helper = scope.spawn(|| {
             joined(waiter)?;
             // The second of them comes after a second, the third two seconds later.
@@ -102,6 +117,19 @@ pub(super) fn and_restarted(recorder: &Recorder) -> Result<()> {
     truth.ret = Some(-libc::EINTR);
     truth.stages = Some(STAGES.to_owned());
     recorder.write(truth)
+}
+
+/// Pending for some seconds after its call has returned.
+pub(super) fn not_at_all(recorder: &Recorder) -> Result<()> {
+    sys::enter_own_netns()?;
+    let full = FullListener::new(recorder)?;
+    let sniffer = Sniffer::open()?;
+    let client = hasty()?;
+    recorder.connect("lasts", &client, full.address, -libc::EINPROGRESS)?;
+    sniffer.wait_for_syn(full.address)?;
+    sniffer.wait_for_syn(full.address)?;
+    full.make_room()?;
+    recorder.ask(&Line::Ended(1))
 }
 
 /// With an end of its own, so that this is known whatever becomes of the connect.
