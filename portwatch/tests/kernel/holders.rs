@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use portwatch::explain::absence::Absence;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -165,29 +166,21 @@ impl Asker {
     }
 }
 
-/// Which sentences, by a part of each, say that a port that is in use has no holder.
-const ABSENCES: [&str; 4] = [
-    "no process has open any more",
-    "nobody has it any more",
-    "the kernel itself",
-    "no process holds",
-];
-
-/// The same of codes.
-const CODES_OF_ABSENCE: [&str; 2] = ["port_in_use_holder_gone", "port_in_use_kernel"];
-
 /// What is said of a claim while its holder lives, if it is false.
-pub(crate) fn falsehood(cause: Option<&Cause>) -> Option<String> {
+pub(crate) fn falsehood(claim: &Claim, cause: Option<&Cause>) -> Option<String> {
     let cause = cause?;
-    let said = || format!("{} ({}): {}", cause.code, cause.confidence, cause.text);
     let words = cause.evidence.iter().chain([&cause.text]);
-    let is_false = CODES_OF_ABSENCE.contains(&cause.code.as_str())
+    let mut told = words.flat_map(|text| Absence::in_words(text));
+    // No process has that one open, which may be told.
+    let is_true = |absence| claim.how == IN_FLIGHT && absence == Absence::Process;
+    let is_false = cause.code == GONE
         || cause.holder.iter().any(|holder| holder.kernel)
-        || words
-            .into_iter()
-            .any(|text| ABSENCES.iter().any(|absence| text.contains(absence)));
-    is_false.then(said)
+        || told.any(|absence| !is_true(absence));
+    is_false.then(|| format!("{} ({}): {}", cause.code, cause.confidence, cause.text))
 }
+
+/// The code for a port that nobody has any more.
+const GONE: &str = "port_in_use_holder_gone";
 
 /// Whether a cause names that process as the one that holds the port.
 pub(crate) fn names(cause: Option<&Cause>, pid: u32) -> bool {
@@ -215,7 +208,7 @@ impl Tally {
     }
 
     pub(crate) fn take(&mut self, claim: &Claim, cause: Option<&Cause>) {
-        let false_words = falsehood(cause);
+        let false_words = falsehood(claim, cause);
         self.falsehoods += usize::from(false_words.is_some());
         if false_words.is_none() && names(cause, claim.pid) {
             self.right += 1;

@@ -128,7 +128,7 @@ pub(super) fn names_odd_holders(source: Source) -> Result<()> {
             }
             // Nobody finds it. Who bound it is known, if that was seen.
             let said = cause.map_or("", |cause| &cause.text);
-            let false_words = falsehood(cause);
+            let false_words = falsehood(claim, cause);
             ensure!(false_words.is_none(), "{claim:?}: {said}");
             ensure!(
                 !was_seen || said.contains(&format!("pid {}", claim.pid)),
@@ -156,7 +156,7 @@ pub(super) fn names_the_caller_itself(source: Source) -> Result<()> {
     let failed = stream.of(pid).filter(|attempt| attempt.ret != Some(0));
     for attempt in failed {
         let cause = attempt.cause.as_ref();
-        ensure!(falsehood(cause).is_none() && names(cause, pid), "{cause:?}");
+        ensure!(names(cause, pid), "{cause:?}");
         let Some(cause) = cause else { continue };
         let mut commands = cause.fix.iter().filter_map(|fix| fix.command.as_ref());
         let ends_it = commands.any(|command| command.contains("kill"));
@@ -203,7 +203,7 @@ pub(super) fn why_says_that_it_may_not_look(_: Source) -> Result<()> {
     for claim in &holders.claims {
         let command = portwatch.without_privileges()?;
         let answered = ask(command, claim.udp, claim.asked)?;
-        is_not_seen(&answered)?;
+        is_not_seen(claim, &answered)?;
         let Answered { cause, text, .. } = answered;
         let holder = cause.holder.first().context("no holder")?;
         ensure!(holder.uid == Some(0), "{text}");
@@ -219,15 +219,15 @@ pub(super) fn why_says_that_it_sees_only_a_namespace(_: Source) -> Result<()> {
     for claim in &holders.claims {
         let mut command = Command::new(std::env::current_exe()?);
         command.args([FLAG, NEWCOMER]).arg(source::binary()?);
-        is_not_seen(&ask(command, claim.udp, claim.asked)?)?;
+        is_not_seen(claim, &ask(command, claim.udp, claim.asked)?)?;
     }
     Ok(())
 }
 
 /// That there is a holder is said, and not who; nor that there is none.
-fn is_not_seen(answered: &Answered) -> Result<()> {
+fn is_not_seen(claim: &Claim, answered: &Answered) -> Result<()> {
     let Answered { cause, text, .. } = answered;
-    let false_words = falsehood(Some(cause));
+    let false_words = falsehood(claim, Some(cause));
     ensure!(false_words.is_none(), "{false_words:?}");
     let holder = cause.holder.first().context("no holder")?;
     ensure!(holder.pid.is_none(), "{text}");
