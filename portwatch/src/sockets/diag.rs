@@ -43,6 +43,7 @@ pub(super) fn table(proto: Proto) -> Option<u8> {
 }
 
 pub(super) const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 /// Which states are wanted: a bit for each.
 #[derive(Clone, Copy, Debug)]
@@ -87,18 +88,21 @@ pub(super) fn on_port(table: u8, port: u16, limit: usize) -> Result<Dump<Entry>,
     Ok(all)
 }
 
-/// Whether the kernel has the table of a protocol to tell of (`inet_diag`, with `tcp_diag` or
-/// `udp_diag`): these are modules.
-///
-/// # Errors
-///
-/// The kernel's answer.
-pub fn is_there(proto: Proto) -> Result<(), rustix::io::Errno> {
-    let table = table(proto).ok_or(rustix::io::Errno::PROTONOSUPPORT)?;
-    match on_port(table, 0, 1) {
-        Ok(_) => Ok(()),
-        Err(Failure::Refused(errno) | Failure::Failed(errno)) => Err(errno),
-    }
+/// The tables that the kernel does not tell of, by the module that would (`tcp_diag`, `udp_diag`; both
+/// need `inet_diag`): each is asked for sockets in no state at all, which goes through none.
+pub fn missing() -> Vec<&'static str> {
+    const MODULES: [(u8, &str); 2] = [(TCP, "tcp_diag"), (UDP, "udp_diag")];
+    let is_missing = |&(table, _): &(u8, &str)| {
+        let request = Request {
+            states: 0,
+            ..Request::new(AF_INET, table, 0, States::Keeping)
+        };
+        let asked = Netlink::to_sock_diag()
+            .and_then(|socket| socket.dump(SOCK_DIAG_BY_FAMILY, request.as_bytes(), 1, parse));
+        asked.is_err()
+    };
+    let missing = MODULES.into_iter().filter(is_missing);
+    missing.map(|(_, module)| module).collect()
 }
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;

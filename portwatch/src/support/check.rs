@@ -30,6 +30,7 @@ pub(crate) fn all(facts: &Facts, command: &Command) -> Vec<Check> {
         btf(facts),
         fentry(host),
         iterator(host),
+        socket_tables(host.facts),
         kprobes(host),
         tracepoints(host),
         tracefs(host),
@@ -265,6 +266,19 @@ fn iterator(host: Host<'_>) -> Check {
         Status::Limited | Status::Missing => Status::Limited,
     };
     Check { status, ..check }
+}
+
+/// No source rests on them either.
+fn socket_tables(facts: &Facts) -> Check {
+    let check = |detail| Check::new("sock_diag", "tables of sockets", detail);
+    let missing = &facts.missing_tables;
+    if missing.is_empty() {
+        return check("sock_diag, for TCP and UDP".to_owned());
+    }
+    let means = "sockets that no process has open are looked for in /proc/net";
+    check(format!("no {}", missing.join(", ")))
+        .but(Status::Limited, means)
+        .remedy(format!("sudo modprobe -a {}", missing.join(" ")))
 }
 
 fn kprobes(host: Host<'_>) -> Check {

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     cgroup::View,
     confine::{self, Tried},
+    sockets::diag,
     source::ebpf::probe::{self, Trial},
 };
 
@@ -84,6 +85,8 @@ pub(crate) struct Facts {
     pub(crate) fentry: Trial,
     /// Over open descriptors, loaded and run once
     pub(crate) iterator: Trial,
+    /// Modules that would tell of sockets
+    pub(crate) missing_tables: Vec<&'static str>,
     /// What a watch gives up, or why it could not be tried
     pub(crate) confined: Result<Tried, String>,
 }
@@ -107,6 +110,7 @@ impl Facts {
             tracepoint_program: probe::tracepoint(),
             fentry: probe::fentry(),
             iterator: probe::iterator(),
+            missing_tables: diag::missing(),
             confined: confine::try_it().map_err(|error| error.to_string()),
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     filter::{Filter, Needs},
     interface::Interfaces,
     process::{self, Processes},
-    sockets::{self, Look, kernel::Kernel},
+    sockets::{self, Look, diag, kernel::Kernel},
 };
 
 pub(super) struct Host {
@@ -97,7 +97,9 @@ impl Host {
         });
         let others = doubts::of(filter);
         let limit = self.cgroups.limit();
-        limit.into_iter().chain(of_cgroup).chain(others).collect()
+        let tables = without_tables(&diag::missing());
+        let limits = limit.into_iter().chain(tables);
+        limits.chain(of_cgroup).chain(others).collect()
     }
 
     fn absent(&self, filter: &Filter) -> Vec<String> {
@@ -132,4 +134,13 @@ impl Host {
     pub(super) fn not_in_time(&self, attempt: &Attempt, ret: i32) -> Facts {
         self.desk.not_in_time(attempt, ret)
     }
+}
+
+/// Without the modules that tell of sockets, those without a process are looked for in /proc/net.
+fn without_tables(missing: &[&str]) -> Option<Degradation> {
+    (!missing.is_empty()).then(|| Degradation {
+        what: "sockets that no process has open are looked for in /proc/net".to_owned(),
+        why: format!("this kernel has no {}", missing.join(", ")),
+        remedy: Some(format!("sudo modprobe -a {}", missing.join(" "))),
+    })
 }

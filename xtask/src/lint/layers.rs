@@ -89,7 +89,9 @@ const LAYERS: [(&str, &[&str]); 30] = [
     // It reports what the sources can do here; they do not ask it.
     (
         "support",
-        &["source", "confine", "cgroup", "event", "errno", "addr"],
+        &[
+            "source", "sockets", "confine", "cgroup", "event", "errno", "addr",
+        ],
     ),
     (
         "source",

@@ -41,6 +41,7 @@ fn facts() -> Facts {
         tracepoint_program: Trial::Works,
         fentry: Trial::Works,
         iterator: Trial::Works,
+        missing_tables: Vec::new(),
         confined: Ok(Tried {
             status: CONFINED.to_owned(),
             left: Vec::new(),
