@@ -193,29 +193,23 @@ fn is_caller(case: &Case<'_>, holder: &Holder) -> bool {
     process.is_some_and(|process| process.tgid == case.attempt.tgid)
 }
 
-/// `server itself (pid 12), 5 ms earlier`
-fn oneself(case: &Case<'_>, holder: &Holder) -> String {
-    let earlier = holder
+/// `nginx (pid 12) listens on 0.0.0.0:80`, `server itself (pid 12) has 127.0.0.1:80, bound 5 ms earlier`
+fn describe(case: &Case<'_>, holder: &Holder) -> String {
+    if !is_caller(case, holder) {
+        return held(case, holder, &owner(holder));
+    }
+    let oneself = format!("{} itself (pid {})", case.name(), case.attempt.tgid);
+    let since = holder
         .since
-        .and_then(|since| case.attempt.time.0.checked_sub(since.0))
-        .filter(|nanoseconds| *nanoseconds >= 0)
-        .map_or_else(String::new, |nanoseconds| {
-            format!(", since {} ms before,", nanoseconds / 1_000_000)
-        });
-    format!(
-        "{} itself (pid {}){earlier}",
-        case.name(),
-        case.attempt.tgid
-    )
+        .and_then(|since| case.attempt.time.0.checked_sub(since.0));
+    let earlier = since.filter(|nanoseconds| *nanoseconds >= 0);
+    let earlier = earlier.map_or_else(String::new, |nanoseconds| {
+        format!(", bound {} ms earlier", nanoseconds / 1_000_000)
+    });
+    format!("{}{earlier}", held(case, holder, &oneself))
 }
 
-/// `nginx (pid 12) listens on 0.0.0.0:80`
-fn describe(case: &Case<'_>, holder: &Holder) -> String {
-    let owner = if is_caller(case, holder) {
-        oneself(case, holder)
-    } else {
-        owner(holder)
-    };
+fn held(case: &Case<'_>, holder: &Holder, owner: &str) -> String {
     let local = endpoint(holder.ip, Some(holder.port));
     let peer = holder.peer.map_or_else(String::new, |(ip, port)| {
         format!(" to {}", endpoint(ip, Some(port)))

@@ -449,7 +449,7 @@ fn whoever_has_the_port_already_is_told_so_and_not_to_kill_itself() {
     own.since = Some(Time(plain.time.0 - 5_000_000));
     let cause = *explain(&plain, &held(own)).expect("a cause");
     let itself = format!(
-        "server itself (pid {}), since 5 ms before, has 127.0.0.1:80",
+        "server itself (pid {}) has 127.0.0.1:80, bound 5 ms earlier",
         plain.tgid
     );
     assert!(cause.text.contains(&itself), "{}", cause.text);
