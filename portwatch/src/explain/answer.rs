@@ -1,17 +1,20 @@
 //! How a connect ended that had been sent on its way: what came back, or that nothing did.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use super::{
     case::{Case, endpoint},
     connect,
-    draft::Draft,
+    draft::{Draft, Others},
     facts::{Neighbour, RouteKind},
     fix, in_use, quote,
 };
 use crate::{
     errno::Errno,
-    event::{Code, Confidence, End, Ended, Fix, Lookup, SocketState},
+    event::{Code, Confidence, End, Ended, Fix, Holder, Lookup, SocketState},
 };
 
 /// What ended a connect.
@@ -150,6 +153,10 @@ fn nobody_listens(case: &Case<'_>) -> Draft {
         let holders = case.facts.holders.found.iter();
         holders.filter(|holder| holder.state == SocketState::Listen)
     };
+    let serving = listeners().find(|holder| serves(case, holder));
+    if let Some(holder) = serving.filter(|_| is_here(case)) {
+        return although_it_listens(case, holder);
+    }
     let mut text = format!("nobody listens on {target}: the answer was a reset (RST)");
     if is_here(case)
         && let Some(other) = listeners().next()
@@ -173,6 +180,73 @@ fn nobody_listens(case: &Case<'_>) -> Draft {
     } else {
         draft
     }
+}
+
+/// Whether its address and port are those that were asked for.
+fn serves(case: &Case<'_>, holder: &Holder) -> bool {
+    let covers = |ip: IpAddr| match (holder.ip, ip.to_canonical()) {
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), ip) => ip.is_ipv6() || holder.v6only == Some(false),
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), ip) => ip.is_ipv4(),
+        (own, ip) => own.to_canonical() == ip,
+    };
+    case.port() == Some(holder.port) && case.ip().is_some_and(covers)
+}
+
+/// A reset, though a socket listens there: it does not hear this way, or it was not the one that
+/// answered, or it came later.
+fn although_it_listens(case: &Case<'_>, holder: &Holder) -> Draft {
+    /// Packets to an address of the host itself come in by loopback, which has the same number in
+    /// every network namespace (include/net/net_namespace.h, `LOOPBACK_IFINDEX`).
+    const LOOPBACK: u32 = 1;
+    let target = case.target();
+    let who = in_use::owner(holder);
+    let at = endpoint(holder.ip, Some(holder.port));
+    let device = holder.ifindex.filter(|&device| device != LOOPBACK);
+    if let Some(device) = device.filter(|_| case.attempt.ifindex != holder.ifindex) {
+        let text = format!(
+            "{target} answered with a reset (RST): {who} listens on {at}, but only for what comes in by interface {device} (SO_BINDTODEVICE)"
+        );
+        return Draft::new(Code::NobodyListens, Confidence::Checked, text)
+            .fix(fix::advice(
+                "connect from where packets come in by that interface, or start the server without SO_BINDTODEVICE",
+            ))
+            .holders([holder.clone()]);
+    }
+    let draft = match holder.since.map(|since| since < case.attempt.time) {
+        Some(false) => {
+            let text = format!(
+                "nobody listened on {target} yet: the answer was a reset (RST); {who} has listened on {at} since"
+            );
+            return Draft::new(Code::NobodyListens, Confidence::Checked, text)
+                .fix(fix::advice(
+                    "try again, or start the client after the server",
+                ))
+                .holders([holder.clone()]);
+        }
+        Some(true) => Draft::new(
+            Code::RejectedByFirewall,
+            Confidence::Checked,
+            format!(
+                "{target} answered with a reset (RST), though {who} listens on {at}: a firewall rejects it with a reset, or NAT sends it elsewhere"
+            ),
+        ),
+        None => Draft::one_of(
+            [
+                (
+                    Code::RejectedByFirewall,
+                    format!(
+                        "a firewall rejects it with a reset (RST), or NAT sends it elsewhere: {who} listens on {at}"
+                    ),
+                ),
+                (
+                    Code::NobodyListens,
+                    "the server began to listen only after this connect".to_owned(),
+                ),
+            ],
+            Others::Possible,
+        ),
+    };
+    draft.fix(look_at_firewall(case)).holders([holder.clone()])
 }
 
 fn seconds(latency: Duration) -> String {

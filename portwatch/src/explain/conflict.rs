@@ -255,6 +255,15 @@ enum View {
 }
 
 impl Claim {
+    /// A bind to an IPv6 address limits the socket to IPv6 (`__inet6_bind`). A connection got its
+    /// address otherwise: it is limited only if its listener was, from which it took that over, and
+    /// else the IPv4 wildcard stands for it too.
+    fn meets_connection(&self, held: &Self) -> bool {
+        let is_connection = !matches!(held.state, SocketState::Bound | SocketState::Listen);
+        let is_wildcard = self.ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        is_wildcard && is_connection && held.v6only != Some(true)
+    }
+
     fn view(&self) -> View {
         match self.ip {
             IpAddr::V4(ip) => View::V4(ip),
@@ -281,7 +290,8 @@ fn overlap(new: &Claim, held: &Claim) -> Option<Overlap> {
             Some(Overlap::Wildcard)
         }
         (View::V6(new), View::V6(held)) => (new == held).then_some(Overlap::Same),
-        (View::V6(_), View::V4(_)) | (View::V4(_), View::V6(_)) => None,
+        (View::V4(_), View::V6(_)) => new.meets_connection(held).then_some(Overlap::DualStack),
+        (View::V6(_), View::V4(_)) => None,
     }
 }
 

@@ -242,6 +242,11 @@ fn reason(code: Code, conflict: &Conflict) -> &'static str {
         Code::PortInUseReuseportOtherUser => {
             "; both have SO_REUSEPORT, but the sockets belong to different users"
         }
+        Code::PortInUseTimeWait | Code::PortInUseConnection
+            if conflict.overlap == Overlap::DualStack =>
+        {
+            ", of a socket without IPV6_V6ONLY, and 0.0.0.0 stands for it too"
+        }
         Code::PortInUseTimeWait => "",
         _ if conflict.overlap == Overlap::Wildcard => {
             ", and the wildcard address stands for every address"

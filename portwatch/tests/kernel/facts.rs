@@ -12,6 +12,7 @@ use portwatch::{
 use super::{driver::Impossible, sys};
 
 mod addresses;
+mod conflicts;
 mod descriptors;
 mod gatherer;
 mod holders;
@@ -30,6 +31,10 @@ const TRIALS: &[(&str, Test)] = &[
     ("holder_has_gone", holders::has_gone),
     ("holder_is_another_process", holders::is_another_process),
     ("holder_in_another_namespace", holders::in_another_namespace),
+    (
+        "conflicts_are_those_of_the_kernel",
+        conflicts::are_those_of_the_kernel,
+    ),
     ("descriptor_of_a_port", descriptors::of_a_port),
     ("descriptors_that_keep_ports", descriptors::that_keep_ports),
     (

@@ -51,6 +51,10 @@ const RP_LISTEN: Edit = |claim| {
 };
 const LISTEN: Edit = |claim| claim.state = SocketState::Listen;
 const ESTABLISHED: Edit = |claim| claim.state = SocketState::Established;
+const V6ONLY_ESTABLISHED: Edit = |claim| {
+    V6ONLY(claim);
+    ESTABLISHED(claim);
+};
 const TIME_WAIT: Edit = |claim| claim.state = SocketState::TimeWait;
 const RA_TIME_WAIT: Edit = |claim| {
     RA(claim);
@@ -107,6 +111,35 @@ const STATES: [(Edit, Edit, Option<Overlap>); 7] = [
     (RA_TIME_WAIT, RA, None),
     (RP_OTHER_TIME_WAIT, RP, None),
 ];
+
+/// Connections of an IPv6 socket, and what is asked for then.
+const CONNECTIONS: [(&str, Edit, &str, Edit, Option<Overlap>); 9] = [
+    ("::1", ESTABLISHED, "0.0.0.0", PLAIN, DUAL),
+    ("::1", TIME_WAIT, "0.0.0.0", PLAIN, DUAL),
+    ("::1", V6ONLY_ESTABLISHED, "0.0.0.0", PLAIN, None),
+    ("::1", ESTABLISHED, "127.0.0.1", PLAIN, None),
+    ("::1", ESTABLISHED, "::ffff:127.0.0.1", PLAIN, None),
+    ("::1", ESTABLISHED, "::", V6ONLY, WILD),
+    ("::1", LISTEN, "0.0.0.0", PLAIN, None),
+    ("::ffff:127.0.0.1", ESTABLISHED, "0.0.0.0", PLAIN, WILD),
+    ("::ffff:127.0.0.1", TIME_WAIT, "127.0.0.1", PLAIN, SAME),
+];
+
+#[test]
+fn a_connection_is_limited_to_ipv6_only_as_its_listener_was() {
+    for (held_ip, held, new_ip, new, expected) in CONNECTIONS {
+        let (a, b) = pair(Transport::Tcp, (held_ip, held), (new_ip, new));
+        let found = conflict(&a, &b);
+        assert_eq!(found.map(|found| found.overlap), expected, "{a:?} {b:?}");
+    }
+    let (new, held) = pair(Transport::Tcp, ("::1", ESTABLISHED), ("0.0.0.0", PLAIN));
+    let unknown = Claim {
+        v6only: None,
+        ..held
+    };
+    assert!(conflict(&new, &held).unwrap().certain);
+    assert!(!conflict(&new, &unknown).unwrap().certain);
+}
 
 fn pair(
     transport: Transport,

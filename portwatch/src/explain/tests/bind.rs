@@ -375,6 +375,32 @@ fn a_port_that_somebody_has() {
 }
 
 #[test]
+fn a_connection_of_a_dual_stack_socket_is_in_the_way_of_ipv4() {
+    let everywhere = bind("0.0.0.0", 80, EADDRINUSE);
+    let connection = |state| Holder {
+        peer: Some(("::1".parse().unwrap(), 4000)),
+        // The kernel tells it only of sockets that listen or are closed.
+        v6only: None,
+        ..holder("::1", 80, state)
+    };
+    for (state, code) in [
+        (SocketState::Established, Code::PortInUseConnection),
+        (SocketState::FinWait2, Code::PortInUseConnection),
+        (SocketState::TimeWait, Code::PortInUseTimeWait),
+    ] {
+        let cause = explain(&everywhere, &held(connection(state))).unwrap();
+        assert_eq!(cause.code, code);
+        assert!(cause.text.contains("IPV6_V6ONLY"), "{}", cause.text);
+    }
+    let limited = Holder {
+        v6only: Some(true),
+        ..connection(SocketState::Established)
+    };
+    let cause = explain(&everywhere, &held(limited)).unwrap();
+    assert_eq!(cause.code, Code::PortInUseHolderGone);
+}
+
+#[test]
 fn a_busy_port_whose_holder_was_not_looked_up_says_why() {
     let plain = bind("127.0.0.1", 80, EADDRINUSE);
     for why in Unseen::ALL {

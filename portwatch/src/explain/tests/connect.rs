@@ -335,6 +335,91 @@ fn refused_by_whom() {
 }
 
 #[test]
+fn a_reset_though_somebody_listens_is_no_absence() {
+    let firewall = "sudo nft list ruleset";
+    let reset = with(answered("127.0.0.1", ECONNREFUSED), |attempt| {
+        attempt.reset = true;
+    });
+    let then = reset.time;
+    let listening = |ip: &str, since: Option<i64>| {
+        held(Holder {
+            since: since.map(|later| Time(then.0 + later)),
+            ..holder(ip, 80, SocketState::Listen)
+        })
+    };
+    for ip in ["127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"] {
+        let sure = listening(ip, Some(-1));
+        let cause = expect(&reset, &sure, Code::RejectedByFirewall, CHECKED, firewall);
+        assert!(
+            cause.text.contains("though nginx (pid 7) listens"),
+            "{}",
+            cause.text
+        );
+        assert_eq!(cause.holders.len(), 1);
+        let unsure = listening(ip, None);
+        let cause = expect(&reset, &unsure, Code::RejectedByFirewall, LIKELY, firewall);
+        let codes: Vec<_> = cause.candidates.iter().map(|found| found.code).collect();
+        assert_eq!(codes, [Code::RejectedByFirewall, Code::NobodyListens]);
+        for cause in [&sure, &unsure] {
+            let text = explain(&reset, cause).unwrap().text;
+            assert!(!text.contains("nobody listens"), "{text}");
+        }
+        let later = expect(
+            &reset,
+            &listening(ip, Some(1)),
+            Code::NobodyListens,
+            CHECKED,
+            "",
+        );
+        assert!(later.text.contains("yet"), "{}", later.text);
+    }
+    // These do not hear it, and are told beside it.
+    let only = Holder {
+        v6only: Some(true),
+        ..holder("::", 80, SocketState::Listen)
+    };
+    for deaf in [only, holder("::1", 80, SocketState::Listen)] {
+        let cause = explain(&reset, &held(deaf)).unwrap();
+        assert_eq!(cause.code, Code::NobodyListens);
+        assert!(
+            cause.text.starts_with("nobody listens on 127.0.0.1:80"),
+            "{}",
+            cause.text
+        );
+    }
+}
+
+#[test]
+fn a_listener_hears_only_on_its_device() {
+    let reset = with(answered("127.0.0.1", ECONNREFUSED), |attempt| {
+        attempt.reset = true;
+    });
+    let on = |ifindex| {
+        held(Holder {
+            ifindex,
+            ..holder("0.0.0.0", 80, SocketState::Listen)
+        })
+    };
+    let cause = expect(&reset, &on(Some(7)), Code::NobodyListens, CHECKED, "");
+    for part in [
+        "nginx (pid 7) listens on 0.0.0.0:80",
+        "interface 7",
+        "SO_BINDTODEVICE",
+    ] {
+        assert!(cause.text.contains(part), "{}", cause.text);
+    }
+    assert!(!cause.text.contains("nobody"), "{}", cause.text);
+    // Loopback is where it comes in.
+    let heard = explain(&reset, &on(Some(1))).unwrap();
+    assert_eq!(heard.code, Code::RejectedByFirewall);
+    let same = with(reset, |attempt| attempt.ifindex = Some(7));
+    assert_eq!(
+        explain(&same, &on(Some(7))).unwrap().code,
+        Code::RejectedByFirewall
+    );
+}
+
+#[test]
 fn what_came_back_or_did_not() {
     let firewall = "sudo nft list ruleset";
     let get = "sudo ip route get 192.0.2.1";

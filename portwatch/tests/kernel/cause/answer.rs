@@ -20,6 +20,11 @@ pub(crate) const ANSWERS: &[Row] = &[
         Observed,
     ),
     refused(
+        "a firewall answers with a reset, and somebody listens",
+        Code::RejectedByFirewall,
+        Checked,
+    ),
+    refused(
         "a firewall rejects: port unreachable",
         Code::RejectedByFirewall,
         Derived,
