@@ -140,6 +140,9 @@ impl Unseen {
     }
 }
 
+/// What reading a file in /proc of a process that has ended gives, on every Unix.
+const ESRCH: i32 = 3;
+
 impl From<&std::io::Error> for Unseen {
     /// Why a file that leads there could not be read.
     fn from(error: &std::io::Error) -> Self {
@@ -147,8 +150,7 @@ impl From<&std::io::Error> for Unseen {
             std::io::ErrorKind::PermissionDenied => Self::Permission,
             std::io::ErrorKind::NotFound => Self::Gone,
             std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => Self::Time,
-            // ESRCH, of files of a process that has ended.
-            _ if error.raw_os_error() == Some(libc::ESRCH) => Self::Gone,
+            _ if error.raw_os_error() == Some(ESRCH) => Self::Gone,
             _ => Self::NotSupported,
         }
     }
@@ -183,7 +185,7 @@ mod tests {
         assert_eq!(why(libc::EACCES), Unseen::Permission);
         assert_eq!(why(libc::EPERM), Unseen::Permission);
         assert_eq!(why(libc::ENOENT), Unseen::Gone);
-        assert_eq!(why(libc::ESRCH), Unseen::Gone);
+        assert_eq!(why(ESRCH), Unseen::Gone);
         assert_eq!(why(libc::EIO), Unseen::NotSupported);
     }
 }

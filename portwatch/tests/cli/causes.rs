@@ -19,6 +19,10 @@ const UNMADE: &[(Code, &str)] = &[
         "the test kernels are built without fault injection",
     ),
     (
+        Code::PortInUseKernel,
+        "that a socket which no process has open is the kernel's own cannot be proven yet: it may be in flight between two processes",
+    ),
+    (
         Code::SelinuxDenied,
         "the test kernels run AppArmor, and SELinux beside it needs another boot",
     ),
