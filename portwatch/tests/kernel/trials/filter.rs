@@ -231,7 +231,7 @@ pub(super) fn keys(
             )
         })
         .collect();
-    // What waits for its cause is overtaken by other processes.
-    keys.sort_by_key(|key| key.0);
+    // What waits for its cause is overtaken by other threads.
+    keys.sort_unstable();
     keys
 }

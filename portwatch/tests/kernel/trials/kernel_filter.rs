@@ -64,11 +64,9 @@ pub(super) fn filtered(stream: &Stream, filter: &str) -> Result<Stream> {
     Ok(filtered)
 }
 
-/// By process and descriptor: two who watch need not read two processes in the same order.
+/// Two who watch need not write the calls of two threads in the same order.
 pub(super) fn sorted(stream: &Stream, pids: [u32; 2]) -> Vec<Key> {
-    let mut keys = keys(stream, pids, |_| true);
-    keys.sort_by_key(|key| key.0);
-    keys
+    keys(stream, pids, |_| true)
 }
 
 /// Between them every field that the kernel's side decides, and cgroups. Something passes each:
