@@ -98,8 +98,7 @@ fn peers((ip, only): Place, state: SocketState) -> Vec<Option<IpAddr>> {
     let v6 = Some(IpAddr::V6(Ipv6Addr::LOCALHOST));
     match (state, ip, only) {
         (SocketState::Bound | SocketState::Listen, ..) => vec![None],
-        (_, IpAddr::V4(_), _) => vec![v4],
-        (_, IpAddr::V6(MAPPED), _) => vec![v4],
+        (_, IpAddr::V4(_) | IpAddr::V6(MAPPED), _) => vec![v4],
         (_, IpAddr::V6(Ipv6Addr::UNSPECIFIED), false) => vec![v4, v6],
         (_, IpAddr::V6(_), _) => vec![v6],
     }
