@@ -58,7 +58,9 @@ fn socket_of(attempt: &Attempt) -> Lookup<Borrowed> {
     let Some(fd) = attempt.fd else {
         return Lookup::NotSeen(Unseen::NotSupported);
     };
-    match borrow::link(attempt.tid, fd) {
+    // A thread may have descriptors of its own; one that has ended most likely had its process's.
+    let link = borrow::link(attempt.tid, fd).or_look(|| borrow::link(attempt.tgid, fd));
+    match link {
         Lookup::Found(inode) => Borrowed::new(attempt.tgid, fd, inode),
         // The call failed with ENOTSOCK, or the number means something else by now.
         Lookup::NotThere => Lookup::NotThere,

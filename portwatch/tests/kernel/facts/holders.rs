@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use portwatch::{
-    event::{Attempt, Holder, Holders, Local, Op, Proto, SocketState, Time, Unseen},
+    event::{Attempt, Holder, Holders, Local, Op, Options, Proto, SocketState, Time, Unseen},
     explain::Facts,
     facts::{Gatherer, Inquiry, Namespace},
     sockets::holder::Witness,
@@ -123,6 +123,7 @@ fn holders_of(
     let asked = (LOCALHOST.ip(), port);
     let failed = Attempt {
         fd: Some(idle.as_raw_fd()),
+        options: Some(Options::default()),
         ..attempt(Op::Bind, libc::EADDRINUSE, namespace, asked)
     };
     let inquiry = Inquiry::new(&failed, -libc::EADDRINUSE, &witness).context("nothing helps")?;
