@@ -11,6 +11,7 @@ use super::{
         portwatch::{Portwatch, Started},
         source::{self, Source},
     },
+    Impossible,
     program::need,
 };
 
@@ -60,6 +61,9 @@ pub(super) fn with_a_part_of_the_tree(source: Source) -> Result<()> {
 /// One below the root, which its members see as theirs.
 fn cgroup() -> Result<Cgroup> {
     need(&["unshare", "mount", "umount"])?;
+    if source::is_emulated() {
+        return Err(Impossible("busybox's unshare knows no cgroup namespaces".into()).into());
+    }
     Cgroup::enter()
 }
 

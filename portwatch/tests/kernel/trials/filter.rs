@@ -134,6 +134,9 @@ pub(super) fn by_what_may_be_mistyped(source: Source) -> Result<()> {
 /// The number is another process's there.
 pub(super) fn by_pid_of_a_pid_namespace(source: Source) -> Result<()> {
     need(&["unshare"])?;
+    if source::is_emulated() {
+        return Err(Impossible("busybox's unshare has no --kill-child".into()).into());
+    }
     let mut inside = Command::new("unshare");
     inside
         .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
