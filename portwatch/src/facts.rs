@@ -259,7 +259,12 @@ impl Gatherer {
 /// Which holder answers the question why the attempt failed: one that is in the way, or for a connect
 /// that was refused, one that listens.
 fn enough(attempt: &Attempt) -> impl Fn(&Holder) -> bool + use<> {
-    let claim = Claim::of_attempt(attempt);
+    // Whose the socket is need not be known to stop looking: as a rule it is the caller's.
+    let caller = attempt.euid.or(Some(attempt.uid));
+    let claim = Claim::of_attempt(attempt).map(|claim| Claim {
+        uid: claim.uid.or(caller),
+        ..claim
+    });
     let connects = attempt.op == crate::event::Op::Connect;
     move |holder| match claim {
         _ if connects => holder.state == SocketState::Listen,

@@ -26,10 +26,10 @@ use crate::{
 };
 
 /// Inquiries that wait at once: beyond that, nothing is looked up.
-const WAITING: usize = 1024;
+const WAITING: usize = 256;
 
 /// Inquiries that are answered together.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 
 /// Asks, remembers what was seen and what was answered.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ use crate::{
 const SOCKETS: usize = 32;
 
 /// Descriptors that one pass may tell of.
-const ROWS: usize = 16_384;
+const ROWS: usize = 8192;
 
 /// Which port.
 #[derive(Clone, Copy)]

@@ -53,7 +53,7 @@ struct Store {
 }
 
 /// Beyond that the oldest go: some 100 bytes each. What is forgotten is found by a pass.
-const CAPACITY: usize = 8192;
+const CAPACITY: usize = 4096;
 
 impl Known {
     /// Takes note of a call that gave a socket its port.
