@@ -225,10 +225,12 @@ impl Gatherer {
             seen,
             is_enough: &is_enough,
         };
-        let holders = match self.search.known(&question) {
-            Some(known) => known,
-            None if may_search => self.search.holders(&question, namespace.as_ref()),
-            None => Holders::not_seen(Unseen::Time),
+        // A search begins with what is known.
+        let holders = if may_search {
+            self.search.holders(&question, namespace.as_ref())
+        } else {
+            let known = self.search.known(&question);
+            known.unwrap_or_else(|| Holders::not_seen(Unseen::Time))
         };
         self.with_cgroups(holders)
     }
