@@ -1,4 +1,4 @@
-//! What the programs remember of binds that succeed and are not shown: they may explain what others
+//! Binds that succeed and are not shown, as the programs remember them: they may explain what others
 //! meet.
 
 /// Name of the LRU hash map.

@@ -248,7 +248,7 @@ impl Block {
         Tests(set(&self.given))
     }
 
-    /// Whether any call of that operation may come to pass, or be remembered.
+    /// True if any call of that operation may come to pass, or be remembered.
     #[inline(always)]
     pub fn wants(&self, op: u8) -> bool {
         let tests = self.tests();
@@ -257,7 +257,7 @@ impl Block {
                 && (tests.lack(given::ROLE) || self.role.allows(only_role_of(op)))
     }
 
-    /// Whether a call that begins may come to pass, or be remembered.
+    /// True if a call that begins may come to pass, or be remembered.
     #[inline(always)]
     pub fn admits(&self, caller: &impl Caller, op: u8) -> bool {
         let tests = self.tests();

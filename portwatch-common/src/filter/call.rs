@@ -76,7 +76,7 @@ pub trait Call {
     /// `None` where the call has not returned, or nobody saw it return
     fn ret(&self) -> Option<i32>;
 
-    /// Whether it returned 0 and its end is still to come.
+    /// True if it returned 0 and its end is still to come.
     #[inline(always)]
     fn is_deferred(&self) -> bool {
         false
@@ -145,7 +145,7 @@ pub fn ip(sockaddr: &[u8; SOCKADDR_LEN], is_ipv4: bool) -> [u32; 4] {
     }
 }
 
-/// Whether the call's return does not tell how a connect ends: a signal ends the wait alone.
+/// True if the call's return does not tell how a connect ends: a signal ends the wait alone.
 #[inline(always)]
 fn is_open(call: &impl Call) -> bool {
     call.op() == op::CONNECT
@@ -156,7 +156,7 @@ fn is_open(call: &impl Call) -> bool {
         }
 }
 
-/// Whether the kernel begins the call anew, or its caller gets `EINTR` (include/linux/errno.h:
+/// True if the kernel begins the call anew; false if its caller gets `EINTR` (include/linux/errno.h:
 /// `ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`, `ERESTART_RESTARTBLOCK`).
 #[inline(always)]
 fn is_restart(ret: i32) -> bool {
