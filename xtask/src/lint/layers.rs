@@ -38,7 +38,7 @@ const LAYERS: [(&str, &[&str]); 30] = [
         "replay",
         &[
             "output", "source", "ancestry", "config", "cli", "filter", "outcomes", "explain",
-            "event", "users",
+            "event", "errno", "users",
         ],
     ),
     (
@@ -157,8 +157,8 @@ const LAYERS: [(&str, &[&str]); 30] = [
         &["fields", "filter", "event", "errno", "addr", "alike"],
     ),
     ("fields", &["event", "errno", "alike"]),
-    ("filter", &["event", "errno", "addr", "alike"]),
     ("outcomes", &["filter", "event", "errno"]),
+    ("filter", &["event", "errno", "addr", "alike"]),
     ("explain", &["event", "errno", "addr"]),
     ("clock", &["event"]),
     // Who it is then, beside what it gives up.
