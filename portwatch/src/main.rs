@@ -140,7 +140,10 @@ fn subcommand(name: &str) -> clap::Command {
 fn answer(typed: &cli::Why) -> anyhow::Result<u8> {
     let mut users = Users::new();
     let question = Question::new(typed, &users)?;
-    let answers = why::answer(&question, &mut users)?;
+    let working = why::Working::begin();
+    let answers = why::answer(&question, &mut users);
+    drop(working);
+    let answers = answers?;
     print(&if typed.json {
         why::render_json(&answers, &mut users)
     } else {

@@ -52,9 +52,13 @@ impl Namespace {
         u32::try_from(found.st_ino()).ok()
     }
 
-    /// By a file that stands for it.
+    /// By a file that stands for it; of another file, `NotFound`.
     fn open(path: impl AsRef<Path>) -> io::Result<Self> {
-        Self::new(File::open(path)?.into())
+        let file = File::open(path)?;
+        if !nsfs::is_network(&file).unwrap_or(false) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Self::new(file.into())
     }
 
     /// By a descriptor of it.
@@ -69,7 +73,12 @@ impl Namespace {
 
     /// The inode of the user namespace that owns it: capabilities count there.
     pub fn owner(&self) -> Option<u32> {
-        nsfs::inode(nsfs::owner(&self.file).ok()?)
+        nsfs::inode(self.owned_by()?)
+    }
+
+    /// The user namespace that owns it, held open; `None` where it is not portwatch's own, nor below it.
+    pub fn owned_by(&self) -> Option<OwnedFd> {
+        nsfs::owner(&self.file).ok()
     }
 
     /// Looks around in it. Entering another one than one's own takes `CAP_SYS_ADMIN`, here and in
@@ -120,5 +129,12 @@ mod tests {
     #[test]
     fn a_process_that_is_not_there_has_none() {
         assert!(Namespace::of_process(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_file_that_stands_for_no_network_namespace_is_refused() {
+        for path in ["/dev/null", "/proc/self/ns/user", "/proc/self/status"] {
+            assert!(Namespace::open(path).is_err(), "{path}");
+        }
     }
 }

@@ -9,11 +9,13 @@ use rustix::{
     fs::fstat,
     io::Result,
     ioctl::{Getter, Ioctl, IoctlOutput, Opcode, ioctl, opcode},
+    thread::LinkNameSpaceType,
 };
 
 /// include/uapi/linux/nsfs.h
 const NS_GET_USERNS: Opcode = opcode::none(0xB7, 1);
 const NS_GET_PARENT: Opcode = opcode::none(0xB7, 2);
+const NS_GET_NSTYPE: Opcode = opcode::none(0xB7, 3);
 const NS_GET_OWNER_UID: Opcode = opcode::none(0xB7, 4);
 /// include/uapi/linux/sockios.h, since 4.10
 const SIOCGSKNS: Opcode = 0x894C;
@@ -21,6 +23,14 @@ const SIOCGSKNS: Opcode = 0x894C;
 /// The number that tells a namespace from every other.
 pub fn inode(namespace: impl AsFd) -> Option<u32> {
     u32::try_from(fstat(namespace).ok()?.st_ino).ok()
+}
+
+/// Whether a file stands for a network namespace; an error where it stands for none.
+#[expect(unsafe_code, reason = "rustix has no name for this ioctl")]
+pub fn is_network(file: impl AsFd) -> Result<bool> {
+    // SAFETY: the kernel takes no argument and returns a number (fs/nsfs.c, `ns_ioctl`).
+    let kind = unsafe { ioctl(file, Kind) }?;
+    Ok(kind.cast_unsigned() == LinkNameSpaceType::Network as u32)
 }
 
 /// The user namespace that owns another namespace; an error where it is not portwatch's own, nor
@@ -77,5 +87,28 @@ unsafe impl Ioctl for Related {
     unsafe fn output_from_ptr(fd: IoctlOutput, _: *mut c_void) -> Result<OwnedFd> {
         // SAFETY: it is new and nobody else's.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+/// The kind of a namespace, as the `CLONE_NEW*` flag of clone(2) that makes one.
+struct Kind;
+
+// SAFETY: as above, and nothing is opened.
+#[expect(unsafe_code, reason = "rustix has no name for this ioctl")]
+unsafe impl Ioctl for Kind {
+    type Output = IoctlOutput;
+
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        NS_GET_NSTYPE
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(kind: IoctlOutput, _: *mut c_void) -> Result<IoctlOutput> {
+        Ok(kind)
     }
 }

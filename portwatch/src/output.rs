@@ -24,7 +24,7 @@ mod value;
 
 use std::{
     io::{self, IsTerminal, Write},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use jiff::tz::TimeZone;
@@ -312,6 +312,9 @@ fn tally_look(target: &Target, config: &Config) -> Look {
         timezone: TimeZone::system(),
     }
 }
+
+/// How long somebody at a terminal waits before a line says what is going on.
+pub const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Columns of the terminal that standard output is; `None` where it is none.
 pub fn terminal_width() -> Option<u16> {

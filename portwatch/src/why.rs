@@ -17,6 +17,7 @@ mod text;
 mod trial;
 #[cfg(target_os = "linux")]
 mod user_namespace;
+mod working;
 
 use std::{io, path::PathBuf};
 
@@ -28,6 +29,7 @@ pub use self::{
     target::{NoTarget, Only, Place, Target},
     text::render_text,
     trial::{Order, Tried},
+    working::Working,
 };
 use crate::{
     cli,

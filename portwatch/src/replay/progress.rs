@@ -6,10 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::output::sanitize;
+use crate::output::{PATIENCE, sanitize};
 
-/// What takes less is not worth a line.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// Between two lines.
 const PAUSE: Duration = Duration::from_millis(200);
 

@@ -1,6 +1,6 @@
 //! What decides about a question, looked up in the network namespace that it is about.
 
-use std::{fs::File, io, path::Path};
+use std::{io, path::Path};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice::name_to_index, socket_with};
 
@@ -178,9 +178,7 @@ fn enter(question: &Question, person: &Person) -> Result<(Namespace, Network), N
     let path = place(question, person).map_or_else(|| OWN.into(), |place| place.path());
     let failed = |error| NoAnswer::Namespace(path.clone(), error);
     let namespace = open(&path).map_err(failed)?;
-    let owner = File::open(&path)
-        .ok()
-        .and_then(|file| nsfs::owner(file).ok());
+    let owner = namespace.as_ref().owned_by();
     let network = Network {
         netns: Some(namespace.inode()),
         user_ns: owner.as_ref().and_then(nsfs::inode),

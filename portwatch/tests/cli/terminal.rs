@@ -19,7 +19,7 @@ use portwatch::{
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{Mode, OFlags},
+    fs::{CWD, Mode, OFlags, mkfifoat},
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize},
@@ -157,6 +157,28 @@ fn a_long_replay_says_nothing_of_it_elsewhere_or_when_told_so() {
     command.args(["replay", "--json", "-q"]).arg(&recording);
     replay_slowly(command.stderr(terminal.stdio()));
     assert_eq!(terminal.rest(), "");
+}
+
+#[test]
+fn a_long_look_up_of_why_says_so_on_a_terminal_and_takes_that_away() {
+    let directory = tempfile::tempdir().unwrap();
+    // Whoever opens it waits until somebody writes to it.
+    let place = directory.path().join("place");
+    mkfifoat(CWD, &place, Mode::RUSR | Mode::WUSR).unwrap();
+    let ask = |stderr: Stdio| {
+        let mut command = portwatch();
+        command.args(["why", "127.0.0.1:1", "--netns"]).arg(&place);
+        command.stderr(stderr).stdout(Stdio::null()).spawn()
+    };
+    let mut terminal = Terminal::new();
+    let mut child = ask(terminal.stdio()).unwrap();
+    terminal.wait_for("looking it up");
+    drop(File::options().write(true).open(&place).unwrap());
+    assert!(!child.wait().unwrap().success());
+    let shown = terminal.rest();
+    let said = shown.strip_prefix("\rlooking it up; Ctrl-C gives up\x1b[K\r\x1b[K");
+    let said = said.unwrap_or_else(|| panic!("{shown:?}"));
+    assert!(said.starts_with("portwatch: "), "{said:?}");
 }
 
 /// `portwatch top` of a Mac on which something fails, on a terminal that it has taken over.
