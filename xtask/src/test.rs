@@ -203,19 +203,6 @@ fn vm_tests(built: &KernelTest, init: &Path, series: &str, options: &Options) ->
         },
         limit: Some(Duration::from_secs(60 * vm::MINUTES)),
     };
-    booted(&boot, series).or_else(|error| {
-        if error.downcast_ref::<vm::WentDown>().is_none() {
-            return Err(error);
-        }
-        // QEMU's emulation of two CPUs was seen to run into an instruction while the kernel patches it,
-        // once in some hundred boots: that says nothing about portwatch.
-        eprintln!("[{series}] {error:#}\n[{series}] it is booted again, once");
-        booted(&boot, series)
-    })
-}
-
-/// Boots and runs the tests.
-fn booted(boot: &Boot, series: &str) -> Result<Counts> {
     let mut tally = Tally::default();
     let (mut output, mut errors) = (Lines::of(series), Lines::of(series));
     let status = boot.run(&mut |kind, bytes| {

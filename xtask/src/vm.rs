@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use xtask::wire::{Job, Kind};
 
 pub(crate) use initramfs::Added;
@@ -121,26 +121,16 @@ impl Boot {
         drop(raw);
         let failure = match attended {
             Ok(Some(status)) => return Ok(status),
-            Ok(None) => anyhow::Error::new(WentDown),
-            Err(error) => error,
+            Ok(None) => "the VM went down before the command had ended".to_owned(),
+            Err(error) => format!("{error:#}"),
         };
         let tail = console_tail(&console);
-        let context = format!("Linux {}: the end of its console:\n{tail}", kernel.release);
-        Err(failure.context(context))
+        bail!(
+            "Linux {}: {failure}; the end of its console:\n{tail}",
+            kernel.release
+        )
     }
 }
-
-/// The VM went down before the command had ended.
-#[derive(Debug)]
-pub(crate) struct WentDown;
-
-impl std::fmt::Display for WentDown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the VM went down before the command had ended")
-    }
-}
-
-impl std::error::Error for WentDown {}
 
 /// `cargo xtask vm`.
 pub(crate) fn run(options: Options) -> Result<ExitCode> {

@@ -116,7 +116,9 @@ fn begun_anew(recorder: &Recorder, mut told: Option<PipeReader>) -> Result<()> {
     })?;
     truth.ret = Some(-libc::EINTR);
     truth.stages = Some(STAGES.to_owned());
-    recorder.write(truth)
+    recorder.note(truth)?;
+    // It was written when it had been pending for a second: that is not yet all of it.
+    recorder.ask(&Line::Ended(1))
 }
 
 /// Pending for some seconds after its call has returned.
