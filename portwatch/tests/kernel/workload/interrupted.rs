@@ -55,7 +55,6 @@ pub(super) fn by_death(recorder: &Recorder) -> Result<()> {
 /// Ended by a signal: the caller is told EINTR, and the socket goes on.
 pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
     sys::enter_own_netns()?;
-    let full = FullListener::new(recorder)?;
     let told = handle_alarms(0)?;
     let sniffer = Sniffer::open()?;
     // The kernel's own error, from which its caller gets EINTR, and EINTR itself.
@@ -63,6 +62,8 @@ pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
         (Socket::tcp4()?, -512),
         (impatient(PATIENCE)?, -libc::EINTR),
     ] {
+        // Each with a port of its own: the first one's repeated request is no sign that the second waits.
+        let full = FullListener::new(recorder)?;
         let client = bound(recorder, client)?;
         let mut told = told.try_clone()?;
         let mut truth = std::thread::scope(|scope| {
