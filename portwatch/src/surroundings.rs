@@ -9,7 +9,7 @@ mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
 
-use std::io;
+use std::{io, sync::Arc};
 
 #[cfg(not(target_os = "linux"))]
 use self::elsewhere::Host;
@@ -116,7 +116,7 @@ impl Surroundings {
     }
 
     /// The next answer to what was asked.
-    pub async fn answer(&mut self) -> (Ticket, Facts) {
+    pub async fn answer(&mut self) -> (Ticket, Arc<Facts>) {
         match &mut self.0 {
             Some(host) => host.answer().await,
             None => std::future::pending().await,
@@ -124,7 +124,7 @@ impl Surroundings {
     }
 
     /// The next answer that is there already.
-    pub fn try_answer(&mut self) -> Option<(Ticket, Facts)> {
+    pub fn try_answer(&mut self) -> Option<(Ticket, Arc<Facts>)> {
         self.0.as_mut()?.try_answer()
     }
 

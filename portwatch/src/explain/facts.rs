@@ -1,6 +1,6 @@
 //! What is known beside the attempt itself: gathered by others, some of it after the call.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::event::{Credentials, Holders, IfName, Lookup, Time, Unseen};
 
@@ -64,7 +64,7 @@ impl Facts {
 #[derive(Debug)]
 pub enum Asked {
     /// All that there will be
-    Known(Box<Facts>),
+    Known(Arc<Facts>),
     /// They are being looked up
     Waiting(Ticket),
 }

@@ -2,18 +2,28 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{Inquiry, Wanted};
 use crate::{
-    event::{Attempt, Holder},
+    clock,
+    event::{Attempt, Holder, Time},
     explain::Facts,
 };
 
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    known: HashMap<Key, (Instant, Facts)>,
+    known: HashMap<Key, Answer>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    facts: Arc<Facts>,
+    taken: Instant,
+    /// When each holder was last seen to have its socket still
+    held: Option<Time>,
 }
 
 /// What was asked, and where.
@@ -42,28 +52,42 @@ impl Answers {
     const CAPACITY: usize = 256;
 
     /// A fresh answer that holds of this attempt too: what it says was looked up after the call, or
-    /// each process that it names still has its socket.
+    /// each process that it names still has its socket. One look serves all calls that came before it.
     pub(super) fn get(
-        &self,
+        &mut self,
         attempt: &Attempt,
         wanted: Wanted,
         now: Instant,
         still_holds: impl Fn(&Holder) -> bool,
-    ) -> Option<&Facts> {
-        let (taken, facts) = self.known.get(&Key::of(attempt, wanted))?;
-        let fresh = now.saturating_duration_since(*taken) < Self::FRESH;
-        let holders = &facts.holders.found;
-        let holds =
-            || wanted.only_holders() && !holders.is_empty() && holders.iter().all(still_holds);
-        (fresh && (facts.taken >= Some(attempt.time) || holds())).then_some(facts)
+    ) -> Option<Arc<Facts>> {
+        let answer = self.known.get_mut(&Key::of(attempt, wanted))?;
+        if now.saturating_duration_since(answer.taken) >= Self::FRESH {
+            return None;
+        }
+        let call = Some(attempt.time);
+        if answer.facts.taken < call && answer.held < call {
+            let holders = &answer.facts.holders.found;
+            let holds =
+                wanted.only_holders() && !holders.is_empty() && holders.iter().all(still_holds);
+            if !holds {
+                return None;
+            }
+            answer.held = Some(clock::now());
+        }
+        Some(Arc::clone(&answer.facts))
     }
 
-    pub(super) fn put(&mut self, inquiry: &Inquiry, now: Instant, facts: Facts) {
+    pub(super) fn put(&mut self, inquiry: &Inquiry, now: Instant, facts: Arc<Facts>) {
         if self.known.len() >= Self::CAPACITY {
             self.known.clear();
         }
         let key = Key::of(&inquiry.attempt, inquiry.wanted);
-        self.known.insert(key, (now, facts));
+        let answer = Answer {
+            facts,
+            taken: now,
+            held: None,
+        };
+        self.known.insert(key, answer);
     }
 }
 
@@ -98,12 +122,12 @@ mod tests {
         }
     }
 
-    fn taken(time: i64) -> Facts {
-        Facts {
+    fn taken(time: i64) -> Arc<Facts> {
+        Arc::new(Facts {
             taken: Some(Time(time)),
             holders: Holders::all(vec![holder()]),
             ..Facts::default()
-        }
+        })
     }
 
     #[test]
@@ -111,7 +135,7 @@ mod tests {
         let mut answers = Answers::default();
         let now = Instant::now();
         answers.put(&inquiry(7), now, taken(9));
-        let at = |netns, ms| {
+        let mut at = |netns, ms| {
             let now = now + Duration::from_millis(ms);
             answers.get(&attempt(netns, 9), wanted(), now, |_| false)
         };
@@ -126,8 +150,12 @@ mod tests {
         let now = Instant::now();
         answers.put(&inquiry(7), now, taken(9));
         let later = attempt(7, 10);
-        assert!(answers.get(&later, wanted(), now, |_| true).is_some());
         assert!(answers.get(&later, wanted(), now, |_| false).is_none());
+        assert!(answers.get(&later, wanted(), now, |_| true).is_some());
+        // That look came after these calls too, and not after one that is still to come.
+        assert!(answers.get(&later, wanted(), now, |_| false).is_some());
+        let next = attempt(7, clock::now().0 + 60_000_000_000);
+        assert!(answers.get(&next, wanted(), now, |_| false).is_none());
     }
 
     #[test]
@@ -136,9 +164,9 @@ mod tests {
         let now = Instant::now();
         let nobody = Facts {
             holders: Holders::all(Vec::new()),
-            ..taken(9)
+            ..Facts::clone(&taken(9))
         };
-        answers.put(&inquiry(7), now, nobody);
+        answers.put(&inquiry(7), now, Arc::new(nobody));
         let later = attempt(7, 10);
         assert!(answers.get(&later, wanted(), now, |_| true).is_none());
     }

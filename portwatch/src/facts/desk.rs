@@ -5,7 +5,10 @@
 
 use std::{
     ops::ControlFlow,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     thread,
     time::Instant,
 };
@@ -79,13 +82,13 @@ impl Desk {
         let facts = self.begin(attempt, wanted);
         let is_known = facts.namespace.is_some() || !wanted.namespace;
         if !wanted.enters() && is_known {
-            return Some(Asked::Known(Box::new(facts)));
+            return Some(Asked::Known(Arc::new(facts)));
         }
         if let Some(known) = self
             .answers
             .get(attempt, wanted, Instant::now(), still_holds)
         {
-            return Some(Asked::Known(Box::new(known.clone())));
+            return Some(Asked::Known(known));
         }
         self.last += 1;
         let ticket = Ticket(self.last);
@@ -93,7 +96,7 @@ impl Desk {
         Some(match self.inquiries.try_send((ticket, inquiry, facts)) {
             Ok(()) => Asked::Waiting(ticket),
             Err(TrySendError::Full((_, _, facts)) | TrySendError::Disconnected((_, _, facts))) => {
-                Asked::Known(Box::new(not_in_time(facts)))
+                Asked::Known(Arc::new(not_in_time(facts)))
             }
         })
     }
@@ -120,7 +123,7 @@ impl Desk {
     }
 
     /// The next answer. It may come for an inquiry that nobody waits for any more.
-    pub async fn answer(&mut self) -> (Ticket, Facts) {
+    pub async fn answer(&mut self) -> (Ticket, Arc<Facts>) {
         match self.answered.recv().await {
             Some(answered) => self.take(answered),
             None => std::future::pending().await,
@@ -128,13 +131,14 @@ impl Desk {
     }
 
     /// The next answer that is there already.
-    pub fn try_answer(&mut self) -> Option<(Ticket, Facts)> {
+    pub fn try_answer(&mut self) -> Option<(Ticket, Arc<Facts>)> {
         let answered = self.answered.try_recv().ok()?;
         Some(self.take(answered))
     }
 
-    fn take(&mut self, (ticket, inquiry, facts): Task) -> (Ticket, Facts) {
-        self.answers.put(&inquiry, Instant::now(), facts.clone());
+    fn take(&mut self, (ticket, inquiry, facts): Task) -> (Ticket, Arc<Facts>) {
+        let facts = Arc::new(facts);
+        self.answers.put(&inquiry, Instant::now(), Arc::clone(&facts));
         (ticket, facts)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -28,7 +29,7 @@ pub(super) struct Causes {
 #[derive(Debug)]
 enum Entry {
     Waiting(Ticket, Event),
-    Ready(Event, Box<Facts>),
+    Ready(Event, Arc<Facts>),
     /// Of which no cause is asked for before its end
     Connect(Attempt),
 }
@@ -36,7 +37,7 @@ enum Entry {
 /// What has come to its turn.
 #[derive(Debug)]
 pub(super) enum Turn {
-    Write(Event, Box<Facts>),
+    Write(Event, Arc<Facts>),
     Connect(Attempt),
 }
 
@@ -54,7 +55,7 @@ impl Causes {
     }
 
     /// Keeps an event behind others of its thread.
-    fn line_up(&mut self, event: Event, facts: Box<Facts>) {
+    fn line_up(&mut self, event: Event, facts: Arc<Facts>) {
         self.push(thread_of(&event), Entry::Ready(event, facts));
     }
 
@@ -67,7 +68,7 @@ impl Causes {
     }
 
     /// An answer has come; gives the thread that it is about. Nothing where nobody waits for it.
-    fn settle(&mut self, ticket: Ticket, facts: Box<Facts>) -> Option<u32> {
+    fn settle(&mut self, ticket: Ticket, facts: Arc<Facts>) -> Option<u32> {
         let asked = self.asked.binary_search_by_key(&ticket, |asked| asked.1);
         let (_, _, thread) = self.asked.remove(asked.ok()?)?;
         let entries = self.threads.get_mut(&thread)?;
@@ -144,8 +145,8 @@ impl Stream<'_> {
     }
 
     /// An answer has come.
-    pub(super) fn take_answer(&mut self, ticket: Ticket, facts: Facts) -> anyhow::Result<()> {
-        let Some(thread) = self.causes.settle(ticket, Box::new(facts)) else {
+    pub(super) fn take_answer(&mut self, ticket: Ticket, facts: Arc<Facts>) -> anyhow::Result<()> {
+        let Some(thread) = self.causes.settle(ticket, facts) else {
             return Ok(());
         };
         while let Some(turn) = self.causes.next_of(thread) {
@@ -166,7 +167,7 @@ impl Stream<'_> {
         while let Some((ticket, event)) = self.causes.overdue(now) {
             let facts =
                 failure(event).map(|(attempt, ret)| self.surroundings.not_in_time(attempt, ret));
-            self.take_answer(ticket, facts.unwrap_or_default())?;
+            self.take_answer(ticket, Arc::new(facts.unwrap_or_default()))?;
         }
         Ok(())
     }
@@ -201,10 +202,10 @@ impl Stream<'_> {
 }
 
 /// What is known without an answer.
-fn facts_of(asked: Option<Asked>) -> Box<Facts> {
+fn facts_of(asked: Option<Asked>) -> Arc<Facts> {
     match asked {
         Some(Asked::Known(facts)) => facts,
-        _ => Box::default(),
+        _ => Arc::default(),
     }
 }
 
@@ -254,7 +255,7 @@ mod tests {
     }
 
     fn settle(causes: &mut Causes, ticket: u64) -> Option<u32> {
-        causes.settle(Ticket(ticket), Box::default())
+        causes.settle(Ticket(ticket), Arc::default())
     }
 
     #[test]
@@ -262,7 +263,7 @@ mod tests {
         let mut causes = Causes::default();
         let now = Instant::now();
         causes.wait(Ticket(1), event(7, 1), now);
-        causes.line_up(event(7, 2), Box::default());
+        causes.line_up(event(7, 2), Arc::default());
         causes.wait(Ticket(2), event(7, 3), now);
         causes.line_up_connect(attempt(7, 4));
         assert!(causes.holds(7) && !causes.holds(8));

@@ -1,6 +1,6 @@
 //! Nothing is looked up on systems other than Linux.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use super::Known;
 use crate::{
@@ -55,11 +55,11 @@ impl Host {
         match *self {}
     }
 
-    pub(super) async fn answer(&self) -> (Ticket, Facts) {
+    pub(super) async fn answer(&self) -> (Ticket, Arc<Facts>) {
         match *self {}
     }
 
-    pub(super) fn try_answer(&self) -> Option<(Ticket, Facts)> {
+    pub(super) fn try_answer(&self) -> Option<(Ticket, Arc<Facts>)> {
         match *self {}
     }
 

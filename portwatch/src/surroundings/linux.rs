@@ -1,6 +1,6 @@
 //! Look-ups in /proc, by netlink and at the sockets of others.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use super::{Known, doubts};
 use crate::{
@@ -123,11 +123,11 @@ impl Host {
         self.desk.ask(attempt, ret)
     }
 
-    pub(super) async fn answer(&mut self) -> (Ticket, Facts) {
+    pub(super) async fn answer(&mut self) -> (Ticket, Arc<Facts>) {
         self.desk.answer().await
     }
 
-    pub(super) fn try_answer(&mut self) -> Option<(Ticket, Facts)> {
+    pub(super) fn try_answer(&mut self) -> Option<(Ticket, Arc<Facts>)> {
         self.desk.try_answer()
     }
 
