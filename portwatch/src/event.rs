@@ -120,7 +120,7 @@ pub struct Attempt {
     /// TCP's answer was a reset (`RST`): nobody listens. False also where that was not seen
     pub reset: bool,
     /// Why it failed, or why it succeeded where that would surprise
-    pub cause: Option<Box<Cause>>,
+    pub cause: Option<Arc<Cause>>,
 }
 
 /// Which attempt an outcome belongs to; unique while portwatch runs.
@@ -560,7 +560,7 @@ pub struct OutcomeOf {
     pub ended: Ended,
     /// It was told of as pending before
     pub lasted: bool,
-    pub cause: Option<Box<Cause>>,
+    pub cause: Option<Arc<Cause>>,
 }
 
 impl OutcomeOf {

@@ -21,15 +21,19 @@ mod macos;
 pub mod predict;
 mod privilege;
 mod quote;
+mod repeat;
 mod success;
 #[cfg(test)]
 mod tests;
 
-pub use self::facts::{
-    Address, Asked, Assigned, Elsewhere, Facts, Namespace, Neighbour, Ports, Route, RouteKind,
-    Ticket,
-};
 use self::{case::Case, draft::Draft};
+pub use self::{
+    facts::{
+        Address, Asked, Assigned, Elsewhere, Facts, Namespace, Neighbour, Ports, Route, RouteKind,
+        Ticket,
+    },
+    repeat::Repeats,
+};
 use crate::{
     errno::Errno,
     event::{Attempt, Cause, Op, Outcome, OutcomeOf, System},

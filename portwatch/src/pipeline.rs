@@ -10,6 +10,7 @@ use std::{
     collections::VecDeque,
     io::Write as _,
     ops::ControlFlow,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -314,6 +315,7 @@ struct Stream<'a> {
     outcomes: Outcomes,
     /// What waits for its cause
     causes: Causes,
+    repeats: explain::Repeats,
     /// Whoever the source is to rule out
     ruled_out: Vec<Callers>,
     /// Since when the time of the outcomes runs
@@ -373,6 +375,7 @@ impl<'a> Stream<'a> {
             summary: Summary::default(),
             outcomes: Outcomes::default(),
             causes: Causes::default(),
+            repeats: explain::Repeats::default(),
             ruled_out: Vec::new(),
             begun: Instant::now(),
             records: VecDeque::with_capacity(RECORDS),
@@ -498,7 +501,7 @@ impl<'a> Stream<'a> {
         self.enrich(attempt);
         if let Some(ret) = attempt.ret.filter(|_| self.config.explain.is_some()) {
             let facts = self.surroundings.not_in_time(attempt, ret);
-            attempt.cause = explain::explain(attempt, &facts);
+            attempt.cause = explain::explain(attempt, &facts).map(Arc::from);
         }
         self.seq += 1;
     }

@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -87,7 +88,7 @@ struct State {
     /// When its first attempt began
     begun: Option<Time>,
     /// Of the outcome that is being read
-    cause: Option<Box<Cause>>,
+    cause: Option<Arc<Cause>>,
     /// Of processes, as their attempts said
     parents: HashMap<u32, u32>,
 }
@@ -300,7 +301,7 @@ impl<W: Write> Account for Replay<'_, W> {
             Some(_) => attempt
                 .cause
                 .take()
-                .or_else(|| explain::explain(attempt, Facts::none())),
+                .or_else(|| explain::explain(attempt, Facts::none()).map(Arc::from)),
             None => None,
         };
         self.recording.seq += 1;
@@ -311,7 +312,8 @@ impl<W: Write> Account for Replay<'_, W> {
     fn write_end(&mut self, mut outcome: OutcomeOf) -> io::Result<()> {
         let recorded = self.recording.cause.take();
         outcome.cause = match self.config.explain {
-            Some(_) => recorded.or_else(|| explain::explain_outcome(&outcome, Facts::none())),
+            Some(_) => recorded
+                .or_else(|| explain::explain_outcome(&outcome, Facts::none()).map(Arc::from)),
             None => None,
         };
         self.print(&Event::Outcome(outcome))

@@ -138,7 +138,8 @@ impl Desk {
 
     fn take(&mut self, (ticket, inquiry, facts): Task) -> (Ticket, Arc<Facts>) {
         let facts = Arc::new(facts);
-        self.answers.put(&inquiry, Instant::now(), Arc::clone(&facts));
+        self.answers
+            .put(&inquiry, Instant::now(), Arc::clone(&facts));
         (ticket, facts)
     }
 }

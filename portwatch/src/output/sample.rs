@@ -72,7 +72,7 @@ pub(crate) fn bind() -> Attempt {
         netns: Some(4_026_531_840),
         cgroup_id: Some(1),
         privileged: Some(true),
-        cause: Some(Box::new(cause("port 80 is below 1024"))),
+        cause: Some(Arc::new(cause("port 80 is below 1024"))),
         ..sample::attempt()
     }
 }
@@ -273,7 +273,7 @@ pub(crate) fn hostile(name: &[u8]) -> Attempt {
             }),
         })),
         ifname: IfName::new(name),
-        cause: Some(Box::new(cause(&text))),
+        cause: Some(Arc::new(cause(&text))),
         ..bind()
     }
 }

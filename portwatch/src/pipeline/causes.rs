@@ -139,8 +139,8 @@ impl Stream<'_> {
                 self.causes.line_up(event, facts_of(known));
                 Ok(())
             }
-            None => self.write_with(event, Facts::none()),
-            Some(Asked::Known(facts)) => self.write_with(event, &facts),
+            None => self.write_with(event, None),
+            Some(Asked::Known(facts)) => self.write_with(event, Some(&facts)),
         }
     }
 
@@ -151,7 +151,7 @@ impl Stream<'_> {
         };
         while let Some(turn) = self.causes.next_of(thread) {
             match turn {
-                Turn::Write(event, facts) => self.write_with(event, &facts)?,
+                Turn::Write(event, facts) => self.write_with(event, Some(&facts))?,
                 Turn::Connect(attempt) => self.take_connect(attempt)?,
             }
         }
@@ -181,17 +181,23 @@ impl Stream<'_> {
     }
 
     /// Adds the cause, and writes it; an attempt is numbered and counted now.
-    fn write_with(&mut self, mut event: Event, facts: &Facts) -> anyhow::Result<()> {
+    fn write_with(&mut self, mut event: Event, facts: Option<&Arc<Facts>>) -> anyhow::Result<()> {
         let explains = self.config.explain.is_some();
         match &mut event {
             Event::Attempt(_) if self.is_full() => return Ok(()),
             Event::Attempt(attempt) => {
-                attempt.cause = explains.then(|| explain(attempt, facts)).flatten();
+                attempt.cause = match facts {
+                    _ if !explains => None,
+                    Some(facts) => self.repeats.explain(attempt, facts),
+                    None => explain(attempt, Facts::none()).map(Arc::from),
+                };
                 self.seq += 1;
                 self.summary.count(attempt);
             }
             Event::Outcome(outcome) => {
-                outcome.cause = explains.then(|| explain_outcome(outcome, facts)).flatten();
+                let facts = facts.map_or(Facts::none(), |facts| facts);
+                let cause = explains.then(|| explain_outcome(outcome, facts)).flatten();
+                outcome.cause = cause.map(Arc::from);
             }
             _ => {}
         }

@@ -50,7 +50,7 @@ pub(super) fn events() -> [(&'static str, Event); 6] {
             reset: true,
         },
         lasted: false,
-        cause: Some(Box::new(cause())),
+        cause: Some(Arc::new(cause())),
     };
     let lost = Lost {
         time: Time(0),
@@ -170,7 +170,7 @@ pub(super) fn attempt() -> Attempt {
         ifname: IfName::new(b"lo"),
         options: Some(options()),
         reset: true,
-        cause: Some(Box::new(cause())),
+        cause: Some(Arc::new(cause())),
     }
 }
 

@@ -470,3 +470,30 @@ fn an_absence_that_was_proven_is_told() {
         assert!(Absence::told(&cause).contains(&absence), "{cause:?}");
     }
 }
+
+proptest! {
+    /// Be it by the same call again, or by another one.
+    #[test]
+    fn a_repeated_failure_has_the_cause_that_it_has_by_itself(
+        (attempt, facts) in in_doubt(),
+        other in attempts(),
+        in_use in any::<bool>(),
+        (time, start_ns, latency, inode) in any::<(i64, u64, Duration, u32)>(),
+        taken in option::of(any::<i64>()),
+    ) {
+        let first = Attempt { ret: if in_use { Some(-98) } else { attempt.ret }, ..attempt };
+        let again = Attempt {
+            id: AttemptId { start_ns, ..first.id },
+            time: Time(time),
+            latency: Some(latency),
+            inode: Some(inode),
+            ..first.clone()
+        };
+        let facts = Arc::new(Facts { taken: taken.map(Time), ..facts });
+        let mut repeats = Repeats::default();
+        for attempt in [&first, &again, &other, &again] {
+            let cause = repeats.explain(attempt, &facts);
+            prop_assert_eq!(cause, explain(attempt, &facts).map(Arc::from));
+        }
+    }
+}

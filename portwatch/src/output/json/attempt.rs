@@ -29,6 +29,7 @@ pub(super) struct AttemptPrinter {
     local_ip: Memo<Option<IpAddr>>,
     end: Memo<End>,
     place: Memo<Place>,
+    cause: Memo<One<event::Cause>>,
 }
 
 impl AttemptPrinter {
@@ -56,8 +57,7 @@ impl AttemptPrinter {
         line.object(",\"stages\":", Stages::of(attempt))?;
         line.object(",\"before\":", Before::of(attempt))?;
         line.flag(",\"reset\":", attempt.reset);
-        let cause = attempt.cause.as_deref();
-        line.object(",\"cause\":", cause.map(|cause| Cause::of(cause, users)))?;
+        self.add_cause(&mut line, attempt.cause.as_ref(), users)?;
         line.end();
         Ok(())
     }
@@ -93,12 +93,29 @@ impl AttemptPrinter {
         }
         line.remembered(&mut self.place, Place::of(attempt), Place::write);
         line.flag(",\"reset\":", ended.reset);
-        line.object(
-            ",\"cause\":",
-            cause.as_deref().map(|cause| Cause::of(cause, users)),
-        )?;
+        self.add_cause(&mut line, cause.as_ref(), users)?;
         line.end();
         Ok(())
+    }
+
+    fn add_cause(
+        &mut self,
+        line: &mut Line<'_>,
+        cause: Option<&Arc<event::Cause>>,
+        users: &mut Users,
+    ) -> io::Result<()> {
+        let Some(cause) = cause else {
+            return Ok(());
+        };
+        let mut written = Ok(());
+        line.remembered(
+            &mut self.cause,
+            One(Arc::clone(cause)),
+            |One(cause), line| {
+                written = line.object(",\"cause\":", Some(Cause::of(cause, users)));
+            },
+        );
+        written
     }
 
     /// When it was, what was called, by whom, and with what.
@@ -129,6 +146,16 @@ impl AttemptPrinter {
             "fd" put attempt.fd;
             "inode" known attempt.inode;
         }
+    }
+}
+
+/// The very same value, not one that is like it.
+#[derive(Debug)]
+struct One<T>(Arc<T>);
+
+impl<T> PartialEq for One<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

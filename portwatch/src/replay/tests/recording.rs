@@ -118,7 +118,7 @@ fn whole() -> BoxedStrategy<Attempt> {
                 reset,
                 stages,
                 before,
-                cause: cause.map(Box::new),
+                cause: cause.map(Arc::new),
                 ..attempt
             }
         },
@@ -294,7 +294,7 @@ proptest! {
                 end: [End::Connected, End::Failed(ret), End::Abandoned][usize::from(end)],
                 reset,
             },
-            lasted: false, cause: cause.map(Box::new),
+            lasted: false, cause: cause.map(Arc::new),
         };
         let line = printed(seq, &Event::Outcome(outcome), &mut nobody());
         prop_assert_eq!(again(seq, &line), line);

@@ -1,6 +1,6 @@
 //! Causes and holders, as docs/EVENTS.md has them, read back.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Deserializer};
 
@@ -40,7 +40,7 @@ struct Fix {
 
 impl Cause {
     /// `None` where a word of it is newer than this program.
-    pub(super) fn event(self, users: &mut Users) -> Option<Box<event::Cause>> {
+    pub(super) fn event(self, users: &mut Users) -> Option<Arc<event::Cause>> {
         let fixes = self.fix.into_iter().map(|fix| event::Fix {
             what: fix.what,
             command: fix.command,
@@ -55,7 +55,7 @@ impl Cause {
         };
         let candidates = self.candidates.into_iter().map(candidate);
         let confidence = Some(self.confidence.as_str());
-        Some(Box::new(event::Cause {
+        Some(Arc::new(event::Cause {
             code: named(Code::ALL, Code::name, Some(&self.code))?,
             text: self.text,
             fixes: fixes.collect(),

@@ -29,7 +29,7 @@ pub enum Item {
     Outcome {
         /// Its id is the attempt's number
         ended: Ended,
-        cause: Option<Box<event::Cause>>,
+        cause: Option<Arc<event::Cause>>,
     },
     Lost(event::Lost),
     Degraded(Degraded),

@@ -1,5 +1,7 @@
 //! The lines below an attempt that say why.
 
+use std::sync::Arc;
+
 use insta::assert_snapshot;
 
 use super::*;
@@ -74,7 +76,7 @@ fn in_use() -> Cause {
 fn because(cause: Cause) -> Attempt {
     Attempt {
         ret: Some(EACCES),
-        cause: Some(Box::new(cause)),
+        cause: Some(Arc::new(cause)),
         ..attempt()
     }
 }
