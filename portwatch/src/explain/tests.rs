@@ -1,10 +1,13 @@
 //! One row each of the tables by which causes are told: the attempt and the facts, and what must
 //! come of them.
 
+mod answer;
 mod bind;
 mod connect;
 mod gate;
+mod in_use;
 mod macos;
+mod privilege;
 mod properties;
 mod success;
 mod wording;

@@ -1,0 +1,273 @@
+//! connect() and what comes back, or does not: the table of docs/CAUSES.md, row by row.
+
+use super::*;
+use crate::event::{End, Ended};
+
+const OBSERVED: Confidence = Confidence::Observed;
+const DERIVED: Confidence = Confidence::Derived;
+const CHECKED: Confidence = Confidence::Checked;
+const LIKELY: Confidence = Confidence::Likely;
+
+const ENETUNREACH: i32 = -101;
+const ETIMEDOUT: i32 = -110;
+const ECONNREFUSED: i32 = -111;
+const EHOSTUNREACH: i32 = -113;
+const EINPROGRESS: i32 = -115;
+
+fn none() -> Facts {
+    Facts::default()
+}
+
+#[test]
+fn refused_by_whom() {
+    let firewall = "sudo nft list ruleset";
+    let listeners = "sudo ss -tlnp 'sport = :80'";
+    let reset = with(answered("127.0.0.1", ECONNREFUSED), |attempt| {
+        attempt.reset = true;
+    });
+    expect(&reset, &none(), Code::NobodyListens, OBSERVED, listeners);
+    let near = held(holder("127.0.0.2", 80, SocketState::Listen));
+    let cause = expect(&reset, &near, Code::NobodyListens, OBSERVED, listeners);
+    assert!(
+        cause
+            .text
+            .ends_with("nginx (pid 7) listens on 127.0.0.2:80"),
+        "{}",
+        cause.text
+    );
+    let far = with(answered("192.0.2.1", ECONNREFUSED), |attempt| {
+        attempt.reset = true;
+    });
+    expect(&far, &none(), Code::NobodyListens, OBSERVED, "");
+    let watched = Facts {
+        resets_seen: true,
+        ..none()
+    };
+    let rejected = answered("192.0.2.1", ECONNREFUSED);
+    expect(
+        &rejected,
+        &watched,
+        Code::RejectedByFirewall,
+        DERIVED,
+        firewall,
+    );
+    // Where nobody watches for resets, their absence says nothing.
+    expect(
+        &rejected,
+        &none(),
+        Code::ConnectionRefused,
+        OBSERVED,
+        firewall,
+    );
+    expect(
+        &unseen(answered("192.0.2.1", ECONNREFUSED)),
+        &none(),
+        Code::ConnectionRefused,
+        OBSERVED,
+        firewall,
+    );
+    let here = unseen(answered("127.0.0.1", ECONNREFUSED));
+    expect(&here, &none(), Code::ConnectionRefused, OBSERVED, listeners);
+    let audit = "sudo ausearch -m avc -ts recent | audit2why";
+    expect(
+        &connect("192.0.2.1", ECONNREFUSED),
+        &none(),
+        Code::PacketDenied,
+        DERIVED,
+        audit,
+    );
+}
+
+#[test]
+fn a_reset_though_somebody_listens_is_no_absence() {
+    let firewall = "sudo nft list ruleset";
+    let reset = with(answered("127.0.0.1", ECONNREFUSED), |attempt| {
+        attempt.reset = true;
+    });
+    let then = reset.time;
+    let listening = |ip: &str, since: Option<i64>| {
+        held(Holder {
+            since: since.map(|later| Time(then.0 + later)),
+            ..holder(ip, 80, SocketState::Listen)
+        })
+    };
+    for ip in ["127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"] {
+        let sure = listening(ip, Some(-1));
+        let cause = expect(&reset, &sure, Code::RejectedByFirewall, CHECKED, firewall);
+        assert!(
+            cause.text.contains("though nginx (pid 7) listens"),
+            "{}",
+            cause.text
+        );
+        assert_eq!(cause.holders.len(), 1);
+        let unsure = listening(ip, None);
+        let cause = expect(&reset, &unsure, Code::RejectedByFirewall, LIKELY, firewall);
+        let codes: Vec<_> = cause.candidates.iter().map(|found| found.code).collect();
+        assert_eq!(codes, [Code::RejectedByFirewall, Code::NobodyListens]);
+        for cause in [&sure, &unsure] {
+            let text = explain(&reset, cause).unwrap().text;
+            assert!(!text.contains("nobody listens"), "{text}");
+        }
+        let later = expect(
+            &reset,
+            &listening(ip, Some(1)),
+            Code::NobodyListens,
+            CHECKED,
+            "",
+        );
+        assert!(later.text.contains("yet"), "{}", later.text);
+    }
+    // These do not hear it, and are told beside it.
+    let only = Holder {
+        v6only: Some(true),
+        ..holder("::", 80, SocketState::Listen)
+    };
+    for deaf in [only, holder("::1", 80, SocketState::Listen)] {
+        let cause = explain(&reset, &held(deaf)).unwrap();
+        assert_eq!(cause.code, Code::NobodyListens);
+        assert!(
+            cause.text.starts_with("nobody listens on 127.0.0.1:80"),
+            "{}",
+            cause.text
+        );
+    }
+}
+
+#[test]
+fn a_listener_hears_only_on_its_device() {
+    let reset = with(answered("127.0.0.1", ECONNREFUSED), |attempt| {
+        attempt.reset = true;
+    });
+    let on = |ifindex| {
+        held(Holder {
+            ifindex,
+            ..holder("0.0.0.0", 80, SocketState::Listen)
+        })
+    };
+    let cause = expect(&reset, &on(Some(7)), Code::NobodyListens, CHECKED, "");
+    for part in [
+        "nginx (pid 7) listens on 0.0.0.0:80",
+        "interface 7",
+        "SO_BINDTODEVICE",
+    ] {
+        assert!(cause.text.contains(part), "{}", cause.text);
+    }
+    assert!(!cause.text.contains("nobody"), "{}", cause.text);
+    // Loopback is where it comes in.
+    let heard = explain(&reset, &on(Some(1))).unwrap();
+    assert_eq!(heard.code, Code::RejectedByFirewall);
+    let same = with(reset, |attempt| attempt.ifindex = Some(7));
+    assert_eq!(
+        explain(&same, &on(Some(7))).unwrap().code,
+        Code::RejectedByFirewall
+    );
+}
+
+#[test]
+fn what_came_back_or_did_not() {
+    let firewall = "sudo nft list ruleset";
+    let get = "sudo ip route get 192.0.2.1";
+    let to = |ret| answered("192.0.2.1", ret);
+    expect(
+        &to(ETIMEDOUT),
+        &none(),
+        Code::ConnectTimedOut,
+        OBSERVED,
+        firewall,
+    );
+    expect(
+        &in_unit(to(ETIMEDOUT), "web.service"),
+        &none(),
+        Code::ConnectTimedOut,
+        OBSERVED,
+        "systemctl show -p IPAddressAllow,IPAddressDeny web.service",
+    );
+    expect(
+        &to(EHOSTUNREACH),
+        &none(),
+        Code::HostUnreachable,
+        OBSERVED,
+        "sudo ip neigh",
+    );
+    let silent = Facts {
+        neighbour: Lookup::Found(Neighbour::Failed),
+        ..none()
+    };
+    expect(
+        &to(EHOSTUNREACH),
+        &silent,
+        Code::NeighbourUnreachable,
+        CHECKED,
+        "sudo ip neigh",
+    );
+    for (ret, code) in [
+        (ENETUNREACH, Code::NetworkUnreachable),
+        (EACCES, Code::AdminProhibited),
+        (-92, Code::ProtocolUnreachable),
+        (-112, Code::IcmpError),
+        (-64, Code::IcmpError),
+        (-95, Code::IcmpError),
+        (-71, Code::IcmpError),
+    ] {
+        expect(&to(ret), &none(), code, DERIVED, get);
+    }
+}
+
+#[test]
+fn the_end_of_a_pending_connect_has_a_cause_of_its_own() {
+    let ended = |end, reset| OutcomeOf {
+        seq: 1,
+        attempt: with(answered("127.0.0.1", EINPROGRESS), |attempt| {
+            attempt.stages.operation = Some(EINPROGRESS);
+        }),
+        ended: Ended {
+            id: crate::event::AttemptId::default(),
+            time: Time(0),
+            latency: Duration::from_millis(2500),
+            end,
+            reset,
+        },
+        lasted: false,
+        cause: None,
+    };
+    let watched = Facts {
+        resets_seen: true,
+        ..none()
+    };
+    let code = |outcome: &OutcomeOf| explain_outcome(outcome, &watched).map(|cause| cause.code);
+    assert_eq!(code(&ended(End::Connected, false)), None);
+    assert_eq!(
+        code(&ended(End::Failed(ECONNREFUSED), true)),
+        Some(Code::NobodyListens)
+    );
+    assert_eq!(
+        code(&ended(End::Failed(ECONNREFUSED), false)),
+        Some(Code::RejectedByFirewall)
+    );
+    assert_eq!(
+        code(&ended(End::Failed(ETIMEDOUT), false)),
+        Some(Code::ConnectTimedOut)
+    );
+    assert_eq!(
+        code(&ended(End::Failed(-5), false)),
+        Some(Code::Unexplained)
+    );
+    let given_up = explain_outcome(&ended(End::Abandoned, false), &none()).unwrap();
+    assert_eq!(given_up.code, Code::GivenUp);
+    assert!(given_up.text.contains("after 2.5 s"), "{}", given_up.text);
+}
+
+#[test]
+fn an_answer_to_a_socket_of_unknown_protocol() {
+    for (errno, code) in [
+        (ECONNREFUSED, Code::ConnectionRefused),
+        (ETIMEDOUT, Code::ConnectTimedOut),
+    ] {
+        let unknown = with(connect("192.0.2.1", errno), |attempt| {
+            attempt.proto = None;
+            attempt.stages = Stages::default();
+        });
+        let cause = *explain(&unknown, &none()).expect("a cause");
+        assert_eq!((cause.code, cause.confidence), (code, Confidence::Derived));
+    }
+}
