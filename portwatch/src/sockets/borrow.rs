@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -72,6 +72,24 @@ impl Borrowed {
 
     pub(super) fn is_internet(&self) -> bool {
         is_internet(self.as_fd())
+    }
+
+    /// The interface that it is bound to (`SO_BINDTOIFINDEX`, older than pidfd_getfd).
+    #[expect(unsafe_code, reason = "rustix does not know the option")]
+    pub(super) fn device(&self) -> Option<u32> {
+        let mut index: u32 = 0;
+        let mut length = libc::socklen_t::try_from(size_of_val(&index)).ok()?;
+        // SAFETY: the kernel writes at most `length` bytes there, and any are a number.
+        let result = unsafe {
+            libc::getsockopt(
+                self.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_BINDTOIFINDEX,
+                (&raw mut index).cast(),
+                &raw mut length,
+            )
+        };
+        (result == 0 && index != 0).then_some(index)
     }
 }
 

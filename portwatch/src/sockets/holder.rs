@@ -578,6 +578,7 @@ fn with_options(holder: Holder, socket: &Borrowed) -> Holder {
         reuseaddr: sockopt::socket_reuseaddr(socket).ok(),
         reuseport: sockopt::socket_reuseport(socket).ok(),
         v6only: v6only.or(holder.v6only),
+        ifindex: holder.ifindex.or_else(|| socket.device()),
         ..holder
     }
 }
