@@ -20,8 +20,8 @@ use std::{
 
 pub use self::{
     cause::{
-        Binder, Candidate, Cause, Code, Confidence, Fix, Holder, Holders, HoldingProcess,
-        SocketState,
+        AcceptQueue, Binder, Candidate, Cause, Code, Confidence, Fix, Holder, Holders,
+        HoldingProcess, SocketState,
     },
     lookup::{Lookup, Unseen},
     origin::{Cgroup, Container, IfName, Process, Runtime},

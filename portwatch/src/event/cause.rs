@@ -96,6 +96,26 @@ pub struct Holder {
     pub v6only: Option<bool>,
     /// `SO_BINDTODEVICE`
     pub ifindex: Option<u32>,
+    /// Of a listener, where it was looked at
+    pub queue: Option<AcceptQueue>,
+}
+
+/// The connections of a listener that wait for accept(), as sock_diag(7) shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptQueue {
+    pub waiting: u32,
+    /// What listen() asked for, and `net.core.somaxconn` allowed
+    pub backlog: u32,
+}
+
+impl AcceptQueue {
+    /// The queue has one place more than the backlog (`sk_acceptq_is_full`, include/net/sock.h). While
+    /// it is full, Linux drops each SYN (`tcp_conn_request`, net/ipv4/tcp_input.c), and resets none:
+    /// `tcp_abort_on_overflow` is about the end of a handshake that began before (`tcp_check_req`,
+    /// net/ipv4/tcp_minisocks.c).
+    pub const fn is_full(self) -> bool {
+        self.waiting > self.backlog
+    }
 }
 
 /// Sockets on a port, and whether these are all.

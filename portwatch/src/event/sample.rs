@@ -71,5 +71,6 @@ pub(crate) fn holder() -> Holder {
         reuseport: None,
         v6only: None,
         ifindex: None,
+        queue: None,
     }
 }

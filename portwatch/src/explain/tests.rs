@@ -16,9 +16,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::*;
 use crate::event::{
-    Before, Binder, Cgroup, Code, Comm, Confidence, Container, Credentials, Family, Holder,
-    Holders, HoldingProcess, IfName, Local, Lookup, Options, Process, Proto, Requested, Runtime,
-    SocketBefore, SocketState, Stages, Time, Unseen, Version, sample,
+    AcceptQueue, Before, Binder, Cgroup, Code, Comm, Confidence, Container, Credentials, Family,
+    Holder, Holders, HoldingProcess, IfName, Local, Lookup, Options, Process, Proto, Requested,
+    Runtime, SocketBefore, SocketState, Stages, Time, Unseen, Version, sample,
 };
 
 const TCP: Proto = Proto::Ip(6);
@@ -186,6 +186,7 @@ fn holder(ip: &str, port: u16, state: SocketState) -> Holder {
         reuseport: Some(false),
         v6only: Some(false),
         ifindex: None,
+        queue: None,
     }
 }
 

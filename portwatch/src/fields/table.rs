@@ -342,6 +342,12 @@ pub static TABLE: &[Field] = &[
     field("cause.holder.ifindex", 20, |of| {
         holder(of, |holder| holder.ifindex)
     }),
+    field("cause.holder.waiting", 20, |of| {
+        holder(of, |holder| holder.queue.map(|queue| queue.waiting))
+    }),
+    field("cause.holder.backlog", 20, |of| {
+        holder(of, |holder| holder.queue.map(|queue| queue.backlog))
+    }),
     field("count", 6, |of| of.lost().map(|lost| lost.count).into()),
     field("reason", 13, |of| {
         of.lost()

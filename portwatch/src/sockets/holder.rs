@@ -19,7 +19,10 @@ use super::{
     proto, table,
 };
 use crate::{
-    event::{Binder, Comm, Holder, Holders, HoldingProcess, Lookup, Proto, SocketState, Unseen},
+    event::{
+        AcceptQueue, Binder, Comm, Holder, Holders, HoldingProcess, Lookup, Proto, SocketState,
+        Unseen,
+    },
     netns::Namespace,
     process,
 };
@@ -127,6 +130,15 @@ impl Found {
     fn has(&self, inode: u32) -> bool {
         let is_it = |holder: &Holder| holder.inode == Some(inode.into());
         self.0.iter().any(is_it)
+    }
+
+    /// Only the kernel's tables tell of accept queues.
+    fn take_queues(&mut self, entries: &[Entry]) {
+        for holder in &mut self.0 {
+            let is_it = |entry: &&Entry| holder.inode == Some(entry.inode.into());
+            let entry = entries.iter().find(is_it);
+            holder.queue = holder.queue.or_else(|| queue_of(*entry?));
+        }
     }
 
     /// systemd keeps sockets for others: the service has them too.
@@ -280,6 +292,7 @@ impl Search {
             (entries, unseen) = self::entries(question, namespace);
             blind = blind.or(again.unseen);
         }
+        found.take_queues(&entries);
         for entry in entries {
             if !found.has(entry.inode) || entry.inode == 0 {
                 let process = blind.map_or(Lookup::NotThere, Lookup::NotSeen);
@@ -322,6 +335,7 @@ impl Search {
             reuseport: Some(row.options.reuseport),
             v6only,
             ifindex: row.ifindex,
+            queue: None,
         };
         self.with_bind(question, holder)
     }
@@ -417,6 +431,7 @@ fn by_proc(
         (entries, unseen) = self::entries(question, namespace);
         owners = Owners::find(&inodes(&entries));
     }
+    found.take_queues(&entries);
     for entry in entries {
         let owned = owners.of(entry.inode);
         if owned.is_empty() && !found.has(entry.inode) {
@@ -566,7 +581,13 @@ fn holder_of(entry: Entry, process: Lookup<HoldingProcess>) -> Holder {
         reuseport: None,
         v6only: entry.v6only,
         ifindex: entry.ifindex,
+        queue: queue_of(entry),
     }
+}
+
+fn queue_of(entry: Entry) -> Option<AcceptQueue> {
+    let queue = |(waiting, backlog)| AcceptQueue { waiting, backlog };
+    entry.queue.map(queue)
 }
 
 fn with_options(holder: Holder, socket: &Borrowed) -> Holder {

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use portwatch::{
     errno::Errno,
     event::{
-        Attempt, AttemptId, Before, Binder, Candidate, Cause, Cgroup, Code, Comm, Confidence,
-        Container, Credentials, Degradation, Degraded, End, Ended, Event, Family, Fix, Holder,
-        HoldingProcess, IfName, Local, Lookup, LossReason, Lost, Lsm, MissingHook, Op, Options,
-        Outcome, OutcomeOf, Place, Process, Proto, Requested, Runtime, SocketBefore, SocketState,
-        Stages, Start, Summary, System, Time, Unended, Unseen, Version, Via,
+        AcceptQueue, Attempt, AttemptId, Before, Binder, Candidate, Cause, Cgroup, Code, Comm,
+        Confidence, Container, Credentials, Degradation, Degraded, End, Ended, Event, Family, Fix,
+        Holder, HoldingProcess, IfName, Local, Lookup, LossReason, Lost, Lsm, MissingHook, Op,
+        Options, Outcome, OutcomeOf, Place, Process, Proto, Requested, Runtime, SocketBefore,
+        SocketState, Stages, Start, Summary, System, Time, Unended, Unseen, Version, Via,
     },
 };
 
@@ -210,6 +210,10 @@ fn cause() -> Cause {
             reuseport: Some(true),
             v6only: Some(true),
             ifindex: Some(1),
+            queue: Some(AcceptQueue {
+                waiting: 2,
+                backlog: 1,
+            }),
         }],
         holders_unseen: Some(Unseen::Time),
         candidates: vec![Candidate {

@@ -209,6 +209,8 @@ pub(crate) struct Holder {
     pub(crate) reuseport: Option<bool>,
     v6only: Option<bool>,
     ifindex: Option<u32>,
+    pub(crate) waiting: Option<u32>,
+    pub(crate) backlog: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]

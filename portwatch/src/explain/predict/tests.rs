@@ -121,6 +121,7 @@ fn held(at: &str, state: SocketState) -> Holder {
         reuseport: Some(false),
         v6only: Some(false),
         ifindex: None,
+        queue: None,
     }
 }
 

@@ -146,6 +146,7 @@ prop_compose! {
         kernel in any::<bool>(),
         flags in vec(option::of(any::<bool>()), 3),
         (peer, inode) in (option::of((ips(), ports())), option::of(1_u64..9)),
+        (ifindex, queue) in (option::of(1_u32..4), option::of((0_u32..4, 0_u32..4))),
     ) -> Holder {
         Holder {
             process: comm.map_or(missing, |comm| Lookup::Found(HoldingProcess {
@@ -163,7 +164,8 @@ prop_compose! {
             reuseaddr: flags[0],
             reuseport: flags[1],
             v6only: flags[2],
-            ifindex: None,
+            ifindex,
+            queue: queue.map(|(waiting, backlog)| AcceptQueue { waiting, backlog }),
         }
     }
 }

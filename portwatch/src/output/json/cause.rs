@@ -127,6 +127,10 @@ struct Holder<'a> {
     v6only: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ifindex: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backlog: Option<u32>,
 }
 
 impl<'a> Holder<'a> {
@@ -146,6 +150,7 @@ impl<'a> Holder<'a> {
             reuseport,
             v6only,
             ifindex,
+            queue,
         } = holder;
         let lookup = process.as_ref();
         let process = lookup.found();
@@ -180,6 +185,8 @@ impl<'a> Holder<'a> {
             reuseport: *reuseport,
             v6only: *v6only,
             ifindex: *ifindex,
+            waiting: queue.map(|queue| queue.waiting),
+            backlog: queue.map(|queue| queue.backlog),
         }
     }
 }

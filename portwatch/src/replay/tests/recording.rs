@@ -7,9 +7,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use crate::{
     errno::to_caller,
     event::{
-        Attempt, AttemptId, Before, Binder, Candidate, Cause, Code, Confidence, Credentials, End,
-        Ended, Event, Fix, Holder, HoldingProcess, IfName, Lookup, Lsm, Options, OutcomeOf,
-        Process, SocketBefore, SocketState, Stages, System, Time, Unseen, Version, Via,
+        AcceptQueue, Attempt, AttemptId, Before, Binder, Candidate, Cause, Code, Confidence,
+        Credentials, End, Ended, Event, Fix, Holder, HoldingProcess, IfName, Lookup, Lsm, Options,
+        OutcomeOf, Process, SocketBefore, SocketState, Stages, System, Time, Unseen, Version, Via,
         sample::attempt,
     },
     filter::sample::attempts,
@@ -253,6 +253,10 @@ fn holder() -> impl Strategy<Value = Holder> {
             reuseport: flag,
             v6only: flag,
             ifindex: flag.map(|_| port.into()),
+            queue: flag.map(|_| AcceptQueue {
+                waiting: port.into(),
+                backlog: 1,
+            }),
         })
 }
 

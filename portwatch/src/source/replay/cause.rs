@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::record::{Container, Users, cgroup, comm, named, rfc3339};
 use crate::event::{
-    self, Binder, Code, Confidence, HoldingProcess, Lookup, SocketState, Time, Unseen,
+    self, AcceptQueue, Binder, Code, Confidence, HoldingProcess, Lookup, SocketState, Time, Unseen,
 };
 
 #[derive(Deserialize)]
@@ -98,6 +98,8 @@ struct Holder {
     reuseport: Option<bool>,
     v6only: Option<bool>,
     ifindex: Option<u32>,
+    waiting: Option<u32>,
+    backlog: Option<u32>,
 }
 
 fn maybe_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
@@ -135,6 +137,8 @@ impl Holder {
             }),
             _ => None,
         };
+        let queue = self.waiting.zip(self.backlog);
+        let queue = queue.map(|(waiting, backlog)| AcceptQueue { waiting, backlog });
         Some(event::Holder {
             process,
             uid: self.uid,
@@ -150,6 +154,7 @@ impl Holder {
             reuseport: self.reuseport,
             v6only: self.v6only,
             ifindex: self.ifindex,
+            queue,
         })
     }
 }
