@@ -17,6 +17,7 @@ mod facts;
 mod fix;
 mod gate;
 mod in_use;
+pub mod listener;
 mod macos;
 pub mod predict;
 mod privilege;

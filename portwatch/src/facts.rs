@@ -23,10 +23,11 @@ pub use self::{
 use crate::{
     cgroup::Cgroups,
     clock::now,
-    event::{Attempt, Holder, Holders, Lookup, Proto, SocketState, Unseen},
+    event::{Attempt, Holder, Holders, Lookup, Proto, Unseen},
     explain::{
         self, Facts, RouteKind,
         conflict::{Claim, conflict},
+        listener::Destination,
     },
     netns::{self, Namespaces, Place},
     sockets::{
@@ -94,9 +95,7 @@ impl Gatherer {
     /// Adds what is to be looked for. Where `may_search` is false, no more than whether a holder is known.
     pub fn gather(&mut self, inquiry: &Inquiry, may_search: bool, facts: &mut Facts) {
         let Inquiry {
-            attempt,
-            wanted,
-            seen,
+            attempt, wanted, ..
         } = inquiry;
         if wanted.privilege {
             facts.credentials = Credentials::of_attempt(attempt);
@@ -113,7 +112,7 @@ impl Gatherer {
             nothing(facts, Unseen::Time);
         }
         if let Some(question) = holders_wanted(*wanted, facts) {
-            facts.holders = self.find(&namespace, attempt, question, seen, may_search);
+            facts.holders = self.find(&namespace, inquiry, question, may_search);
         }
     }
 
@@ -193,7 +192,7 @@ impl Gatherer {
         let (Some(netns), Some((proto, port))) = (attempt.netns, wanted.proto_and_port()) else {
             return false;
         };
-        let is_enough = enough(attempt);
+        let is_enough = enough(attempt, *wanted);
         let question = Question {
             netns,
             proto,
@@ -212,17 +211,16 @@ impl Gatherer {
     fn find(
         &mut self,
         namespace: &Namespace,
-        attempt: &Attempt,
+        inquiry: &Inquiry,
         (proto, port): (Proto, u16),
-        seen: &[Seen],
         may_search: bool,
     ) -> Holders {
-        let is_enough = enough(attempt);
+        let is_enough = enough(&inquiry.attempt, inquiry.wanted);
         let question = Question {
             netns: namespace.inode(),
             proto,
             port,
-            seen,
+            seen: &inquiry.seen,
             is_enough: &is_enough,
         };
         // A search begins with what is known.
@@ -259,8 +257,9 @@ impl Gatherer {
 }
 
 /// Which holder answers the question why the attempt failed: one that is in the way, or for a connect
-/// that was refused, one that listens.
-fn enough(attempt: &Attempt) -> impl Fn(&Holder) -> bool + use<> {
+/// that was refused, one that listens there. Where its accept queue is wanted, only the kernel's tables
+/// tell of that.
+fn enough(attempt: &Attempt, wanted: Wanted) -> impl Fn(&Holder) -> bool + use<> {
     // Whose the socket is need not be known to stop looking: as a rule it is the caller's.
     let caller = attempt.euid.or(Some(attempt.uid));
     let claim = Claim::of_attempt(attempt).map(|claim| Claim {
@@ -268,8 +267,10 @@ fn enough(attempt: &Attempt) -> impl Fn(&Holder) -> bool + use<> {
         ..claim
     });
     let connects = attempt.op == crate::event::Op::Connect;
+    let to = Destination::of_attempt(attempt);
+    let is_whole = move |holder: &Holder| holder.queue.is_some() || !wanted.queue;
     move |holder| match claim {
-        _ if connects => holder.state == SocketState::Listen,
+        _ if connects => is_whole(holder) && to.is_some_and(|to| to.reaches(holder)),
         Some(claim) => {
             let held = Claim::of_holder(holder, claim.transport);
             conflict(&claim, &held).is_some_and(|conflict| conflict.certain)

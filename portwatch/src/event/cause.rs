@@ -346,6 +346,8 @@ codes! {
     ConnectionRefused "connection_refused"
     PacketDenied "packet_denied"
     ConnectTimedOut "connect_timed_out"
+    /// No answer, and the listener on this host has no room
+    AcceptQueueFull "accept_queue_full"
     NeighbourUnreachable "neighbour_unreachable"
     HostUnreachable "host_unreachable"
     NetworkUnreachable "network_unreachable"

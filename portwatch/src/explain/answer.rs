@@ -1,16 +1,16 @@
 //! How a connect ended that had been sent on its way: what came back, or that nothing did.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+mod silence;
+
+use std::time::Duration;
 
 use super::{
     case::{Case, endpoint},
     connect,
     draft::{Draft, Others},
     facts::{Neighbour, RouteKind},
-    fix, in_use, quote,
+    fix, in_use,
+    listener::{Destination, destination},
 };
 use crate::{
     errno::Errno,
@@ -30,7 +30,7 @@ pub(super) struct Answer {
 pub(super) fn of_outcome(case: &Case<'_>, ended: &Ended) -> Option<Draft> {
     match ended.end {
         End::Connected => None,
-        End::Abandoned => Some(given_up(case, ended.latency)),
+        End::Abandoned => Some(silence::given_up(case, ended.latency)),
         End::Failed(ret) => {
             let errno = case.attempt.system.errno(ret)?;
             let answer = Answer {
@@ -46,7 +46,7 @@ pub(super) fn of_outcome(case: &Case<'_>, ended: &Ended) -> Option<Draft> {
 pub(super) fn explain(case: &Case<'_>, answer: Answer) -> Option<Draft> {
     Some(match answer.errno {
         Errno::ECONNREFUSED => refused(case, answer),
-        Errno::ETIMEDOUT => timed_out(case, answer),
+        Errno::ETIMEDOUT => silence::timed_out(case, answer),
         Errno::EHOSTUNREACH => host_unreachable(case),
         Errno::ENETUNREACH => icmp(
             case,
@@ -89,7 +89,7 @@ pub(super) fn explain(case: &Case<'_>, answer: Answer) -> Option<Draft> {
 
 fn is_here(case: &Case<'_>) -> bool {
     let route = case.facts.route.as_ref().found();
-    case.ip().is_some_and(|ip| ip.to_canonical().is_loopback())
+    case.ip().is_some_and(|ip| destination(ip).is_loopback())
         || route.is_some_and(|route| route.kind == RouteKind::Local)
 }
 
@@ -107,6 +107,8 @@ fn refused(case: &Case<'_>, answer: Answer) -> Draft {
                 "{target} was refused, and not by a reset (RST): a firewall rejects it, here or on the way (ICMP port unreachable)"
             ),
         )
+    } else if let Some(holder) = listener(case) {
+        return although_it_listens(case, holder, "was refused");
     } else {
         (
             Code::ConnectionRefused,
@@ -122,6 +124,14 @@ fn refused(case: &Case<'_>, answer: Answer) -> Draft {
         _ => draft,
     };
     draft.fix(look_at_firewall(case))
+}
+
+/// The socket on this host that listens on the address.
+fn listener<'a>(case: &Case<'a>) -> Option<&'a Holder> {
+    let to = Destination::of_attempt(case.attempt).filter(|_| is_here(case))?;
+    let mut holders = case.facts.holders.found.iter();
+    let reached = holders.clone().find(|holder| to.reaches(holder));
+    reached.or_else(|| holders.find(|holder| to.is_of(holder)))
 }
 
 /// Where the protocol is not known, that something was sent follows from the error alone.
@@ -153,9 +163,8 @@ fn nobody_listens(case: &Case<'_>) -> Draft {
         let holders = case.facts.holders.found.iter();
         holders.filter(|holder| holder.state == SocketState::Listen)
     };
-    let serving = listeners().find(|holder| serves(case, holder));
-    if let Some(holder) = serving.filter(|_| is_here(case)) {
-        return although_it_listens(case, holder);
+    if let Some(holder) = listener(case) {
+        return although_it_listens(case, holder, "answered with a reset (RST)");
     }
     let mut text = format!("nobody listens on {target}: the answer was a reset (RST)");
     if is_here(case)
@@ -182,52 +191,63 @@ fn nobody_listens(case: &Case<'_>) -> Draft {
     }
 }
 
-/// Whether its address and port are those that were asked for.
-fn serves(case: &Case<'_>, holder: &Holder) -> bool {
-    let covers = |ip: IpAddr| match (holder.ip, ip.to_canonical()) {
-        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), ip) => ip.is_ipv6() || holder.v6only == Some(false),
-        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), ip) => ip.is_ipv4(),
-        (own, ip) => own.to_canonical() == ip,
+/// Refused, though a socket listens there: it does not hear this way, or it was not the one that
+/// answered, or it came later.
+fn although_it_listens(case: &Case<'_>, holder: &Holder, refused: &str) -> Draft {
+    let draft = match deaf(case, holder, refused) {
+        Some(draft) => draft,
+        None => answered_otherwise(case, holder, refused),
     };
-    case.port() == Some(holder.port) && case.ip().is_some_and(covers)
+    draft.holders([holder.clone()])
 }
 
-/// A reset, though a socket listens there: it does not hear this way, or it was not the one that
-/// answered, or it came later.
-fn although_it_listens(case: &Case<'_>, holder: &Holder) -> Draft {
-    /// Packets to an address of the host itself come in by loopback, which has the same number in
-    /// every network namespace (include/net/net_namespace.h, `LOOPBACK_IFINDEX`).
-    const LOOPBACK: u32 = 1;
+/// It hears only what comes in by another interface.
+fn deaf(case: &Case<'_>, holder: &Holder, refused: &str) -> Option<Draft> {
+    let to = Destination::of_attempt(case.attempt)?;
+    let device = to.missed_interface(holder)?;
+    let (who, at) = (
+        in_use::owner(holder),
+        endpoint(holder.ip, Some(holder.port)),
+    );
+    let only = format!(
+        "{who} listens on {at}, but only for what comes in by interface {device} (SO_BINDTODEVICE)"
+    );
+    let draft = if to.comes_by_a_known_interface() {
+        let text = format!("{} {refused}: {only}", case.target());
+        Draft::new(Code::NobodyListens, Confidence::Checked, text)
+    } else {
+        let between = "a firewall rejects it, or NAT sends it elsewhere".to_owned();
+        let causes = [
+            (Code::NobodyListens, only),
+            (Code::RejectedByFirewall, between),
+        ];
+        Draft::one_of(causes, Others::Possible)
+    };
+    Some(draft.fix(fix::advice(
+        "connect from where packets come in by that interface, or start the server without SO_BINDTODEVICE",
+    )))
+}
+
+fn answered_otherwise(case: &Case<'_>, holder: &Holder, refused: &str) -> Draft {
     let target = case.target();
-    let who = in_use::owner(holder);
-    let at = endpoint(holder.ip, Some(holder.port));
-    let device = holder.ifindex.filter(|&device| device != LOOPBACK);
-    if let Some(device) = device.filter(|_| case.attempt.ifindex != holder.ifindex) {
-        let text = format!(
-            "{target} answered with a reset (RST): {who} listens on {at}, but only for what comes in by interface {device} (SO_BINDTODEVICE)"
-        );
-        return Draft::new(Code::NobodyListens, Confidence::Checked, text)
-            .fix(fix::advice(
-                "connect from where packets come in by that interface, or start the server without SO_BINDTODEVICE",
-            ))
-            .holders([holder.clone()]);
-    }
+    let (who, at) = (
+        in_use::owner(holder),
+        endpoint(holder.ip, Some(holder.port)),
+    );
     let draft = match holder.since.map(|since| since < case.attempt.time) {
         Some(false) => {
             let text = format!(
-                "nobody listened on {target} yet: the answer was a reset (RST); {who} has listened on {at} since"
+                "nobody listened on {target} yet: it {refused}; {who} has listened on {at} since"
             );
-            return Draft::new(Code::NobodyListens, Confidence::Checked, text)
-                .fix(fix::advice(
-                    "try again, or start the client after the server",
-                ))
-                .holders([holder.clone()]);
+            return Draft::new(Code::NobodyListens, Confidence::Checked, text).fix(fix::advice(
+                "try again, or start the client after the server",
+            ));
         }
         Some(true) => Draft::new(
             Code::RejectedByFirewall,
             Confidence::Checked,
             format!(
-                "{target} answered with a reset (RST), though {who} listens on {at}: a firewall rejects it with a reset, or NAT sends it elsewhere"
+                "{target} {refused}, though {who} listens on {at}: a firewall rejects it, or NAT sends it elsewhere"
             ),
         ),
         None => Draft::one_of(
@@ -235,7 +255,7 @@ fn although_it_listens(case: &Case<'_>, holder: &Holder) -> Draft {
                 (
                     Code::RejectedByFirewall,
                     format!(
-                        "a firewall rejects it with a reset (RST), or NAT sends it elsewhere: {who} listens on {at}"
+                        "a firewall rejects it, or NAT sends it elsewhere: {who} listens on {at}"
                     ),
                 ),
                 (
@@ -246,48 +266,7 @@ fn although_it_listens(case: &Case<'_>, holder: &Holder) -> Draft {
             Others::Possible,
         ),
     };
-    draft.fix(look_at_firewall(case)).holders([holder.clone()])
-}
-
-fn seconds(latency: Duration) -> String {
-    format!("{:.1} s", latency.as_secs_f64())
-}
-
-/// `ETIMEDOUT`
-fn timed_out(case: &Case<'_>, answer: Answer) -> Draft {
-    let within = answer.latency.map_or_else(String::new, |latency| {
-        format!(" within {}", seconds(latency))
-    });
-    let by = connect::leaves_by(case).map_or_else(String::new, |name| format!(", sent by {name}"));
-    let text = format!(
-        "no answer from {}{within}{by}: the packets are dropped here (firewall, IPAddressDeny=) or on the way, or the host is down",
-        case.target()
-    );
-    let unit = case.service().map(|unit| {
-        fix::command(
-            "see whether the unit may send there",
-            format!(
-                "systemctl show -p IPAddressAllow,IPAddressDeny {}",
-                quote::word(unit.as_bytes())
-            ),
-        )
-    });
-    Draft::new(Code::ConnectTimedOut, seen(case), text)
-        .fixes(unit)
-        .fix(look_at_firewall(case))
-        .fixes(fix::look_at_route(case))
-}
-
-fn given_up(case: &Case<'_>, latency: Duration) -> Draft {
-    let text = format!(
-        "{} closed the socket after {} without an answer from {}",
-        case.name(),
-        seconds(latency),
-        case.target()
-    );
-    Draft::new(Code::GivenUp, Confidence::Observed, text)
-        .fix(look_at_firewall(case))
-        .fixes(fix::look_at_route(case))
+    draft.fix(look_at_firewall(case))
 }
 
 /// `EHOSTUNREACH`

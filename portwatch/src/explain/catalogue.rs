@@ -313,6 +313,9 @@ entries! {
     ConnectTimedOut [ETIMEDOUT] CONNECT Both
         "no answer: dropped here or on the way, or the host is down",
         "look at the firewall, IPAddressDeny= of the unit, and the route";
+    AcceptQueueFull [ETIMEDOUT] CONNECT Linux
+        "the listener's accept queue is full: it does not call accept(), or too slowly",
+        "see what the listening program does; a larger backlog and net.core.somaxconn come second";
     NeighbourUnreachable [EHOSTUNREACH] CONNECT Linux
         "the next hop does not answer ARP or neighbour discovery",
         "ip neigh; is it on, and on this network?";

@@ -13,7 +13,6 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use self::connect::destination;
 use super::{Facts, explain};
 use crate::{
     errno::Errno,

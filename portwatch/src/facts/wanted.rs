@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use super::Way;
-use crate::event::{Attempt, Op, Proto};
+use crate::{
+    event::{Attempt, Op, Proto},
+    explain::listener::destination,
+};
 
 /// What is to be looked up about an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,6 +22,8 @@ pub struct Wanted {
     pub(super) holders: Option<(Proto, u16)>,
     /// The same, where the route leads to this host
     pub(super) holders_here: Option<(Proto, u16)>,
+    /// The accept queue of whoever listens
+    pub(super) queue: bool,
     /// What the source did not see of what a low port takes
     pub(super) privilege: bool,
     pub(super) address: Option<IpAddr>,
@@ -121,7 +126,7 @@ impl Wanted {
             .filter(|ip| !ip.is_unspecified());
         let owner = attempt.before.socket.and_then(|socket| socket.uid);
         let way = Way {
-            destination: asked.ip,
+            destination: destination(asked.ip),
             source,
             interface: interface(attempt),
             uid: owner.or(attempt.euid),
@@ -133,11 +138,7 @@ impl Wanted {
             ..Self::default()
         };
         Some(match errno {
-            libc::ENETUNREACH
-            | libc::EHOSTUNREACH
-            | libc::EACCES
-            | libc::EINVAL
-            | libc::ETIMEDOUT => routed,
+            libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL => routed,
             libc::EADDRNOTAVAIL => Self {
                 ports: true,
                 ..routed
@@ -145,6 +146,12 @@ impl Wanted {
             libc::EAGAIN => Self {
                 ports: true,
                 ..Self::default()
+            },
+            // Who listens here may have no room.
+            libc::ETIMEDOUT => Self {
+                holders_here: attempt.proto.map(|proto| (proto, asked.port)),
+                queue: true,
+                ..routed
             },
             // Somebody may listen on another address of this host.
             libc::ECONNREFUSED => Self {

@@ -8,6 +8,7 @@ use std::{
 
 use super::Stream;
 use crate::{
+    errno::Errno,
     event::{Attempt, End, Event},
     explain::{Asked, Facts, Ticket, explain, explain_outcome},
     ready,
@@ -221,7 +222,12 @@ fn failure(event: &Event) -> Option<(&Attempt, i32)> {
         Event::Attempt(attempt) => Some((attempt, attempt.ret?)),
         Event::Outcome(outcome) => match outcome.ended.end {
             End::Failed(ret) => Some((&outcome.attempt, ret)),
-            End::Connected | End::Abandoned => None,
+            // It would have ended like this.
+            End::Abandoned => {
+                let attempt = &outcome.attempt;
+                Some((attempt, attempt.system.ret(Errno::ETIMEDOUT)?))
+            }
+            End::Connected => None,
         },
         _ => None,
     }

@@ -418,6 +418,10 @@ fn by_proc(
     mut found: Found,
 ) -> Holders {
     let (mut entries, mut unseen) = entries(question, namespace);
+    found.take_queues(&entries);
+    if found.answers(question) {
+        return found.finish(Some(Unseen::NotAsked));
+    }
     let inodes = |entries: &[Entry]| -> Vec<u32> {
         let inodes = entries.iter().map(|entry| entry.inode);
         inodes.filter(|&inode| inode != 0).collect()

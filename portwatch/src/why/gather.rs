@@ -9,7 +9,8 @@ use crate::{
     event::{IfName, Op, Options, Requested, System, Unseen},
     explain::{
         self, Facts,
-        predict::{Caller, Device, Network, Situation, destination},
+        listener::destination,
+        predict::{Caller, Device, Network, Situation},
     },
     facts::{Gatherer, Namespace, Way, nothing},
     netns, nsfs,

@@ -1,7 +1,7 @@
 //! connect() on Linux, as far as this host decides about it: `tcp_v4_connect` (net/ipv4/tcp_ipv4.c),
 //! `tcp_v6_connect` (net/ipv6/tcp_ipv6.c), and those of datagrams.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use super::{
     Check, Situation, Station,
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     errno::Errno,
-    event::{Holder, Lookup, SocketState},
-    explain::{Route, RouteKind, absence},
+    event::{AcceptQueue, Holder, Lookup},
+    explain::{Route, RouteKind, absence, listener::Destination},
 };
 
 pub(super) fn checks(situation: &Situation) -> Vec<Check> {
@@ -147,12 +147,32 @@ fn answer(situation: &Situation) -> Check {
     if route.map(|route| route.kind) != Some(RouteKind::Local) {
         return Check::maybe(station, "what the far end says is not known");
     }
-    let to = destination(situation.to.ip);
+    let holders = &situation.facts.holders;
+    let device = situation.device.and_then(|device| device.index);
+    let to = Destination::new(situation.to.ip, situation.to.port, device);
+    let is_full = |holder: &Holder| holder.queue.is_some_and(AcceptQueue::is_full);
+    let with_room = holders.find(|holder| to.reaches(holder) && !is_full(holder));
+    match (with_room, holders.find(|holder| to.reaches(holder))) {
+        (Lookup::Found(holder), _) => Check::ok(station, format!("{} listens", whose(holder))),
+        (_, Lookup::Found(full)) => full_queue(full),
+        _ => not_reached(situation, to),
+    }
+}
+
+/// No listener hears it that is known: another one may hear on its own interface alone.
+fn not_reached(situation: &Situation, to: Destination) -> Check {
+    let station = Station::Answer;
+    let holders = &situation.facts.holders;
     let at = SocketAddr::new(situation.to.ip, situation.to.port);
-    match situation.facts.holders.find(|holder| listens(holder, to)) {
-        Lookup::Found(holder) => Check::ok(station, format!("{} listens", whose(holder))),
-        Lookup::NotSeen(why) => could_not(station, why),
-        Lookup::NotThere => Check::no(
+    let deaf = holders.found.iter().find(|holder| to.is_of(holder));
+    match (holders.unseen, deaf) {
+        (Some(why), _) => could_not(station, why),
+        (None, Some(deaf)) => {
+            let device = deaf.ifindex.unwrap_or_default();
+            let detail = format!("{} listens only on interface {device}", whose(deaf));
+            Check::no(station, Errno::ECONNREFUSED, detail)
+        }
+        (None, None) => Check::no(
             station,
             Errno::ECONNREFUSED,
             format!("{} {at}", absence::NO_LISTENER),
@@ -160,23 +180,8 @@ fn answer(situation: &Situation) -> Check {
     }
 }
 
-/// Where a connect to an address goes: the wildcard address means this host (`ip_route_connect`,
-/// include/net/route.h; `tcp_v6_connect`).
-pub fn destination(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    }
-}
-
-/// Whether a connection to that address reaches the socket.
-fn listens(holder: &Holder, to: IpAddr) -> bool {
-    let takes = match (holder.ip.to_canonical(), to) {
-        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(_)) => holder.v6only != Some(true),
-        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(_))
-        | (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(_)) => true,
-        (at, to) => at == to,
-    };
-    takes && holder.state == SocketState::Listen
+/// Linux drops what comes, and the connect ends when it has asked often enough.
+fn full_queue(holder: &Holder) -> Check {
+    let detail = format!("the accept queue of {} is full", whose(holder));
+    Check::no(Station::Answer, Errno::ETIMEDOUT, detail)
 }

@@ -5,8 +5,8 @@ use super::{
 };
 use crate::{
     event::{
-        Comm, Holder, Holders, IfName, Lookup, Op, Options, Proto, Requested, SocketState, System,
-        Unseen, Version,
+        AcceptQueue, Code, Comm, Holder, Holders, IfName, Lookup, Op, Options, Proto, Requested,
+        SocketState, System, Unseen, Version,
     },
     explain::{Address, Assigned, Facts, Ports, Route, RouteKind},
 };
@@ -414,6 +414,44 @@ fn a_local_connect_needs_a_listener_that_takes_the_address() {
         ..listener("[::]:80")
     };
     assert_eq!(to("127.0.0.1:80", only), "ECONNREFUSED");
+}
+
+#[test]
+fn a_full_accept_queue_does_not_answer() {
+    let to = |listeners: Vec<Holder>| {
+        connect("127.0.0.1:80", RouteKind::Local)
+            .with(|it| it.facts.holders = Holders::all(listeners))
+    };
+    let listener = |waiting, inode| Holder {
+        inode: Some(inode),
+        queue: Some(AcceptQueue {
+            waiting,
+            backlog: 1,
+        }),
+        ..held("127.0.0.1:80", SocketState::Listen)
+    };
+    assert_eq!(to(vec![listener(1, 1)]).result(), "ok");
+    let full = predict(&to(vec![listener(2, 1)]));
+    let cause = full.cause.unwrap();
+    assert_eq!(cause.code, Code::AcceptQueueFull);
+    assert!(!format!("{cause:?}").contains("firewall"), "{cause:?}");
+    // Of several, another one may get it.
+    assert_eq!(to(vec![listener(2, 1), listener(0, 2)]).result(), "ok");
+}
+
+#[test]
+fn a_listener_on_another_device_is_not_reached() {
+    let bound = Holder {
+        ifindex: Some(7),
+        ..held("0.0.0.0:80", SocketState::Listen)
+    };
+    let to = connect("127.0.0.1:80", RouteKind::Local)
+        .with(|it| it.facts.holders = Holders::all(vec![bound]));
+    let prediction = predict(&to);
+    assert_eq!(errors(&prediction), ["answer ECONNREFUSED"]);
+    let cause = prediction.cause.unwrap();
+    assert!(cause.text.contains("SO_BINDTODEVICE"), "{}", cause.text);
+    assert!(!cause.text.contains("nobody"), "{}", cause.text);
 }
 
 #[test]

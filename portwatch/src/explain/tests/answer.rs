@@ -153,6 +153,9 @@ fn a_listener_hears_only_on_its_device() {
         assert!(cause.text.contains(part), "{}", cause.text);
     }
     assert!(!cause.text.contains("nobody"), "{}", cause.text);
+    // Nor is a listener on this host heard of as nobody where no reset was seen.
+    let unseen = explain(&unseen(reset.clone()), &on(Some(7))).unwrap();
+    assert!(!unseen.text.contains("nobody"), "{}", unseen.text);
     // Loopback is where it comes in.
     let heard = explain(&reset, &on(Some(1))).unwrap();
     assert_eq!(heard.code, Code::RejectedByFirewall);
@@ -161,6 +164,114 @@ fn a_listener_hears_only_on_its_device() {
         explain(&same, &on(Some(7))).unwrap().code,
         Code::RejectedByFirewall
     );
+}
+
+/// A listener with so many connections that wait, and room for one more than its backlog.
+fn queued(ip: &str, waiting: u32, backlog: u32) -> Holder {
+    Holder {
+        queue: Some(AcceptQueue { waiting, backlog }),
+        ..holder(ip, 80, SocketState::Listen)
+    }
+}
+
+const LOOK_AT_SERVER: &str = "ps -L -o tid,stat,pcpu,wchan:20,comm -p 7";
+
+#[test]
+fn a_full_accept_queue_is_why_nothing_comes_back() {
+    for (to, at) in [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("127.0.0.1", "::"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::1", "::"),
+    ] {
+        let silent = answered(to, ETIMEDOUT);
+        let facts = held(queued(at, 129, 128));
+        let cause = expect(
+            &silent,
+            &facts,
+            Code::AcceptQueueFull,
+            CHECKED,
+            LOOK_AT_SERVER,
+        );
+        for part in [
+            "nginx (pid 7) listens on",
+            "129 connections wait",
+            "the backlog is 128",
+        ] {
+            assert!(cause.text.contains(part), "{}", cause.text);
+        }
+        let said = format!("{cause:?}");
+        assert!(
+            !said.contains("firewall") && !said.contains("host is down"),
+            "{said}"
+        );
+        assert_eq!(cause.holders.len(), 1);
+    }
+}
+
+#[test]
+fn a_queue_that_is_full_elsewhere_or_not_full_is_no_proof() {
+    let silent = answered("127.0.0.1", ETIMEDOUT);
+    let queue = "sudo ss -tlnp 'sport = :80'";
+    // It has room for one more than its backlog.
+    let cause = expect(
+        &silent,
+        &held(queued("127.0.0.1", 1, 1)),
+        Code::ConnectTimedOut,
+        LIKELY,
+        queue,
+    );
+    assert!(cause.text.contains("1 wait now"), "{}", cause.text);
+    let unknown = held(holder("127.0.0.1", 80, SocketState::Listen));
+    let cause = expect(&silent, &unknown, Code::ConnectTimedOut, LIKELY, queue);
+    let codes: Vec<_> = cause.candidates.iter().map(|found| found.code).collect();
+    assert_eq!(codes, [Code::ConnectTimedOut, Code::AcceptQueueFull]);
+    // Neither of these would get the connection.
+    let firewall = "sudo nft list ruleset";
+    let on_device = Holder {
+        ifindex: Some(7),
+        ..queued("0.0.0.0", 2, 1)
+    };
+    expect(
+        &silent,
+        &held(queued("127.0.0.2", 2, 1)),
+        Code::ConnectTimedOut,
+        OBSERVED,
+        firewall,
+    );
+    expect(
+        &silent,
+        &held(on_device),
+        Code::ConnectTimedOut,
+        LIKELY,
+        queue,
+    );
+    // Another host's queue is not this one's.
+    let far = held(queued("0.0.0.0", 2, 1));
+    let cause = expect(
+        &answered("192.0.2.1", ETIMEDOUT),
+        &far,
+        Code::ConnectTimedOut,
+        OBSERVED,
+        firewall,
+    );
+    assert!(cause.text.contains("the host is down"), "{}", cause.text);
+}
+
+#[test]
+fn nothing_comes_back_from_this_host() {
+    let silent = answered("127.0.0.1", ETIMEDOUT);
+    let nobody = Facts {
+        holders: Holders::all(Vec::new()),
+        ..none()
+    };
+    let firewall = "sudo nft list ruleset";
+    let cause = expect(&silent, &nobody, Code::ConnectTimedOut, OBSERVED, firewall);
+    assert!(cause.text.contains("this host drops"), "{}", cause.text);
+    assert!(!cause.text.contains("host is down"), "{}", cause.text);
+    expect(&silent, &none(), Code::ConnectTimedOut, LIKELY, firewall);
 }
 
 #[test]
@@ -255,6 +366,12 @@ fn the_end_of_a_pending_connect_has_a_cause_of_its_own() {
     let given_up = explain_outcome(&ended(End::Abandoned, false), &none()).unwrap();
     assert_eq!(given_up.code, Code::GivenUp);
     assert!(given_up.text.contains("after 2.5 s"), "{}", given_up.text);
+    let full = held(queued("127.0.0.1", 2, 1));
+    let given_up = explain_outcome(&ended(End::Abandoned, false), &full).unwrap();
+    assert_eq!(given_up.code, Code::AcceptQueueFull);
+    assert!(given_up.text.contains("after 2.5 s"), "{}", given_up.text);
+    let said = format!("{given_up:?}");
+    assert!(!said.contains("firewall"), "{said}");
 }
 
 #[test]

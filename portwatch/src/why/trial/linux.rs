@@ -21,6 +21,9 @@ use crate::facts::Credentials;
 /// A connect is waited for that long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Without an answer TCP gives up before that, with the error that it always ends in.
+const TCP_PATIENCE: Duration = Duration::from_secs(4);
+
 impl Order {
     /// Has it carried out by a process of its own.
     pub fn carry_out(&self) -> Result<Tried> {
@@ -134,6 +137,10 @@ impl Order {
         }
         if self.connect {
             sockopt::set_socket_timeout(socket, sockopt::Timeout::Send, Some(PATIENCE))?;
+        }
+        if self.connect && !self.udp {
+            let timeout = u32::try_from(TCP_PATIENCE.as_millis()).unwrap_or(u32::MAX);
+            sockopt::set_tcp_user_timeout(socket, timeout)?;
         }
         Ok(())
     }

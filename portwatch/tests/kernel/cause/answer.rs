@@ -19,11 +19,26 @@ pub(crate) const ANSWERS: &[Row] = &[
         Code::NobodyListens,
         Observed,
     ),
-    refused(
+    answered(
         "a firewall answers with a reset, and somebody listens",
+        -ECONNREFUSED,
         Code::RejectedByFirewall,
         Checked,
     ),
+    answered(
+        "NAT leads to a port where nobody listens, and somebody does on the first",
+        -ECONNREFUSED,
+        Code::RejectedByFirewall,
+        Checked,
+    ),
+    // tracepoint does not see which interface the socket that connects is bound to.
+    answered(
+        "a listener hears only on another interface",
+        -ECONNREFUSED,
+        Code::NobodyListens,
+        Checked,
+    )
+    .otherwise(Code::NobodyListens, Likely),
     refused(
         "a firewall rejects: port unreachable",
         Code::RejectedByFirewall,
@@ -85,8 +100,14 @@ pub(crate) const ANSWERS: &[Row] = &[
     answered(
         "the listener's queue is full",
         -ETIMEDOUT,
-        Code::ConnectTimedOut,
-        Observed,
+        Code::AcceptQueueFull,
+        Checked,
+    ),
+    answered(
+        "the listener's queue is full, with tcp_abort_on_overflow",
+        -ETIMEDOUT,
+        Code::AcceptQueueFull,
+        Checked,
     ),
     told(
         "no neighbour has the address",
@@ -148,7 +169,19 @@ pub(crate) const ENDS: &[Row] = &[
         Code::ConnectTimedOut,
         Observed,
     ),
+    ended(
+        "later: the listener's queue is full",
+        -ETIMEDOUT,
+        Code::AcceptQueueFull,
+        Checked,
+    ),
     ended("later: the socket is closed", 0, Code::GivenUp, Observed),
+    ended(
+        "later: the socket is closed, and the listener's queue is full",
+        0,
+        Code::AcceptQueueFull,
+        Checked,
+    ),
 ];
 
 const fn answered(case: &'static str, ret: i32, code: Code, confidence: Confidence) -> Row {
