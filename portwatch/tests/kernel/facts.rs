@@ -16,6 +16,7 @@ mod conflicts;
 mod descriptors;
 mod gatherer;
 mod holders;
+mod listeners;
 mod routes;
 
 type Test = fn() -> Result<()>;
@@ -34,6 +35,15 @@ const TRIALS: &[(&str, Test)] = &[
     (
         "conflicts_are_those_of_the_kernel",
         conflicts::are_those_of_the_kernel,
+    ),
+    (
+        "conflicts_with_connections_are_named",
+        conflicts::with_connections_are_named,
+    ),
+    ("listener_without_room", listeners::without_room),
+    (
+        "listener_on_another_interface",
+        listeners::on_another_interface,
     ),
     ("descriptor_of_a_port", descriptors::of_a_port),
     ("descriptors_that_keep_ports", descriptors::that_keep_ports),

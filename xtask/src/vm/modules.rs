@@ -15,12 +15,14 @@ use anyhow::{Context as _, Result, ensure};
 use crate::command::shown;
 
 /// What the tests can modprobe: add a name here for more. Those a kernel lacks are left out.
-const WANTED: [&str; 19] = [
+const WANTED: [&str; 21] = [
     "dummy",
     "fuse",
     "ip6_udp_tunnel",
     "nf_tables",
+    "nft_chain_nat",
     "nft_ct",
+    "nft_redir",
     "nft_reject_inet",
     "nft_reject_ipv4",
     "nft_reject_ipv6",

@@ -2,20 +2,23 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd as _, OwnedFd},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use portwatch::{
-    event::SocketState,
-    explain::conflict::{Claim, Transport, conflict},
+    event::{Attempt, Code, Op, Options, SocketState},
+    explain::{
+        conflict::{Claim, Transport, conflict},
+        explain,
+    },
 };
 use rustix::{
     io::{Errno, read},
     net::{AddressFamily, SocketType, accept, bind, connect, getsockname, listen, socket, sockopt},
 };
 
-use super::prepared;
+use super::{attempt, gatherer::gather, prepared};
 
 /// An address, and whether the socket is limited to IPv6.
 type Place = (IpAddr, bool);
@@ -84,6 +87,43 @@ fn all() -> Result<Vec<String>> {
         }
     }
     Ok(differences)
+}
+
+/// A connection of a listener that is gone, of IPv6 by its address, is in the way of IPv4.
+pub(super) fn with_connections_are_named() -> Result<()> {
+    const PORT: u16 = 10_000;
+    for (state, code) in [
+        (SocketState::Established, Code::PortInUseConnection),
+        (SocketState::TimeWait, Code::PortInUseTimeWait),
+    ] {
+        let (namespace, (_kept, refused)) = prepared(|| {
+            let dual_stack = Kind {
+                place: (Ipv6Addr::UNSPECIFIED.into(), false),
+                reuse: (false, false),
+            };
+            let peer = Some(Ipv6Addr::LOCALHOST.into());
+            let port = PORT;
+            let kept = hold(dual_stack, &Asked { state, peer, port })?;
+            let new = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+            let error = bind(&new, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT))).err();
+            ensure!(error == Some(Errno::ADDRINUSE), "{error:?}");
+            Ok((kept, new))
+        })?;
+        let asked = (Ipv4Addr::UNSPECIFIED.into(), PORT);
+        let failed = Attempt {
+            fd: Some(refused.as_raw_fd()),
+            options: Some(Options::default()),
+            ..attempt(Op::Bind, libc::EADDRINUSE, &namespace, asked)
+        };
+        let cause = explain(&failed, &gather(&failed)?).context("no cause")?;
+        ensure!(cause.code == code, "{cause:?}");
+        ensure!(cause.text.contains("[::1]:10000 to [::1]:"), "{cause:?}");
+        ensure!(
+            cause.holders.iter().any(|holder| holder.state == state),
+            "{cause:?}"
+        );
+    }
+    Ok(())
 }
 
 fn kinds() -> impl Iterator<Item = Kind> {

@@ -16,7 +16,8 @@ use portwatch::{
 use super::{UDP, attempt, prepared};
 use crate::kernel::sys;
 
-fn gather(attempt: &Attempt) -> Result<Facts> {
+/// All that is looked up about an attempt by somebody who has seen nothing before.
+pub(super) fn gather(attempt: &Attempt) -> Result<Facts> {
     let ret = attempt.ret.context("it has not returned")?;
     let inquiry = Inquiry::new(attempt, ret, &Witness::default()).context("nothing helps")?;
     let mut facts = Facts::default();

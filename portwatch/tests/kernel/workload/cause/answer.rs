@@ -16,13 +16,16 @@ use super::{
         recorder::{Address, Descriptor, Try},
     },
     Recorder, Scene, Socket, at, bound,
-    network::{Neighbour, feed, ip, nft},
+    network::{Neighbour, feed, ip, link, nft},
     row, try_of,
 };
 
 pub(super) const SCENES: &[Scene] = &[
     listened,
     rejected,
+    overflowing,
+    redirected,
+    deaf,
     without_neighbour,
     not_waiting,
     signalled,
@@ -48,6 +51,15 @@ const FIREWALL: &str = "table inet filter {
         ip6 daddr ::1 tcp dport 7104 reject with icmpv6 admin-prohibited
         ip6 daddr ::1 tcp dport 7105 reject with icmpv6 no-route
         ip6 daddr ::1 tcp dport 7103 reject with icmpv6 addr-unreachable
+    }
+}
+";
+
+/// The answer comes from another port, and looks as if it came from the first.
+const REDIRECTION: &str = "table ip nat {
+    chain output {
+        type nat hook output priority -100;
+        tcp dport 7109 redirect to :7199
     }
 }
 ";
@@ -114,6 +126,42 @@ fn rejected(recorder: &Recorder) -> Result<()> {
         threads.into_iter().try_for_each(joined)
     })?;
     recorder.settle()
+}
+
+/// The setting is about the end of a handshake: a listener without room does not begin one.
+fn overflowing(recorder: &Recorder) -> Result<()> {
+    sys::set_net("ipv4/tcp_abort_on_overflow", "1")?;
+    let full = FullListener::new(recorder)?;
+    let case = "the listener's queue is full, with tcp_abort_on_overflow";
+    let (socket, to) = (patient(full.address)?, full.address.to_string());
+    row(recorder, case, &socket, &to)
+}
+
+fn redirected(recorder: &Recorder) -> Result<()> {
+    nft(REDIRECTION)?;
+    let listener = bound(recorder, Socket::tcp4()?, "127.0.0.1:7109")?;
+    listen(&listener, 8).context("listen")?;
+    row(
+        recorder,
+        "NAT leads to a port where nobody listens, and somebody does on the first",
+        &Socket::tcp4()?,
+        "127.0.0.1:7109",
+    )
+}
+
+fn deaf(recorder: &Recorder) -> Result<()> {
+    link("other type dummy")?;
+    ip("link set other up\n")?;
+    let listener = Socket::tcp4()?;
+    sys::bind_to_device(&listener.raw_fd(), "other")?;
+    let listener = bound(recorder, listener, "0.0.0.0:7110")?;
+    listen(&listener, 8).context("listen")?;
+    row(
+        recorder,
+        "a listener hears only on another interface",
+        &Socket::tcp4()?,
+        "127.0.0.1:7110",
+    )
 }
 
 /// A socket that waits, but not for minutes.
@@ -212,23 +260,32 @@ fn destroyed(recorder: &Recorder) -> Result<()> {
 
 fn later(recorder: &Recorder) -> Result<()> {
     nft(FIREWALL)?;
+    let full = FullListener::new(recorder)?;
     let cases = [
-        ("later: nobody listens", "127.0.0.1:7100"),
-        ("later: a firewall rejects", "127.0.0.1:7102"),
+        ("later: nobody listens", at("127.0.0.1:7100")?),
+        ("later: a firewall rejects", at("127.0.0.1:7102")?),
         (
             "later: a firewall rejects: host unreachable",
-            "127.0.0.1:7103",
+            at("127.0.0.1:7103")?,
         ),
-        ("later: nobody answers", "127.0.0.1:7107"),
+        ("later: nobody answers", at("127.0.0.1:7107")?),
+        ("later: the listener's queue is full", full.address),
     ];
     let sockets: Vec<Socket> = cases.iter().map(|_| hasty()).collect::<Result<_>>()?;
-    for ((case, to), socket) in cases.iter().zip(&sockets) {
+    for (&(case, to), socket) in cases.iter().zip(&sockets) {
         sockopt::set_tcp_user_timeout(socket, u32::try_from(PATIENCE.as_millis())?)?;
-        recorder.connect(case, socket, at(to)?, -libc::EINPROGRESS)?;
+        recorder.connect(case, socket, to, -libc::EINPROGRESS)?;
     }
-    let given_up = hasty()?;
-    let (case, to) = ("later: the socket is closed", at("127.0.0.1:7107")?);
-    recorder.connect(case, &given_up, to, -libc::EINPROGRESS)?;
-    drop(given_up);
-    recorder.ask(&Line::Ended(cases.len() + 1))
+    let closed = [
+        ("later: the socket is closed", at("127.0.0.1:7107")?),
+        (
+            "later: the socket is closed, and the listener's queue is full",
+            full.address,
+        ),
+    ];
+    for (case, to) in closed {
+        let given_up = hasty()?;
+        recorder.connect(case, &given_up, to, -libc::EINPROGRESS)?;
+    }
+    recorder.ask(&Line::Ended(cases.len() + closed.len()))
 }
