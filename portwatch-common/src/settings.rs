@@ -235,6 +235,7 @@ impl Settings {
         kernel: 0,
         protocol_hooks: 0,
         seccomp: 0,
+        seed: [0; 2],
         filter: Block::NONE,
     };
 }
@@ -252,6 +253,9 @@ pub struct Settings {
     pub protocol_hooks: u32,
     /// Not 0: calls that seccomp denies are wanted, which end without having begun
     pub seccomp: u32,
+    /// A number that nobody else knows: where binds are remembered, and by what they are told from
+    /// parts of two ([`crate::bound`])
+    pub seed: [u32; 2],
     /// What of the user's filter is decided here
     pub filter: Block,
 }

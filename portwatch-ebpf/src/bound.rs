@@ -1,15 +1,15 @@
 //! Binds that succeed and are not shown, kept where causes of others can ask for them.
 
-use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_get_current_pid_tgid};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use portwatch_common::{
-    bound::{LastBind, Port, known},
-    event::{self, Attempt},
+    bound::{self, LastBind, NO_FD, Port},
+    event::{Attempt, known},
 };
 
 use crate::{
     attempt::{ProtocolCall, now},
     caller::Caller,
-    maps::LAST_BINDS,
+    maps::{LAST_BINDS, setting},
     memory::Typed,
     socket,
     task::{self, CurrentTask},
@@ -28,15 +28,14 @@ pub(crate) fn remember(caller: Caller, call: &ProtocolCall, sk: u64) -> Option<(
     // What no descriptor leads to, no look-up could verify.
     let inode = socket::inode::<Typed>(call.socket)?;
     let bind = LastBind {
-        known: when(caller.known & event::known::FD != 0, known::FD),
-        fd: caller.fd,
+        fd: descriptor(caller.known, caller.fd),
         inode,
         family,
         options: socket::options::<Typed>(sk),
         addr: socket::bound_addr::<Typed>(sk, family)?,
         ..by_current::<Typed>()
     };
-    insert(&port, &bind);
+    write(port, &bind);
     Some(())
 }
 
@@ -50,27 +49,26 @@ pub(crate) fn remember_record<M: CurrentTask>(attempt: &Attempt) -> Option<()> {
         local_port,
         ..
     } = *attempt;
-    let needed = event::known::SOCKET | event::known::LOCAL | event::known::INODE;
+    let needed = known::SOCKET | known::LOCAL | known::INODE;
     if attempt.known & needed != needed {
         return None;
     }
     let port = Port::of(netns, sock_type, protocol, local_port)?;
     let bind = LastBind {
-        known: when(attempt.known & event::known::FD != 0, known::FD),
-        fd: attempt.fd,
+        fd: descriptor(attempt.known, attempt.fd),
         inode: attempt.inode,
         family: attempt.family,
         options: attempt.options,
         addr: attempt.local_addr,
         ..by_current::<M>()
     };
-    insert(&port, &bind);
+    write(port, &bind);
     Some(())
 }
 
 #[inline(always)]
-fn when(is_known: bool, bit: u32) -> u32 {
-    if is_known { bit } else { 0 }
+fn descriptor(bits: u32, fd: i32) -> i32 {
+    if bits & known::FD != 0 { fd } else { NO_FD }
 }
 
 #[inline(always)]
@@ -79,18 +77,20 @@ fn by_current<M: CurrentTask>() -> LastBind {
         time_ns: now(),
         process_start_ns: task::process_start::<M>().unwrap_or(0),
         tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
-        known: 0,
-        fd: 0,
+        fd: NO_FD,
         inode: 0,
         family: 0,
         options: 0,
-        reserved: 0,
         addr: [0; 16],
     }
 }
 
+/// Whatever was in the port's slot is forgotten, be it another port's.
 #[inline(always)]
-fn insert(port: &Port, bind: &LastBind) {
-    // An LRU map makes room; where it finds none at once, a cause has less to go by.
-    let _ = LAST_BINDS.insert(port, bind, BPF_ANY.into());
+fn write(port: Port, bind: &LastBind) {
+    let seed = bound::seed(setting!(seed));
+    if let Some(slot) = LAST_BINDS.get_ptr_mut(port.slot(seed)) {
+        // SAFETY: the slot is never removed, and any bytes are a value of it.
+        unsafe { slot.write(bound::encode(port, bind, seed)) };
+    }
 }

@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use portwatch_common::{
-    bound::{LAST_BINDS_ENTRIES, LastBind, Port},
+    bound::{LAST_BINDS_ENTRIES, Slot},
     event::{KIND_NOTICE, Notice},
     iterator::Sought,
     settings::{
@@ -60,10 +60,11 @@ pub(crate) static CGROUP_SET: HashMap<u64, u64> = HashMap::with_max_entries(1, 0
 #[map]
 pub(crate) static MNTNS_SET: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
 
-/// The last binds that succeeded and were not shown, by their port.
+/// The last binds that succeeded and were not shown, each in the slot of its port.
+///
+/// An array, and not an LRU map: to insert there costs more than ten times as much.
 #[map]
-pub(crate) static LAST_BINDS: LruHashMap<Port, LastBind> =
-    LruHashMap::with_max_entries(LAST_BINDS_ENTRIES, 0);
+pub(crate) static LAST_BINDS: Array<Slot> = Array::with_max_entries(LAST_BINDS_ENTRIES, 0);
 
 /// Which sockets the iterator sends.
 #[map]

@@ -200,6 +200,10 @@ const TRIALS: &[(&str, Test)] = &[
         kernel_filter::leaves_the_rest_in_the_kernel,
     ),
     (
+        "filter_in_the_kernel_remembers_what_it_hides",
+        kernel_filter::remembers_what_it_hides,
+    ),
+    (
         "filter_in_the_kernel_rules_out_cgroups",
         kernel_filter::rules_out_cgroups,
     ),

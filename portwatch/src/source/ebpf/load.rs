@@ -19,6 +19,7 @@ use super::{
     hooks::{self, Attach, Hook, TRACEPOINT_TYPE},
     iterator::{self, Files},
     probe::{self, Trial},
+    side,
 };
 use crate::{
     event::MissingHook,
@@ -186,6 +187,7 @@ impl Loader {
             kernel: request.kernel_threads.into(),
             protocol_hooks: (kind != Kind::Tracepoint).into(),
             seccomp: (kind == Kind::Fexit && request.seccomp).into(),
+            seed: side::seed(),
             filter: block::of(kind, request),
         });
         Ok((self.load(settings, request)?, kernel))

@@ -1,15 +1,18 @@
 //! What look-ups can ask the kernel's side of a source that runs.
 
 use std::{
-    fmt, io,
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+    io,
     os::fd::{AsFd as _, BorrowedFd},
+    sync::LazyLock,
 };
 
 use aya::{
     Ebpf,
-    maps::{HashMap, Map, MapData, MapError},
+    maps::{Array, Map, MapData, MapError},
 };
-use portwatch_common::bound::{self, LAST_BINDS, Port};
+use portwatch_common::bound::{self, LAST_BINDS, NO_FD, Port, Slot};
 
 use super::{clock_offset, iterator::Files};
 use crate::{
@@ -19,17 +22,28 @@ use crate::{
 
 const SOCK_STREAM: u16 = 1;
 
+/// Where binds are remembered: nobody who binds may know it.
+static SEED: LazyLock<[u32; 2]> = LazyLock::new(|| {
+    let random = RandomState::new();
+    [0, 1].map(|half| (random.hash_one(half) >> 32) as u32)
+});
+
+/// For the settings.
+pub(super) fn seed() -> [u32; 2] {
+    *SEED
+}
+
 /// Its iterator, or why there is none, and the binds that it remembers.
 pub(super) struct Side {
     files: anyhow::Result<Files>,
-    binds: HashMap<MapData, Port, bound::LastBind>,
+    binds: Array<MapData, Slot>,
 }
 
 impl Side {
     pub(super) fn new(programs: &Ebpf, files: anyhow::Result<Files>) -> anyhow::Result<Self> {
         Ok(Self {
             files,
-            binds: HashMap::try_from(again(programs, LAST_BINDS)?)?,
+            binds: Array::try_from(again(programs, LAST_BINDS)?)?,
         })
     }
 }
@@ -52,11 +66,11 @@ impl fmt::Debug for Side {
 /// The map by a descriptor of its own: programs that are loaded later refer to it by the other.
 fn again(programs: &Ebpf, name: &str) -> anyhow::Result<Map> {
     let fd = match programs.map(name) {
-        Some(Map::LruHashMap(data)) => data.fd().as_fd(),
+        Some(Map::Array(data)) => data.fd().as_fd(),
         _ => anyhow::bail!("the eBPF object has no map {name}"),
     };
     let copy = |fd: BorrowedFd<'_>| anyhow::Ok(MapData::from_fd(fd.try_clone_to_owned()?)?);
-    Ok(Map::LruHashMap(copy(fd)?))
+    Ok(Map::Array(copy(fd)?))
 }
 
 impl Kernel for Side {
@@ -78,21 +92,25 @@ impl Kernel for Side {
         let Some(key) = Port::of(netns, SOCK_STREAM, protocol, port) else {
             return Ok(None);
         };
-        match self.binds.get(&key, 0) {
-            Ok(bind) => Ok(Some(last_bind(&bind, clock_offset()))),
-            Err(MapError::KeyNotFound) => Ok(None),
+        let seed = bound::seed(seed());
+        match self.binds.get(&key.slot(seed), 0) {
+            Ok(slot) => {
+                let bind = bound::decode(&slot, key, seed);
+                Ok(bind.map(|bind| last_bind(&bind, clock_offset())))
+            }
+            // Where nothing is hidden there is one slot, which stays empty.
+            Err(MapError::KeyNotFound | MapError::OutOfBounds { .. }) => Ok(None),
             Err(error) => Err(io::Error::other(error)),
         }
     }
 }
 
 fn last_bind(bind: &bound::LastBind, clock: ClockOffset) -> LastBind {
-    let has = |bit: u32| bind.known & bit != 0;
     LastBind {
         inode: bind.inode,
         tgid: bind.tgid,
         process_start: Some(bind.process_start_ns).filter(|&start| start != 0),
-        fd: has(bound::known::FD).then_some(bind.fd),
+        fd: Some(bind.fd).filter(|&fd| fd != NO_FD),
         ip: decode::ip(bind.family, bind.addr),
         options: decode::options_of(bind.options),
         time: decode::calendar(bind.time_ns, clock),
@@ -109,19 +127,17 @@ mod tests {
             time_ns: 5,
             process_start_ns: 0,
             tgid: 7,
-            known: 0,
-            fd: 3,
+            fd: NO_FD,
             inode: 4711,
             family: 2,
             options: 0,
-            reserved: 0,
             addr: [127; 16],
         };
         let unknown = last_bind(&bind, ClockOffset(1_000));
         assert_eq!((unknown.fd, unknown.process_start), (None, None));
         assert_eq!((unknown.inode, unknown.time.0), (4711, 1_005));
         assert_eq!(unknown.ip.to_string(), "127.127.127.127");
-        bind.known = bound::known::FD;
+        bind.fd = 3;
         assert_eq!(last_bind(&bind, ClockOffset(0)).fd, Some(3));
     }
 }

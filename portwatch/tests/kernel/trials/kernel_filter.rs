@@ -1,9 +1,13 @@
 //! Filters that the kernel's side decides: they show what the filter shows in user space, and what
 //! they do not let pass stays in the kernel.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::{
+    fs,
+    net::{Ipv4Addr, UdpSocket},
+    os::unix::fs::MetadataExt as _,
+};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     super::{
@@ -12,6 +16,7 @@ use super::{
         portwatch::{self, Portwatch},
         source::Source,
         stream::Stream,
+        sys,
         workload::{CLOSED, STORM, TAKEN, THOUSAND, USER},
     },
     filter::{Key, keys},
@@ -99,6 +104,35 @@ fn filters(source: Source, [root, user]: [u32; 2]) -> Result<[String; 4]> {
         ),
         format!("dport={CLOSED} and role=client and pid!=1,{root} and cgroup=/{others}"),
     ])
+}
+
+/// A bind that the filter hides is told as what a later one meets: by whom, and since when.
+pub(super) fn remembers_what_it_hides(source: Source) -> Result<()> {
+    if source == Source::Tracepoint {
+        return Err(Impossible("it remembers no binds".to_owned()).into());
+    }
+    let mut watch = portwatch::start(source, &["-x", "--op", "bind"])?;
+    let pid = std::process::id();
+    sys::in_own_netns(|| {
+        let holder = UdpSocket::bind((Ipv4Addr::LOCALHOST, TAKEN))?;
+        let refused = UdpSocket::bind(holder.local_addr()?);
+        ensure!(refused.is_err(), "{refused:?}");
+        watch.wait_for(pid, 1)
+    })?;
+    let stream = watch.stop()?;
+    let shown: Vec<_> = stream.of(pid).collect();
+    let [failed] = shown[..] else {
+        bail!("{shown:?}");
+    };
+    let cause = failed.cause.as_ref().context("no cause")?;
+    let [holder] = &cause.holder[..] else {
+        bail!("{cause:?}");
+    };
+    ensure!(
+        holder.bound_by_pid == Some(pid) && holder.since.is_some(),
+        "{holder:?}"
+    );
+    Ok(())
 }
 
 /// Many attempts, of which none passes: next to nothing crosses the ring, and nothing is lost.
