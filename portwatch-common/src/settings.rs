@@ -8,7 +8,7 @@ pub const SETTINGS: &str = "SETTINGS";
 pub const EVENTS: &str = "EVENTS";
 /// Name of the hash map of calls that have begun and not yet returned.
 pub const INFLIGHT: &str = "INFLIGHT";
-/// Name of the hash map of connects whose end is still to come, by `struct sock`.
+/// Name of the LRU hash map of connects whose end is still to come, by `struct sock`.
 pub const PENDING: &str = "PENDING";
 /// Name of the hash map of threads that seccomp has let through.
 pub const PASSED: &str = "PASSED";
@@ -30,8 +30,15 @@ pub const EVENTS_BYTES: u32 = 512 * 1024;
 /// Calls that can be under way at once, machine-wide.
 pub const INFLIGHT_ENTRIES: u32 = 8192;
 
-/// Connects that can be pending at once, machine-wide.
-pub const PENDING_ENTRIES: u32 = 16384;
+/// Entries of the map of pending connects, beside [`LRU_NODES_OF_A_CPU`] for each CPU.
+///
+/// The map evicts the oldest and tells nobody. So there is room for more than userspace waits for:
+/// what is evicted was forgotten there, and counted, before. 16,384 are waited for; 8,192 calls have
+/// not returned and are not known there; 4,096, more than the ring holds, are not read yet.
+pub const PENDING_ENTRIES: u32 = 16384 + INFLIGHT_ENTRIES + 4096;
+
+/// Free entries that a CPU may keep from the others (`LOCAL_FREE_TARGET`, kernel/bpf/bpf_lru_list.c).
+pub const LRU_NODES_OF_A_CPU: u32 = 128;
 
 /// Cgroups, and processes, that are ruled out at once; beyond that the least used are asked for again.
 pub const RULED_OUT_ENTRIES: u32 = 4096;
@@ -42,7 +49,7 @@ pub mod loss {
     pub const RING_FULL: u32 = 0;
     /// The in-flight map had no room for a call that began.
     pub const INFLIGHT_FULL: u32 = 1;
-    /// The pending map had no room: how this connect ends will not be told.
+    /// The pending map took no entry: how this connect ends will not be told.
     pub const PENDING_FULL: u32 = 2;
     pub const COUNT: u32 = 3;
 }

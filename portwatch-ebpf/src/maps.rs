@@ -25,9 +25,13 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
 #[map]
 pub(crate) static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(INFLIGHT_ENTRIES, 0);
 
-/// Connects that TCP has begun and not ended, by `struct sock`.
+/// Connects that TCP has begun and not ended, by `struct sock`: the oldest make room.
+///
+/// One list for all CPUs: with one for each (`BPF_F_NO_COMMON_LRU`) a CPU that makes all connects
+/// would have a share of the room.
 #[map]
-pub(crate) static PENDING: HashMap<u64, Pending> = HashMap::with_max_entries(PENDING_ENTRIES, 0);
+pub(crate) static PENDING: LruHashMap<u64, Pending> =
+    LruHashMap::with_max_entries(PENDING_ENTRIES, 0);
 
 /// Threads whose bind or connect was let through by seccomp and has not returned.
 #[map]

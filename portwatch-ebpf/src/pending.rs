@@ -18,9 +18,11 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Pending {
     start_ns: u64,
+    /// The `struct sock` that a reset has come for. Not a flag: the map may give the entry to another
+    /// socket just before this is written.
+    reset_of: u64,
     tid: u32,
-    /// Not 0: a reset has come
-    reset: u32,
+    unused: u32,
 }
 
 // include/net/tcp_states.h
@@ -34,8 +36,9 @@ const IPPROTO_TCP: u16 = 6;
 pub(crate) fn await_outcome(inflight: &Inflight, sk: u64) {
     let pending = Pending {
         start_ns: inflight.attempt.start_ns,
+        reset_of: 0,
         tid: task::key() as u32,
-        reset: 0,
+        unused: 0,
     };
     if PENDING.insert(sk, pending, BPF_ANY.into()).is_err() {
         count_loss(loss::PENDING_FULL);
@@ -52,11 +55,9 @@ pub(crate) fn state_changes(sk: u64, from: u32, to: u32) {
     if from != TCP_SYN_SENT && from != TCP_SYN_RECV || to == TCP_SYN_RECV {
         return;
     }
-    let Some(pending) = PENDING.get_ptr_mut(sk) else {
+    let Some(pending) = pending(sk) else {
         return;
     };
-    // SAFETY: the entry stays until it is removed below, by whoever changes the state.
-    let pending = unsafe { *pending };
     let outcome = Outcome {
         kind: KIND_OUTCOME,
         error: socket::error::<Typed>(sk).unwrap_or(0),
@@ -64,13 +65,23 @@ pub(crate) fn state_changes(sk: u64, from: u32, to: u32) {
         end_ns: now(),
         tid: pending.tid,
         state: to as u16,
-        reset: pending.reset as u16,
+        reset: (pending.reset_of == sk).into(),
     };
     if EVENTS.output::<Outcome>(&outcome, 0).is_err() {
         count_loss(loss::RING_FULL);
     }
-    // Two changes of one socket do not overlap; it is there.
+    // Two changes of one socket do not overlap: it is there, or was evicted just now.
     let _ = PENDING.remove(sk);
+}
+
+/// The entry of a socket, if it has one.
+#[inline(always)]
+fn pending(sk: u64) -> Option<Pending> {
+    let entry = PENDING.get_ptr(sk)?;
+    // SAFETY: entries are never freed, and any bytes are a value of one.
+    let pending = unsafe { entry.read() };
+    // While it was read the map may have given it to another socket: then it is not found again.
+    (PENDING.get_ptr(sk) == Some(entry)).then_some(pending)
 }
 
 /// TCP has found a route and a source address, and goes on to find a port and to send its SYN.
@@ -88,7 +99,7 @@ fn note_syn_sent(sk: u64) {
 #[inline(always)]
 pub(crate) fn reset_comes(sk: u64) {
     if let Some(pending) = PENDING.get_ptr_mut(sk) {
-        // SAFETY: the entry stays until the socket changes its state, which it does after this.
-        unsafe { (*pending).reset = 1 };
+        // SAFETY: entries are never freed. One that was given to another socket is spoilt for nothing.
+        unsafe { (*pending).reset_of = sk };
     }
 }

@@ -11,7 +11,7 @@ mod step;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -22,8 +22,9 @@ use crate::{
     filter::{Filter, SoFar},
 };
 
-/// Attempts that wait at once; the kernel's side follows as many
-/// (`portwatch_common::settings::PENDING_ENTRIES`).
+/// Pending connects whose ends are awaited at once, wanted or not. The kernel's side has room for
+/// more (`portwatch_common::settings::PENDING_ENTRIES`), and nobody says when it evicts one: so
+/// the oldest are forgotten, and counted, here.
 const MOST: usize = 16_384;
 /// A connect that is pending for longer is told of before it has ended.
 const LONG: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub struct Outcomes {
     next: u64,
     /// The first that may not have waited for long yet
     fresh: u64,
+    /// All whose ends may come, also of those that are not wanted: the oldest first
+    open: BTreeSet<AttemptId>,
     early: Early,
     interrupted: Interrupted,
     unended: Unended,
@@ -159,6 +162,7 @@ impl Outcomes {
             return ended_at_once(attempt, ended, filter);
         }
         if !self.is_told_of(&attempt) {
+            self.open.remove(&attempt.id);
             let is_wanted = filter.passes(&attempt);
             return is_wanted.then_some(Step::Whole(attempt));
         }
@@ -198,6 +202,7 @@ impl Outcomes {
     fn wait(&mut self, seq: Option<u64>, attempt: Attempt, lasted: bool, ended: Option<Ended>) {
         let place = self.next;
         self.next += 1;
+        self.open.insert(attempt.id);
         self.places.insert(attempt.id, place);
         let waiting = Waiting {
             seq,
@@ -210,6 +215,7 @@ impl Outcomes {
     }
 
     fn remove(&mut self, id: AttemptId) -> Option<Waiting> {
+        self.open.remove(&id);
         let place = self.places.remove(&id)?;
         self.waiting.remove(&place)
     }
@@ -218,7 +224,10 @@ impl Outcomes {
     pub fn end(&mut self, ended: Ended, filter: &Filter) -> Option<Step> {
         let place = self.places.get(&ended.id);
         let Some(waiting) = place.and_then(|place| self.waiting.get_mut(place)) else {
-            self.early.put(ended);
+            let is_unwanted = self.open.remove(&ended.id);
+            if !is_unwanted {
+                self.early.put(ended);
+            }
             return None;
         };
         let may_go_on = waiting.attempt.interrupted && ended.end != End::Abandoned;
@@ -285,13 +294,29 @@ impl Outcomes {
         fresh.any(|(_, waiting)| waiting.seq.is_some() && !waiting.lasted)
     }
 
-    /// Makes room for one more: the oldest goes, with what is to be said of it.
-    pub fn make_room(&mut self, filter: &Filter) -> Option<Step> {
-        if self.waiting.len() < MOST {
+    /// Takes note of an open attempt, before it is known whether anybody wants it. Where there are
+    /// too many the oldest goes, with what is to be said of it.
+    pub fn note(&mut self, attempt: &Attempt, filter: &Filter) -> Option<Step> {
+        let may_end = self.of_any || attempt.is_followed() || attempt.interrupted;
+        let has_ended = !attempt.interrupted && self.early.has(attempt.id);
+        if !may_end || has_ended {
             return None;
         }
-        let (_, oldest) = self.waiting.pop_first()?;
-        self.places.remove(&oldest.attempt.id);
+        let forgotten = self.make_room(filter);
+        self.open.insert(attempt.id);
+        forgotten
+    }
+
+    fn make_room(&mut self, filter: &Filter) -> Option<Step> {
+        if self.open.len() < MOST {
+            return None;
+        }
+        let oldest = self.open.pop_first()?;
+        // Nobody waits for one that is not wanted.
+        let oldest = self.remove(oldest)?;
+        if let Some(ended) = oldest.ended {
+            return ended_at_once(*oldest.attempt, ended, filter);
+        }
         self.unended.not_followed += 1;
         self.lost += 1;
         given_up(oldest, filter)
@@ -301,6 +326,7 @@ impl Outcomes {
     pub fn give_up(&mut self, filter: &Filter) -> Option<Option<Step>> {
         let (_, oldest) = self.waiting.pop_first()?;
         self.places.remove(&oldest.attempt.id);
+        self.open.remove(&oldest.attempt.id);
         if let Some(ended) = oldest.ended {
             return Some(ended_at_once(*oldest.attempt, ended, filter));
         }

@@ -221,11 +221,11 @@ impl<'a, W: Write> Replay<'a, W> {
         }
         let filter = &self.config.filter;
         if attempt.is_open() {
+            let step = self.recording.outcomes.note(&attempt, filter);
+            self.carry_out(step)?;
             if filter.judge(&attempt, SoFar::Open) == Some(false) {
                 return Ok(());
             }
-            let step = self.recording.outcomes.make_room(filter);
-            self.carry_out(step)?;
             let step = self.recording.outcomes.take(attempt, filter);
             return self.carry_out(step);
         }

@@ -34,6 +34,10 @@ impl Early {
         self.ends.remove(&id)
     }
 
+    pub(super) fn has(&self, id: AttemptId) -> bool {
+        self.ends.contains_key(&id)
+    }
+
     /// Whether the end of that attempt, which is not here, may be one of those that had to go.
     pub(super) fn may_have_gone(&self, id: AttemptId) -> bool {
         self.forgotten >= Some(id.start_ns)

@@ -169,19 +169,41 @@ fn when_too_many_wait_the_oldest_goes_and_is_counted() {
     let mut outcomes = Outcomes::default();
     let most = u64::try_from(MOST).unwrap();
     for start in 0..most + 10 {
-        let room = outcomes.make_room(&all());
-        assert_eq!(room.is_some(), start >= most);
-        followed(&mut outcomes, connect(start, EINPROGRESS));
+        let attempt = connect(start, EINPROGRESS);
+        let forgotten = outcomes.note(&attempt, &all());
+        assert_eq!(forgotten.is_some(), start >= most);
+        followed(&mut outcomes, attempt);
     }
-    assert_eq!(
-        (outcomes.waiting.len(), outcomes.places.len()),
-        (MOST, MOST)
-    );
+    let (waiting, places) = (outcomes.waiting.len(), outcomes.places.len());
+    assert_eq!((waiting, places, outcomes.open.len()), (MOST, MOST, MOST));
     assert!(outcomes.has_lost());
     assert_eq!((outcomes.lost(), outcomes.lost()), (10, 0));
     assert_eq!(outcomes.unended().not_followed, 10);
     assert_eq!(outcomes.end(ended(9, 0), &all()), None);
     assert!(outcomes.end(ended(10, 0), &all()).is_some());
+}
+
+#[test]
+fn those_that_nobody_wants_take_room_until_they_end() {
+    let mut outcomes = Outcomes::default();
+    followed(&mut outcomes, connect(0, EINPROGRESS));
+    let most = u64::try_from(MOST).unwrap();
+    let mut hidden = |start| outcomes.note(&connect(start, EINPROGRESS), &all());
+    assert!((1..most).all(|start| hidden(start).is_none()));
+    let forgotten = hidden(most);
+    assert!(matches!(
+        forgotten,
+        Some(Step::GivenUp { seq: Some(7), .. })
+    ));
+    assert!((most + 1..most + 9).all(|start| hidden(start).is_none()));
+    assert_eq!((outcomes.lost(), outcomes.unended().not_followed), (1, 1));
+    // What has ended takes no room, here or among the early ones.
+    for start in 9..most + 9 {
+        assert_eq!(outcomes.end(ended(start, 0), &all()), None);
+    }
+    assert!(outcomes.open.is_empty());
+    assert_eq!(outcomes.early.take(id(most)), None);
+    assert_eq!(outcomes.give_up(&all()), None);
 }
 
 #[test]

@@ -20,6 +20,8 @@ impl Stream<'_> {
         if !attempt.is_open() {
             return self.take_closed(attempt);
         }
+        let step = self.outcomes.note(&attempt, &self.config.filter);
+        self.carry_out(step)?;
         self.surroundings.add_needed(&mut attempt, self.needs);
         let filter = &self.config.filter;
         if filter.judge(&attempt, SoFar::Open) == Some(false) {
@@ -28,8 +30,6 @@ impl Stream<'_> {
         }
         // While its process is there.
         self.enrich(&mut attempt);
-        let step = self.outcomes.make_room(filter);
-        self.carry_out(step)?;
         let step = self.outcomes.take(attempt, filter);
         self.carry_out(step)
     }

@@ -21,6 +21,7 @@ mod load;
 mod name;
 mod nginx;
 mod path;
+mod pending;
 mod pinned;
 mod privilege;
 mod program;
@@ -89,6 +90,10 @@ const TRIALS: &[(&str, Test)] = &[
     (
         "ends_that_are_late_are_pending_first",
         ends::are_pending_first,
+    ),
+    (
+        "ends_of_too_many_are_forgotten_and_counted",
+        pending::too_many_are_forgotten_and_counted,
     ),
     (
         "listen_on_an_unbound_socket",

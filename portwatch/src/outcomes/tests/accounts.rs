@@ -78,9 +78,11 @@ impl Book {
         if !attempt.is_open() {
             let step = filter.passes(&attempt).then_some(Step::Whole(attempt));
             self.carry_out(step);
-        } else if filter.judge(&attempt, SoFar::Open) != Some(false) {
-            let step = self.outcomes.make_room(filter);
-            self.carry_out(step);
+            return;
+        }
+        let step = self.outcomes.note(&attempt, filter);
+        self.carry_out(step);
+        if filter.judge(&attempt, SoFar::Open) != Some(false) {
             let step = self.outcomes.take(attempt, filter);
             self.carry_out(step);
         }

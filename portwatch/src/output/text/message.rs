@@ -63,7 +63,10 @@ pub(super) fn loss_parts(lost: &Lost) -> (String, &'static str) {
     let (what, aside) = match reason {
         LossReason::RingFull => ("ring buffer full", " (portwatch or its reader is too slow)"),
         LossReason::InflightFull => ("too many calls under way at once", ""),
-        LossReason::PendingFull => ("the end of too many pending connects", ""),
+        LossReason::PendingFull => (
+            "too many connects pending at once; only how they end is lost",
+            "",
+        ),
         LossReason::Recursion => (
             "skipped by the kernel",
             " (one was running on the same CPU)",
@@ -77,8 +80,8 @@ pub(super) fn loss_parts(lost: &Lost) -> (String, &'static str) {
             format!("lost {count} run{plural} of {hook}: {what}")
         }
         Place::Here => format!(
-            "lost the end of {}: too many connects were pending at once",
-            Attempts(*count)
+            "forgot {}, the oldest of too many: how they end will not be told",
+            Pending(*count)
         ),
     };
     (told, aside)
@@ -194,7 +197,10 @@ pub fn unended_message(unended: Unended) -> String {
     let reasons = [
         (not_over, "the watch ended before they did"),
         (not_told, "this source does not tell how they end"),
-        (not_followed, "more were pending at once than are followed"),
+        (
+            not_followed,
+            "too many were pending at once, and the oldest were forgotten",
+        ),
     ];
     let line = |(count, why): (u64, &str)| {
         let plural = if count == 1 { "" } else { "s" };
@@ -223,14 +229,13 @@ fn write_counts<T: fmt::Display>(
 }
 
 fn write_lost(text: &mut String, lost: &BTreeMap<LossReason, u64>) -> fmt::Result {
-    let total = lost.values().sum::<u64>();
-    if total == 0 {
+    if lost.values().all(|&count| count == 0) {
         return text.write_str("  nothing was lost\n");
     }
     let reasons = lost.iter().map(|(reason, count)| match reason {
         LossReason::RingFull => ("ring buffer full", *count),
         LossReason::InflightFull => ("too many calls at once", *count),
-        LossReason::PendingFull => ("ends of too many pending connects", *count),
+        LossReason::PendingFull => ("pending connects forgotten", *count),
         LossReason::Recursion => ("runs skipped", *count),
         LossReason::ProbeMissed => ("probes missed", *count),
     });
@@ -242,11 +247,19 @@ fn write_lost(text: &mut String, lost: &BTreeMap<LossReason, u64>) -> fmt::Resul
     } else {
         ""
     };
-    writeln!(
-        text,
-        "  not complete: {bound}{} are missing above",
-        Attempts(total)
-    )
+    let ends = |reason: LossReason| reason == LossReason::PendingFull;
+    let (ends, attempts): (Vec<_>, Vec<_>) = lost.iter().partition(|&(&reason, _)| ends(reason));
+    let total = |lost: Vec<(_, &u64)>| lost.into_iter().map(|(_, count)| count).sum::<u64>();
+    let (ends, attempts) = (total(ends), total(attempts));
+    if attempts > 0 {
+        let attempts = Attempts(attempts);
+        writeln!(text, "  not complete: {bound}{attempts} are missing above")?;
+    }
+    if ends > 0 {
+        let ends = Pending(ends);
+        writeln!(text, "  not complete: how {ends} ended is missing above")?;
+    }
+    Ok(())
 }
 
 /// `1 attempt`, `2 attempts`
@@ -256,6 +269,16 @@ impl fmt::Display for Attempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.0 == 1 { "" } else { "s" };
         write!(f, "{} attempt{plural}", self.0)
+    }
+}
+
+/// `1 pending connect`, `2 pending connects`
+struct Pending(u64);
+
+impl fmt::Display for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} pending connect{plural}", self.0)
     }
 }
 

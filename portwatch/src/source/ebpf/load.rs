@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, TracePoint},
+    util::nr_cpus,
 };
 use portwatch_common::{
     bound::{LAST_BINDS, LAST_BINDS_ENTRIES},
@@ -181,7 +182,7 @@ impl Loader {
             request.pinned.mntns.is_none() || kernel.offsets.tell_mntns(),
             "this kernel's type information does not say where a caller's mount namespace is"
         );
-        let settings = Box::new(Settings {
+        let told = Box::new(Settings {
             offsets: kernel.offsets,
             memory: memory.into(),
             kernel: request.kernel_threads.into(),
@@ -190,7 +191,9 @@ impl Loader {
             seed: side::seed(),
             filter: block::of(kind, request),
         });
-        Ok((self.load(settings, request)?, kernel))
+        let Self(loader) = self;
+        loader.map_max_entries(settings::PENDING, pending_entries(kind)?);
+        Ok((self.load(told, request)?, kernel))
     }
 
     fn load(&mut self, settings: Box<Settings>, request: &Request) -> anyhow::Result<Ebpf> {
@@ -245,6 +248,16 @@ impl Loader {
         }
         loader.load(PROGRAMS).context("the kernel refuses the maps")
     }
+}
+
+/// The size of the map of pending connects: room for all of them, wherever free entries are.
+fn pending_entries(kind: Kind) -> anyhow::Result<u32> {
+    if kind == Kind::Tracepoint {
+        // Nothing tells it how they end.
+        return Ok(1);
+    }
+    let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
+    Ok(settings::PENDING_ENTRIES + settings::LRU_NODES_OF_A_CPU * u32::try_from(cpus)?)
 }
 
 /// Finds out what needs nothing to be loaded, and makes tracefs visible where it is needed.

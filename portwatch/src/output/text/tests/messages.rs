@@ -105,10 +105,19 @@ fn the_summary_counts() {
       not complete: 12 attempts are missing above
     ");
     let lost = BTreeMap::from([(LossReason::Recursion, 2), (LossReason::ProbeMissed, 1)]);
-    let text = summary_message(&Summary { lost, ..summary });
+    let text = summary_message(&Summary {
+        lost,
+        ..summary.clone()
+    });
     assert!(text.ends_with(
         "  lost     2 runs skipped, 1 probes missed\n  \
          not complete: up to 3 attempts are missing above\n"
+    ));
+    let lost = BTreeMap::from([(LossReason::PendingFull, 9)]);
+    let text = summary_message(&Summary { lost, ..summary });
+    assert!(text.ends_with(
+        "  lost     9 pending connects forgotten\n  \
+         not complete: how 9 pending connects ended is missing above\n"
     ));
     assert_snapshot!(summary_message(&Summary { run_time: Duration::from_millis(4250), ..Summary::default() }), @"
     portwatch: 0 attempts in 4.2 s
@@ -127,6 +136,6 @@ fn connects_without_an_end_are_told_with_the_reason() {
     assert_snapshot!(unended_message(unended), @r"
       1 connect still pending when last seen: the watch ended before they did
       2 connects still pending when last seen: this source does not tell how they end
-      3 connects still pending when last seen: more were pending at once than are followed
+      3 connects still pending when last seen: too many were pending at once, and the oldest were forgotten
     ");
 }
