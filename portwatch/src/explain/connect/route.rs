@@ -301,15 +301,22 @@ fn unreachable(case: &Case<'_>, confidence: Confidence) -> Draft {
 
 fn unreachable_somehow(case: &Case<'_>, source: Option<IpAddr>) -> Draft {
     let mut causes = Vec::new();
-    // A route that leads there was not lacking.
-    if route(case).is_none() {
-        let text = format!("there is no usable route to {}", case.target());
-        causes.push((Code::NoRoute, text));
+    let no_route = format!("there is no usable route to {}", case.target());
+    let is_unknown = route(case).is_none();
+    if is_unknown {
+        causes.push((Code::NoRoute, no_route));
     }
-    if let Some(source) = source {
+    // One that the host still has was not lacking.
+    if let Some(source) = source
+        && !case.facts.address.assigned.is_found()
+    {
         let text =
             format!("{source}, which the socket is bound to, is no address of this host any more");
         causes.push((Code::SourceAddressGone, text));
+        if !is_unknown {
+            let text = format!("there was no usable route to {} yet", case.target());
+            causes.push((Code::NoRoute, text));
+        }
     }
     if !is_of_the_call(case) {
         let text = "a router or firewall answered that the network is unreachable".to_owned();

@@ -149,6 +149,9 @@ fn the_source_does_not_fit() {
         from,
     );
     expect(&bound, &none(), Code::NoRoute, LIKELY, from);
+    // A route leads there by now, and nobody looked for the address.
+    let led = routed(RouteKind::Unicast);
+    expect(&bound, &led, Code::SourceAddressGone, LIKELY, from);
     let loopback = bound_to(connect("192.0.2.1", EINVAL), "127.0.0.1", 9);
     expect(&loopback, &none(), Code::LoopbackSource, DERIVED, "");
     let mapped = bound_to(connect("2001:db8::1", -97), "::ffff:192.0.2.9", 9);
