@@ -293,7 +293,7 @@ fn in_use(situation: &Situation) -> Check {
     match in_the_way(false) {
         Lookup::Found(holder) => {
             let detail = format!(
-                "the options of the socket of {} could not be read",
+                "{} may be in the way: its options could not be read",
                 whose(holder)
             );
             Check::unknown(station, detail)
