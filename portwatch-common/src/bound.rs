@@ -83,34 +83,25 @@ pub struct LastBind {
     pub fd: i32,
     /// Inode of the socket's file
     pub inode: u32,
-    /// The socket's `AF_*`
-    pub family: u16,
-    /// [`crate::event::options`] bits
-    pub options: u16,
-    /// Network byte order; the first 4 bytes for `AF_INET`
-    pub addr: [u8; 16],
 }
 
-/// A bind and its port, behind a check word of both: a cache line of memory.
+/// A bind and its port, behind a check word of both.
 ///
 /// Programs write a slot in place, without a lock, and two CPUs may write the same one at once.
 /// Readers tell by the check word whether they have the words of one bind, in whatever order
 /// they were written and read.
-pub type Slot = [u64; 8];
+pub type Slot = [u64; 6];
 
 /// The slot for a bind.
 #[inline(always)]
 pub const fn encode(port: Port, bind: &LastBind, seed: u64) -> Slot {
-    let addr = u128::from_ne_bytes(bind.addr);
     let mut slot = [
         0,
         port.word(),
         bind.time_ns,
         bind.process_start_ns,
         bind.tgid as u64 | (bind.fd.cast_unsigned() as u64) << 32,
-        bind.inode as u64 | (bind.family as u64) << 32 | (bind.options as u64) << 48,
-        addr as u64,
-        (addr >> 64) as u64,
+        bind.inode as u64,
     ];
     slot[0] = check(&slot, seed);
     slot
@@ -118,7 +109,7 @@ pub const fn encode(port: Port, bind: &LastBind, seed: u64) -> Slot {
 
 /// The last bind to a port, if its slot has that: not another port's, nor parts of two.
 pub const fn decode(slot: &Slot, port: Port, seed: u64) -> Option<LastBind> {
-    let &[found, key, time_ns, process_start_ns, by, socket, low, high] = slot;
+    let &[found, key, time_ns, process_start_ns, by, inode] = slot;
     if key != port.word() || found != check(slot, seed) {
         return None;
     }
@@ -127,10 +118,7 @@ pub const fn decode(slot: &Slot, port: Port, seed: u64) -> Option<LastBind> {
         process_start_ns,
         tgid: by as u32,
         fd: ((by >> 32) as u32).cast_signed(),
-        inode: socket as u32,
-        family: (socket >> 32) as u16,
-        options: (socket >> 48) as u16,
-        addr: (low as u128 | (high as u128) << 64).to_ne_bytes(),
+        inode: inode as u32,
     })
 }
 
@@ -139,7 +127,7 @@ pub const fn decode(slot: &Slot, port: Port, seed: u64) -> Option<LastBind> {
 #[inline(always)]
 const fn check(slot: &Slot, seed: u64) -> u64 {
     let hash = mix(mix(mix(seed, slot[1]), slot[2]), slot[3]);
-    mix(mix(mix(mix(hash, slot[4]), slot[5]), slot[6]), slot[7])
+    mix(mix(hash, slot[4]), slot[5])
 }
 
 #[inline(always)]

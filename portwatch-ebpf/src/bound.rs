@@ -18,7 +18,6 @@ use crate::{
 /// A bind that has just returned and has no record.
 #[inline(always)]
 pub(crate) fn remember(caller: Caller, call: &ProtocolCall, sk: u64) -> Option<()> {
-    let family = socket::family::<Typed>(sk)?;
     let port = Port::of(
         socket::netns::<Typed>(sk)?,
         socket::sock_type::<Typed>(sk)?,
@@ -30,9 +29,6 @@ pub(crate) fn remember(caller: Caller, call: &ProtocolCall, sk: u64) -> Option<(
     let bind = LastBind {
         fd: descriptor(caller.known, caller.fd),
         inode,
-        family,
-        options: socket::options::<Typed>(sk),
-        addr: socket::bound_addr::<Typed>(sk, family)?,
         ..by_current::<Typed>()
     };
     write(port, &bind);
@@ -57,9 +53,6 @@ pub(crate) fn remember_record<M: CurrentTask>(attempt: &Attempt) -> Option<()> {
     let bind = LastBind {
         fd: descriptor(attempt.known, attempt.fd),
         inode: attempt.inode,
-        family: attempt.family,
-        options: attempt.options,
-        addr: attempt.local_addr,
         ..by_current::<M>()
     };
     write(port, &bind);
@@ -79,9 +72,6 @@ fn by_current<M: CurrentTask>() -> LastBind {
         tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
         fd: NO_FD,
         inode: 0,
-        family: 0,
-        options: 0,
-        addr: [0; 16],
     }
 }
 

@@ -75,7 +75,5 @@ pub struct LastBind {
     /// When the thread group began, nanoseconds since boot
     pub process_start: Option<u64>,
     pub fd: Option<i32>,
-    pub ip: IpAddr,
-    pub options: Options,
     pub time: Time,
 }

@@ -111,8 +111,6 @@ fn last_bind(bind: &bound::LastBind, clock: ClockOffset) -> LastBind {
         tgid: bind.tgid,
         process_start: Some(bind.process_start_ns).filter(|&start| start != 0),
         fd: Some(bind.fd).filter(|&fd| fd != NO_FD),
-        ip: decode::ip(bind.family, bind.addr),
-        options: decode::options_of(bind.options),
         time: decode::calendar(bind.time_ns, clock),
     }
 }
@@ -129,14 +127,10 @@ mod tests {
             tgid: 7,
             fd: NO_FD,
             inode: 4711,
-            family: 2,
-            options: 0,
-            addr: [127; 16],
         };
         let unknown = last_bind(&bind, ClockOffset(1_000));
         assert_eq!((unknown.fd, unknown.process_start), (None, None));
         assert_eq!((unknown.inode, unknown.time.0), (4711, 1_005));
-        assert_eq!(unknown.ip.to_string(), "127.127.127.127");
         bind.fd = 3;
         assert_eq!(last_bind(&bind, ClockOffset(0)).fd, Some(3));
     }
