@@ -79,16 +79,17 @@ impl Desk {
     /// that succeed.
     pub fn ask(&mut self, attempt: &Attempt, ret: i32) -> Option<Asked> {
         let wanted = Wanted::by(attempt, ret)?;
+        if wanted.enters()
+            && let Some(known) = self
+                .answers
+                .get(attempt, wanted, Instant::now(), still_holds)
+        {
+            return Some(Asked::Known(known));
+        }
         let facts = self.begin(attempt, wanted);
         let is_known = facts.namespace.is_some() || !wanted.namespace;
         if !wanted.enters() && is_known {
             return Some(Asked::Known(Arc::new(facts)));
-        }
-        if let Some(known) = self
-            .answers
-            .get(attempt, wanted, Instant::now(), still_holds)
-        {
-            return Some(Asked::Known(known));
         }
         self.last += 1;
         let ticket = Ticket(self.last);

@@ -88,21 +88,35 @@ pub(super) fn on_port(table: u8, port: u16, limit: usize) -> Result<Dump<Entry>,
     Ok(all)
 }
 
+/// Whether the table of TCP has the sockets that are only bound: since Linux 6.8, which shows them as
+/// `TCP_BOUND_INACTIVE` (net/ipv4/inet_diag.c). False where there is no such table.
+pub(super) fn shows_idle_binds() -> bool {
+    let release = rustix::system::uname();
+    is_since_6_8(&release.release().to_string_lossy()) && is_there(TCP)
+}
+
+fn is_since_6_8(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse::<u32>().ok();
+    (next(), next()) >= (Some(6), Some(8))
+}
+
 /// The tables that the kernel does not tell of, by the module that would (`tcp_diag`, `udp_diag`; both
 /// need `inet_diag`): each is asked for sockets in no state at all, which goes through none.
 pub fn missing() -> Vec<&'static str> {
     const MODULES: [(u8, &str); 2] = [(TCP, "tcp_diag"), (UDP, "udp_diag")];
-    let is_missing = |&(table, _): &(u8, &str)| {
-        let request = Request {
-            states: 0,
-            ..Request::new(AF_INET, table, 0, States::Keeping)
-        };
-        let asked = Netlink::to_sock_diag()
-            .and_then(|socket| socket.dump(SOCK_DIAG_BY_FAMILY, request.as_bytes(), 1, parse));
-        asked.is_err()
-    };
-    let missing = MODULES.into_iter().filter(is_missing);
+    let missing = MODULES.into_iter().filter(|&(table, _)| !is_there(table));
     missing.map(|(_, module)| module).collect()
+}
+
+fn is_there(table: u8) -> bool {
+    let request = Request {
+        states: 0,
+        ..Request::new(AF_INET, table, 0, States::Keeping)
+    };
+    let asked = Netlink::to_sock_diag()
+        .and_then(|socket| socket.dump(SOCK_DIAG_BY_FAMILY, request.as_bytes(), 1, parse));
+    asked.is_ok()
 }
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -206,6 +220,16 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
+
+    #[test]
+    fn idle_binds_are_shown_since_6_8() {
+        for old in ["", "6", "6.1.0-44-cloud-amd64", "5.15.0", "6.7.12"] {
+            assert!(!is_since_6_8(old), "{old}");
+        }
+        for new in ["6.8.0", "6.12.117+deb12-cloud-amd64", "7.0", "10.1.2"] {
+            assert!(is_since_6_8(new), "{new}");
+        }
+    }
 
     #[test]
     fn structures_have_the_kernels_sizes() {

@@ -263,6 +263,7 @@ const OF_ANY_SOURCE: &[(&str, Test)] = &[
         "why_says_that_it_may_not_look",
         crowd::why_says_that_it_may_not_look,
     ),
+    ("why_knows_of_a_free_port", crowd::why_knows_of_a_free_port),
     (
         "why_says_that_it_sees_only_a_namespace",
         crowd::why_says_that_it_sees_only_a_namespace,

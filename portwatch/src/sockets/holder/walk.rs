@@ -55,8 +55,9 @@ pub(super) fn holders(
             found.push(with_bind(question, stock, holder));
         }
     }
-    // Before 6.8 no table shows TCP sockets that are bound and idle.
-    if diag::table(question.proto) == Some(diag::TCP) && !found.answers(question) {
+    // What the table does not show is looked for at every process.
+    let is_tcp = diag::table(question.proto) == Some(diag::TCP);
+    if is_tcp && !found.answers(question) && !diag::shows_idle_binds() {
         unseen = unseen.or(look_at_all(question, stock, &mut found));
     }
     found.finish(unseen)

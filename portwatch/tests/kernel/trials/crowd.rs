@@ -215,6 +215,27 @@ pub(super) fn why_says_that_it_may_not_look(_: Source) -> Result<()> {
     Ok(())
 }
 
+/// That nobody holds a port is told to those who may not look into processes only where the kernel's tables
+/// show every socket: before 6.8 they do not show those that are bound and idle.
+pub(super) fn why_knows_of_a_free_port(_: Source) -> Result<()> {
+    let portwatch = PublicCopy::new()?;
+    let mut command = portwatch.without_privileges()?;
+    let output = command.args(["why", "127.0.0.1:1"]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("in use"));
+    let line = line.with_context(|| text.clone().into_owned())?;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|number| number.parse::<u32>().ok());
+    let shows_all = (numbers.next(), numbers.next()) >= (Some(6), Some(8));
+    ensure!(line.contains("nobody has it") == shows_all, "{text}");
+    ensure!(line.contains("were not seen") != shows_all, "{text}");
+    Ok(())
+}
+
 /// In another process namespace nothing is seen of the holder, and that is what is said.
 pub(super) fn why_says_that_it_sees_only_a_namespace(_: Source) -> Result<()> {
     let holders = Holders::settle(Kind::Odd)?;
