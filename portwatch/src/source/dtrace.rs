@@ -154,9 +154,29 @@ pub fn this_system() -> Result<System, Refused> {
     version.ok_or_else(|| Refused::NoVersion(text.trim().to_owned()))
 }
 
+/// Who starts portwatch in the background of a script makes it ignore SIGINT, and with it every child:
+/// that signal is what ends dtrace.
+#[expect(
+    unsafe_code,
+    reason = "only before the program is run can that be changed"
+)]
+fn with_default_signals(command: &mut Command) {
+    let reset = || {
+        // SAFETY: signal() is safe to call there (signal-safety(7)), and no handler is set.
+        match unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) } {
+            libc::SIG_ERR => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: it does nothing else, and takes no memory.
+    unsafe { command.pre_exec(reset) };
+}
+
 impl Source {
     fn start(path: &Path, system: System) -> Result<Self, Refused> {
-        let mut child = Command::new(path)
+        let mut command = Command::new(path);
+        with_default_signals(&mut command);
+        let mut child = command
             .args(["-s", "/dev/stdin"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

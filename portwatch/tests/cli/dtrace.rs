@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use rustix::{
@@ -49,6 +49,26 @@ fn on_a_mac_port_80_is_free_at_the_wildcard_and_not_at_127_0_0_1() {
         assert_eq!(refused[unknown], Value::Null, "{unknown}");
     }
     assert_eq!(events.last().unwrap()["lost"], 0);
+}
+
+/// As in the background of a script.
+#[test]
+fn it_ends_where_the_signal_that_ends_dtrace_is_ignored() {
+    let player = Player::origin();
+    let watch = player.command("macOS 14", &["--json", "-c", "2"]);
+    let mut script = Command::new("sh");
+    script.args(["-c", r#"trap "" INT; exec "$@""#, "sh"]);
+    script.arg(watch.get_program()).args(watch.get_args());
+    for (name, value) in watch.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    let ended = ended(&mut script).unwrap();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    // Its last words came: it was not killed.
+    assert_eq!(events(&ended.stdout).last().unwrap()["lost"], 0);
 }
 
 #[test]
