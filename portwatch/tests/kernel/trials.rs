@@ -10,6 +10,7 @@ mod command;
 mod connect;
 mod cost;
 mod crowd;
+mod diag;
 mod each_filter;
 mod ends;
 mod fault;
@@ -263,6 +264,7 @@ const OF_ANY_SOURCE: &[(&str, Test)] = &[
         "why_says_that_it_may_not_look",
         crowd::why_says_that_it_may_not_look,
     ),
+    ("diag_modules_are_not_there", diag::modules_are_not_there),
     ("why_knows_of_a_free_port", crowd::why_knows_of_a_free_port),
     (
         "why_says_that_it_sees_only_a_namespace",
