@@ -34,6 +34,7 @@ mod kernel {
     pub(crate) mod stream;
     pub(crate) mod sys;
     pub(crate) mod table;
+    pub(crate) mod timing;
     pub(crate) mod trials;
     pub(crate) mod truth;
     pub(crate) mod uring;
@@ -60,5 +61,7 @@ fn main() -> ExitCode {
         .into_iter()
         .chain(kernel::facts::all())
         .collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    kernel::timing::print_slowest();
+    conclusion.exit_code()
 }

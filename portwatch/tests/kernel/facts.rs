@@ -3,13 +3,13 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::{Completion, Failed, Trial};
+use libtest_mimic::{Completion, Trial};
 use portwatch::{
     event::{Attempt, AttemptId, Before, Comm, Op, Proto, Requested, Stages, System, Time},
     facts::Namespace,
 };
 
-use super::{driver::Impossible, sys};
+use super::{driver::Impossible, sys, timing};
 
 mod addresses;
 mod conflicts;
@@ -77,11 +77,9 @@ const TRIALS: &[(&str, Test)] = &[
 ];
 
 pub(crate) fn all() -> impl Iterator<Item = Trial> {
-    TRIALS.iter().map(|&(name, test)| {
-        Trial::ignorable_test(format!("facts::{name}"), move || {
-            run(test).map_err(|error| Failed::from(format!("{error:#}")))
-        })
-    })
+    TRIALS
+        .iter()
+        .map(|&(name, test)| timing::trial(format!("facts::{name}"), move || run(test)))
 }
 
 fn run(test: fn() -> Result<()>) -> Result<Completion> {

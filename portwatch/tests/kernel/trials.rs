@@ -41,7 +41,7 @@ use super::{
     portwatch,
     source::Source,
     stream::Stream,
-    table,
+    table, timing,
 };
 
 type Test = fn(Source) -> Result<()>;
@@ -339,8 +339,8 @@ pub(crate) fn all() -> Vec<Trial> {
             .map(move |&(name, test)| trial(source, name, test))
     });
     let of_any = OF_ANY_SOURCE.iter().map(|&(name, test)| {
-        Trial::ignorable_test(format!("any::{name}"), move || {
-            finish(best_source().and_then(|source| run(source, test)))
+        timing::trial(format!("any::{name}"), move || {
+            best_source().and_then(|source| run(source, test))
         })
     });
     std::iter::once(table)
@@ -351,13 +351,9 @@ pub(crate) fn all() -> Vec<Trial> {
 }
 
 fn trial(source: Source, name: &str, test: Test) -> Trial {
-    Trial::ignorable_test(format!("{}::{name}", source.name()), move || {
-        finish(run(source, test))
+    timing::trial(format!("{}::{name}", source.name()), move || {
+        run(source, test)
     })
-}
-
-fn finish(result: Result<Completion>) -> Result<Completion, Failed> {
-    result.map_err(|error| Failed::from(format!("{error:#}")))
 }
 
 /// The first that works here.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser as _;
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::{Completion, Trial};
 use portwatch::{
     cli::{self, Cli},
     errno::Errno,
@@ -27,7 +27,7 @@ use rustix::{
 
 use super::super::{
     process::{Process, next_line},
-    source, sys,
+    source, sys, timing,
     workload::{CONFINED, DWELLER, FLAG, USER},
 };
 
@@ -46,8 +46,8 @@ const TRIALS: [(&str, Test); 8] = [
 
 pub(super) fn all() -> impl Iterator<Item = Trial> {
     TRIALS.into_iter().map(|(name, test)| {
-        Trial::test(name, move || {
-            test().map_err(|error| Failed::from(format!("{error:#}")))
+        timing::trial(name.to_owned(), move || {
+            test().map(|()| Completion::Completed)
         })
     })
 }
