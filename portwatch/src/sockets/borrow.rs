@@ -47,7 +47,11 @@ pub(super) fn inode(link: &[u8]) -> Option<u32> {
 
 /// A duplicate of a socket. While it lives, so does the socket: it is to be dropped at once.
 #[derive(Debug)]
-pub(super) struct Borrowed(Option<OwnedFd>);
+pub(super) struct Borrowed {
+    file: Option<OwnedFd>,
+    is_internet: bool,
+    uid: u32,
+}
 
 impl Borrowed {
     /// The socket behind a descriptor of a process, if it is the one with this inode. Not there: the
@@ -56,22 +60,32 @@ impl Borrowed {
         if CLOSERS.load(Ordering::Relaxed) >= CLOSING {
             return Lookup::NotSeen(Unseen::Time);
         }
-        let duplicate = match duplicate(tgid, fd) {
-            Ok(duplicate) => Self(Some(duplicate)),
+        let file = match duplicate(tgid, fd) {
+            Ok(file) => file,
             Err(Errno::BADF) => return Lookup::NotThere,
             Err(errno) => return Lookup::NotSeen(Unseen::from(&io::Error::from(errno))),
         };
+        let found = fstat(&file).ok();
+        let duplicate = Self {
+            is_internet: is_internet(file.as_fd()),
+            uid: found.map_or(0, |found| found.st_uid),
+            file: Some(file),
+        };
         // Between the link and the duplicate the process may have put another file there.
-        let found = fstat(duplicate.as_fd()).map_or(0, |found| found.st_ino);
-        if found == u64::from(inode) {
+        if found.is_some_and(|found| found.st_ino == u64::from(inode)) {
             Lookup::Found(duplicate)
         } else {
             Lookup::NotThere
         }
     }
 
-    pub(super) fn is_internet(&self) -> bool {
-        is_internet(self.as_fd())
+    pub(super) const fn is_internet(&self) -> bool {
+        self.is_internet
+    }
+
+    /// Who made the socket.
+    pub(super) const fn uid(&self) -> u32 {
+        self.uid
     }
 
     /// The interface that it is bound to (`SO_BINDTOIFINDEX`, older than pidfd_getfd).
@@ -101,7 +115,7 @@ fn duplicate(tgid: u32, fd: i32) -> Result<OwnedFd, Errno> {
 
 impl AsFd for Borrowed {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0
+        self.file
             .as_ref()
             .expect("it is taken only when it is dropped")
             .as_fd()
@@ -110,10 +124,10 @@ impl AsFd for Borrowed {
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        let Some(duplicate) = self.0.take() else {
+        let Some(duplicate) = self.file.take() else {
             return;
         };
-        if closes_at_once(duplicate.as_fd()) {
+        if self.is_internet && closes_at_once(duplicate.as_fd()) {
             return;
         }
         CLOSERS.fetch_add(1, Ordering::Relaxed);
@@ -139,7 +153,7 @@ fn is_internet(file: BorrowedFd<'_>) -> bool {
 /// Internet sockets wait in close only to hand over what `SO_LINGER` keeps (net/ipv4/af_inet.c,
 /// `inet_release`).
 fn closes_at_once(file: BorrowedFd<'_>) -> bool {
-    is_internet(file) && sockopt::socket_linger(file).is_ok_and(|linger| linger.is_none())
+    sockopt::socket_linger(file).is_ok_and(|linger| linger.is_none())
 }
 
 #[cfg(test)]

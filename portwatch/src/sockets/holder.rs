@@ -16,7 +16,7 @@ use super::{
     internet,
     kernel::{Descriptor, Kernel, Ports},
     known::{Known, Place, Port},
-    namespace_inode, proto, table,
+    table,
 };
 use crate::{
     event::{
@@ -231,7 +231,8 @@ impl Search {
             if found.has(inode) {
                 continue;
             }
-            match look_at(question, inode, place) {
+            // Which socket it is tells its protocol and its network namespace: they never change.
+            match look_at(question, inode, place, |_| Some(true)) {
                 Lookup::Found(holder) => found.push(holder),
                 Lookup::NotThere => self.stock.forget(inode),
                 Lookup::NotSeen(_) => {}
@@ -412,7 +413,12 @@ fn entries(question: &Question<'_>, namespace: &Namespace) -> (Vec<Entry>, Optio
 
 /// The socket behind a descriptor, if it is still the one that is meant, and on the port. Not there:
 /// the descriptor leads elsewhere by now, or the socket has another port.
-fn look_at(question: &Question<'_>, inode: u32, place: Place) -> Lookup<Holder> {
+fn look_at(
+    question: &Question<'_>,
+    inode: u32,
+    place: Place,
+    is_meant: impl FnOnce(&Borrowed) -> Option<bool>,
+) -> Lookup<Holder> {
     let Place { tgid, fd, bind } = place;
     let at = match borrow::link(tgid, fd) {
         Lookup::Found(found) if found == inode => Borrowed::new(tgid, fd, inode),
@@ -421,7 +427,11 @@ fn look_at(question: &Question<'_>, inode: u32, place: Place) -> Lookup<Holder> 
     };
     let holder = match at {
         Lookup::Found(socket) if !socket.is_internet() => Lookup::NotThere,
-        Lookup::Found(socket) => bound_socket(question, &socket, place, inode),
+        Lookup::Found(socket) => match is_meant(&socket) {
+            Some(true) => bound_socket(question, &socket, place, inode),
+            Some(false) => Lookup::NotThere,
+            None => Lookup::NotSeen(Unseen::NotSupported),
+        },
         Lookup::NotThere => Lookup::NotThere,
         Lookup::NotSeen(why) => Lookup::NotSeen(why),
     };
@@ -439,24 +449,15 @@ fn bound_socket(
     place: Place,
     inode: u32,
 ) -> Lookup<Holder> {
-    let read = || {
-        let kind = sockopt::socket_type(socket).ok()?;
-        let protocol = sockopt::socket_protocol(socket).ok()?;
-        let (ip, port) = internet(getsockname(socket).ok()?)?;
-        let is_it = port == question.port
-            && diag::table(proto(kind, protocol)) == diag::table(question.proto);
-        Some((ip, is_it))
-    };
-    let Some((ip, is_it)) = read() else {
+    let Some((ip, port)) = getsockname(socket).ok().and_then(internet) else {
         return Lookup::NotSeen(Unseen::NotSupported);
     };
-    // By the socket itself, or where it may not be asked, by its process.
-    let netns = namespace_inode(socket).or_else(|| Namespace::inode_of_process(place.tgid));
-    if !is_it || netns != Some(question.netns) {
+    if port != question.port {
         return Lookup::NotThere;
     }
     let listens = sockopt::socket_acceptconn(socket) == Ok(true);
-    let peer = getpeername(socket).ok().flatten().and_then(internet);
+    let peer = || getpeername(socket).ok().flatten().and_then(internet);
+    let peer = if listens { None } else { peer() };
     let state = match (listens, peer) {
         (true, _) => SocketState::Listen,
         (false, Some(_)) if question.proto != UDP => SocketState::Established,
@@ -473,9 +474,8 @@ fn bound_socket(
         v6only: None,
         queue: None,
     };
-    let uid = rustix::fs::fstat(socket).ok().map(|found| found.st_uid);
     let holder = Holder {
-        uid,
+        uid: Some(socket.uid()),
         ..holder_of(entry, holding_process(place.tgid, place.fd))
     };
     Lookup::Found(with_options(holder, socket))

@@ -1,5 +1,7 @@
 //! Who has a port where the kernel has no iterator for it: a walk over /proc.
 
+use rustix::net::sockopt;
+
 use super::{
     Found, Question, entries, holder_of, holding_process, look_at, with_bind, with_options,
 };
@@ -11,7 +13,9 @@ use crate::{
         borrow::Borrowed,
         diag::{self, Entry},
         known::{Known, Place},
+        namespace_inode,
         owner::{Owner, Owners, each_socket, hidden_processes},
+        proto,
     },
 };
 
@@ -79,7 +83,9 @@ fn look_at_all(question: &Question<'_>, stock: &Known, found: &mut Found) -> Opt
                 fd,
                 bind: None,
             };
-            match look_at(question, inode, place) {
+            match look_at(question, inode, place, |socket| {
+                is_meant(question, socket, tgid)
+            }) {
                 Lookup::Found(holder) => found.push(with_bind(question, stock, holder)),
                 Lookup::NotSeen(why) if why != Unseen::Gone => unseen = unseen.or(Some(why)),
                 Lookup::NotSeen(_) | Lookup::NotThere => {}
@@ -90,6 +96,16 @@ fn look_at_all(question: &Question<'_>, stock: &Known, found: &mut Found) -> Opt
         }
     }
     unseen
+}
+
+/// Whether a socket that was not seen before is one of those in question. `None`: it does not tell.
+fn is_meant(question: &Question<'_>, socket: &Borrowed, tgid: u32) -> Option<bool> {
+    let kind = sockopt::socket_type(socket).ok()?;
+    let protocol = sockopt::socket_protocol(socket).ok()?;
+    // By the socket itself, or where it may not be asked, by its process.
+    let netns = namespace_inode(socket).or_else(|| Namespace::inode_of_process(tgid));
+    let is_in_table = diag::table(proto(kind, protocol)) == diag::table(question.proto);
+    Some(is_in_table && netns == Some(question.netns))
 }
 
 fn held_by(entry: Entry, owner: Owner) -> Holder {

@@ -131,7 +131,8 @@ fn text_of(source: Source, workload: &str, outcomes: usize) -> Result<Vec<String
     let mut shown = Vec::new();
     while let Some(line) = next_line(&mut stdout)? {
         ensure!(!line.contains("is under way, and"), "{line}");
-        if line.contains(&format!(" {} ", done.pid)) {
+        // What stands below a line is indented, and may name the process too.
+        if !line.starts_with(' ') && line.contains(&format!(" {} ", done.pid)) {
             shown.push(line);
         }
     }
