@@ -56,7 +56,6 @@ pub(super) fn by_death(recorder: &Recorder) -> Result<()> {
 pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
     sys::enter_own_netns()?;
     let told = handle_alarms(0)?;
-    let sniffer = Sniffer::open()?;
     // The kernel's own error, from which its caller gets EINTR, and EINTR itself.
     for (client, operation) in [
         (Socket::tcp4()?, -512),
@@ -64,6 +63,8 @@ pub(super) fn by_a_signal(recorder: &Recorder) -> Result<()> {
     ] {
         // Each with a port of its own: the first one's repeated request is no sign that the second waits.
         let full = FullListener::new(recorder)?;
+        // After the request of who fills it.
+        let sniffer = Sniffer::open()?;
         let client = bound(recorder, client)?;
         let mut told = told.try_clone()?;
         let mut truth = std::thread::scope(|scope| {
