@@ -71,13 +71,14 @@ pub(super) fn modules_are_not_there(source: Source) -> Result<()> {
     let mut remedies = degradations.filter_map(|degradation| degradation.remedy.as_deref());
     let said = remedies.any(|remedy| remedy == "sudo modprobe -a tcp_diag udp_diag");
     ensure!(said, "{:?}", stream.starts);
+    let copy = PublicCopy::new()?;
     let (tcp, udp) = (
         TcpListener::bind("127.0.0.1:0")?,
         UdpSocket::bind("127.0.0.1:0")?,
     );
     for (is_udp, address) in [(false, tcp.local_addr()?), (true, udp.local_addr()?)] {
         is_named(&ask(Command::new(source::binary()?), is_udp, address)?)?;
-        let unprivileged = PublicCopy::new()?.without_privileges()?;
+        let unprivileged = copy.without_privileges()?;
         is_known_by_table(address, &ask(unprivileged, is_udp, address)?)?;
     }
     Ok(())
