@@ -164,6 +164,12 @@ impl Workload {
                 }
                 self.answer()?;
             }
+            Line::Resumed(outcomes) => {
+                for portwatch in portwatches {
+                    portwatch.wait_for_resumed(done.pid, outcomes)?;
+                }
+                self.answer()?;
+            }
             Line::Impossible(why) => return Err(Impossible(why).into()),
             Line::Stop => {
                 self.process.stop()?;

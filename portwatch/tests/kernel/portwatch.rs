@@ -181,6 +181,11 @@ impl Portwatch {
         if self.stream.source() == Source::Tracepoint {
             return Ok(());
         }
+        self.wait_for_resumed(pid, outcomes)
+    }
+
+    /// The same of calls that the kernel began anew: of these every source sees it.
+    pub(crate) fn wait_for_resumed(&mut self, pid: u32, outcomes: usize) -> Result<()> {
         while self.stream.outcomes_of(pid).count() < outcomes {
             self.next(pid, outcomes)?;
         }

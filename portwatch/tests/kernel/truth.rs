@@ -59,6 +59,9 @@ pub(crate) enum Line {
     Pause,
     /// Waits until it was written how so many attempts ended, by those who see that.
     Ended(usize),
+    /// Waits until it is written how so many calls ended that the kernel began anew, which every source
+    /// tells
+    Resumed(usize),
     /// Waits to be killed.
     Kill,
     /// Asks to be stopped in its tracks, and continued

@@ -120,7 +120,7 @@ fn begun_anew(recorder: &Recorder, mut told: Option<PipeReader>) -> Result<()> {
     truth.stages = Some(STAGES.to_owned());
     recorder.note(truth)?;
     // It was written when it had been pending for a second: that is not yet all of it.
-    recorder.ask(&Line::Ended(1))
+    recorder.ask(&Line::Resumed(1))
 }
 
 /// Pending for some seconds after its call has returned.
