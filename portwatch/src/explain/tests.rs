@@ -34,6 +34,11 @@ const EINVAL: i32 = -22;
 const EADDRINUSE: i32 = -98;
 const EADDRNOTAVAIL: i32 = -99;
 
+const OBSERVED: Confidence = Confidence::Observed;
+const DERIVED: Confidence = Confidence::Derived;
+const CHECKED: Confidence = Confidence::Checked;
+const LIKELY: Confidence = Confidence::Likely;
+
 fn comm(name: &str) -> Comm {
     Comm::cut(name.as_bytes())
 }
@@ -188,6 +193,10 @@ fn holder(ip: &str, port: u16, state: SocketState) -> Holder {
         ifindex: None,
         queue: None,
     }
+}
+
+fn none() -> Facts {
+    Facts::default()
 }
 
 fn held(holder: Holder) -> Facts {

@@ -3,20 +3,11 @@
 use super::*;
 use crate::event::{End, Ended};
 
-const OBSERVED: Confidence = Confidence::Observed;
-const DERIVED: Confidence = Confidence::Derived;
-const CHECKED: Confidence = Confidence::Checked;
-const LIKELY: Confidence = Confidence::Likely;
-
 const ENETUNREACH: i32 = -101;
 const ETIMEDOUT: i32 = -110;
 const ECONNREFUSED: i32 = -111;
 const EHOSTUNREACH: i32 = -113;
 const EINPROGRESS: i32 = -115;
-
-fn none() -> Facts {
-    Facts::default()
-}
 
 #[test]
 fn refused_by_whom() {

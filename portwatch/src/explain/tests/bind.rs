@@ -2,15 +2,6 @@
 
 use super::*;
 
-const OBSERVED: Confidence = Confidence::Observed;
-const DERIVED: Confidence = Confidence::Derived;
-const CHECKED: Confidence = Confidence::Checked;
-const LIKELY: Confidence = Confidence::Likely;
-
-fn none() -> Facts {
-    Facts::default()
-}
-
 #[test]
 fn the_second_problem_is_named_too() {
     // IPv4 looks at the address first, IPv6 at the port.

@@ -3,20 +3,11 @@
 use super::*;
 use crate::event::Via;
 
-const OBSERVED: Confidence = Confidence::Observed;
-const DERIVED: Confidence = Confidence::Derived;
-const CHECKED: Confidence = Confidence::Checked;
-const LIKELY: Confidence = Confidence::Likely;
-
 const ENETUNREACH: i32 = -101;
 const EISCONN: i32 = -106;
 const EHOSTUNREACH: i32 = -113;
 const EALREADY: i32 = -114;
 const EINPROGRESS: i32 = -115;
-
-fn none() -> Facts {
-    Facts::default()
-}
 
 fn bound_to(attempt: Attempt, ip: &str, port: u16) -> Attempt {
     with(attempt, |attempt| {

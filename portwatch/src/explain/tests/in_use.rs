@@ -2,13 +2,6 @@
 
 use super::*;
 
-const DERIVED: Confidence = Confidence::Derived;
-const CHECKED: Confidence = Confidence::Checked;
-
-fn none() -> Facts {
-    Facts::default()
-}
-
 #[test]
 fn a_port_that_somebody_has() {
     let plain = bind("127.0.0.1", 80, EADDRINUSE);

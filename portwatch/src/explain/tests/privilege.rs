@@ -2,15 +2,6 @@
 
 use super::*;
 
-const OBSERVED: Confidence = Confidence::Observed;
-const DERIVED: Confidence = Confidence::Derived;
-const CHECKED: Confidence = Confidence::Checked;
-const LIKELY: Confidence = Confidence::Likely;
-
-fn none() -> Facts {
-    Facts::default()
-}
-
 #[test]
 fn a_low_port_without_the_capability() {
     let code = Code::LowPortNoCapability;
