@@ -10,10 +10,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 pub use self::step::{Account, Step};
 use self::{again::Interrupted, early::Early};
@@ -34,12 +31,12 @@ const LONG: Duration = Duration::from_secs(1);
 pub struct Outcomes {
     /// By when they came, oldest first
     waiting: BTreeMap<u64, Waiting>,
-    places: HashMap<AttemptId, u64>,
     next: u64,
     /// The first that may not have waited for long yet
     fresh: u64,
-    /// All whose ends may come, also of those that are not wanted: the oldest first
-    open: BTreeSet<AttemptId>,
+    /// All whose ends may come, the oldest first, each with its place among those that wait; `None`
+    /// where nobody wants it
+    open: BTreeMap<AttemptId, Option<u64>>,
     early: Early,
     interrupted: Interrupted,
     unended: Unended,
@@ -101,10 +98,8 @@ impl Outcomes {
     /// Looks whether a call goes on with one that was interrupted.
     pub fn resume(&mut self, again: Attempt) -> Resumed {
         let is_fresh = |id| {
-            let waiting = self
-                .places
-                .get(&id)
-                .and_then(|place| self.waiting.get(place));
+            let place = self.open.get(&id).copied().flatten();
+            let waiting = place.and_then(|place| self.waiting.get(&place));
             waiting.is_some_and(|waiting| !waiting.lasted)
         };
         let Some(id) = self.interrupted.take(&again, is_fresh) else {
@@ -202,8 +197,7 @@ impl Outcomes {
     fn wait(&mut self, seq: Option<u64>, attempt: Attempt, lasted: bool, ended: Option<Ended>) {
         let place = self.next;
         self.next += 1;
-        self.open.insert(attempt.id);
-        self.places.insert(attempt.id, place);
+        self.open.insert(attempt.id, Some(place));
         let waiting = Waiting {
             seq,
             attempt: Box::new(attempt),
@@ -215,16 +209,15 @@ impl Outcomes {
     }
 
     fn remove(&mut self, id: AttemptId) -> Option<Waiting> {
-        self.open.remove(&id);
-        let place = self.places.remove(&id)?;
+        let place = self.open.remove(&id)??;
         self.waiting.remove(&place)
     }
 
     /// An attempt has ended.
     pub fn end(&mut self, ended: Ended, filter: &Filter) -> Option<Step> {
-        let place = self.places.get(&ended.id);
-        let Some(waiting) = place.and_then(|place| self.waiting.get_mut(place)) else {
-            let is_unwanted = self.open.remove(&ended.id);
+        let place = self.open.get(&ended.id).copied().flatten();
+        let Some(waiting) = place.and_then(|place| self.waiting.get_mut(&place)) else {
+            let is_unwanted = self.open.remove(&ended.id).is_some();
             if !is_unwanted {
                 self.early.put(ended);
             }
@@ -303,7 +296,7 @@ impl Outcomes {
             return None;
         }
         let forgotten = self.make_room(filter);
-        self.open.insert(attempt.id);
+        self.open.insert(attempt.id, None);
         forgotten
     }
 
@@ -311,9 +304,9 @@ impl Outcomes {
         if self.open.len() < MOST {
             return None;
         }
-        let oldest = self.open.pop_first()?;
         // Nobody waits for one that is not wanted.
-        let oldest = self.remove(oldest)?;
+        let (_, place) = self.open.pop_first()?;
+        let oldest = self.waiting.remove(&place?)?;
         if let Some(ended) = oldest.ended {
             return ended_at_once(*oldest.attempt, ended, filter);
         }
@@ -325,7 +318,6 @@ impl Outcomes {
     /// All is over for one that still waits; to be asked until it gives [`None`].
     pub fn give_up(&mut self, filter: &Filter) -> Option<Option<Step>> {
         let (_, oldest) = self.waiting.pop_first()?;
-        self.places.remove(&oldest.attempt.id);
         self.open.remove(&oldest.attempt.id);
         if let Some(ended) = oldest.ended {
             return Some(ended_at_once(*oldest.attempt, ended, filter));
