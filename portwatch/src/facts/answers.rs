@@ -22,8 +22,8 @@ pub(super) struct Answers {
 struct Answer {
     facts: Arc<Facts>,
     taken: Instant,
-    /// When each holder was last seen to have its socket still
-    held: Option<Time>,
+    /// When what it says was last seen to be so
+    seen: Option<Time>,
 }
 
 /// What was asked, and where.
@@ -64,15 +64,14 @@ impl Answers {
         if now.saturating_duration_since(answer.taken) >= Self::FRESH {
             return None;
         }
-        let call = Some(attempt.time);
-        if answer.facts.taken < call && answer.held < call {
+        if answer.seen < Some(attempt.time) {
             let holders = &answer.facts.holders.found;
             let holds =
                 wanted.only_holders() && !holders.is_empty() && holders.iter().all(still_holds);
             if !holds {
                 return None;
             }
-            answer.held = Some(clock::now());
+            answer.seen = Some(clock::now());
         }
         Some(Arc::clone(&answer.facts))
     }
@@ -83,9 +82,9 @@ impl Answers {
         }
         let key = Key::of(&inquiry.attempt, inquiry.wanted);
         let answer = Answer {
+            seen: facts.taken,
             facts,
             taken: now,
-            held: None,
         };
         self.known.insert(key, answer);
     }
