@@ -126,9 +126,14 @@ fn refused(case: &Case<'_>, answer: Answer) -> Draft {
     draft.fix(look_at_firewall(case))
 }
 
+/// The end that was asked for, where it is on this host.
+fn own_end(case: &Case<'_>) -> Option<Destination> {
+    Destination::of_attempt(case.attempt).filter(|_| is_here(case))
+}
+
 /// The socket on this host that listens on the address.
 fn listener<'a>(case: &Case<'a>) -> Option<&'a Holder> {
-    let to = Destination::of_attempt(case.attempt).filter(|_| is_here(case))?;
+    let to = own_end(case)?;
     let mut holders = case.facts.holders.found.iter();
     let reached = holders.clone().find(|holder| to.reaches(holder));
     reached.or_else(|| holders.find(|holder| to.is_of(holder)))

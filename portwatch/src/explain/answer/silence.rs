@@ -7,11 +7,9 @@ use super::{
         case::{Case, endpoint, name_of},
         connect,
         draft::{Draft, Others},
-        fix, in_use,
-        listener::Destination,
-        quote,
+        fix, in_use, quote,
     },
-    Answer, is_here, listener, look_at_firewall, seen,
+    Answer, is_here, listener, look_at_firewall, own_end, seen,
 };
 use crate::event::{AcceptQueue, Code, Confidence, Fix, Holder};
 
@@ -96,13 +94,9 @@ fn perhaps_full(holder: &Holder) -> (Code, String) {
 
 /// The listener that the connect goes to, if it has no room.
 fn full_queue<'a>(case: &Case<'a>) -> Option<(&'a Holder, AcceptQueue)> {
-    let to = Destination::of_attempt(case.attempt).filter(|_| is_here(case))?;
-    let mut reached = case
-        .facts
-        .holders
-        .found
-        .iter()
-        .filter(|holder| to.reaches(holder));
+    let to = own_end(case)?;
+    let holders = case.facts.holders.found.iter();
+    let mut reached = holders.filter(|holder| to.reaches(holder));
     reached.find_map(|holder| Some((holder, holder.queue.filter(|queue| queue.is_full())?)))
 }
 
@@ -126,7 +120,7 @@ fn full(case: &Case<'_>, holder: &Holder, queue: AcceptQueue, silence: &str) -> 
         .holders([holder.clone()])
 }
 
-/// What its threads do instead of accepting.
+/// The command that shows where the listener's threads are, in place of accept().
 fn look_at_server(holder: &Holder) -> Fix {
     let Some(process) = holder.process.as_ref().found() else {
         return fix::advice(
