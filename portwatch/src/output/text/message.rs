@@ -247,10 +247,8 @@ fn write_lost(text: &mut String, lost: &BTreeMap<LossReason, u64>) -> fmt::Resul
     } else {
         ""
     };
-    let ends = |reason: LossReason| reason == LossReason::PendingFull;
-    let (ends, attempts): (Vec<_>, Vec<_>) = lost.iter().partition(|&(&reason, _)| ends(reason));
-    let total = |lost: Vec<(_, &u64)>| lost.into_iter().map(|(_, count)| count).sum::<u64>();
-    let (ends, attempts) = (total(ends), total(attempts));
+    let ends = lost.get(&LossReason::PendingFull).copied().unwrap_or(0);
+    let attempts = lost.values().sum::<u64>() - ends;
     if attempts > 0 {
         let attempts = Attempts(attempts);
         writeln!(text, "  not complete: {bound}{attempts} are missing above")?;
