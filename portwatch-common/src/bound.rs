@@ -61,7 +61,7 @@ impl Port {
     }
 }
 
-/// What the settings have in two halves.
+/// The seed, from the two halves in which the settings have it.
 #[inline(always)]
 pub const fn seed([low, high]: [u32; 2]) -> u64 {
     low as u64 | (high as u64) << 32

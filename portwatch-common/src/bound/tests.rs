@@ -17,7 +17,7 @@ prop_compose! {
     }
 }
 
-/// The same bind but for a little: parts of the two are hardest to tell apart.
+/// A bind that differs in little: parts of the two are hardest to tell apart.
 fn similar(bind: LastBind) -> impl Strategy<Value = LastBind> {
     prop_oneof![
         Just(LastBind {
@@ -42,7 +42,7 @@ fn two() -> impl Strategy<Value = (LastBind, LastBind)> {
     bind().prop_flat_map(|bind| (Just(bind), similar(bind)))
 }
 
-/// Both slots at once: a bit of `first` says that a word is of the one, not of the other.
+/// A slot with words of two: each bit of `first` stands for a word of `one`.
 fn torn(one: &Slot, other: &Slot, first: u8) -> Slot {
     core::array::from_fn(|word| {
         if first & 1 << word != 0 {

@@ -96,7 +96,7 @@ pub struct Holder {
     pub v6only: Option<bool>,
     /// `SO_BINDTODEVICE`
     pub ifindex: Option<u32>,
-    /// Of a listener, where it was looked at
+    /// Accept queue of a listener; `None` also where it was not looked at
     pub queue: Option<AcceptQueue>,
 }
 
@@ -104,7 +104,7 @@ pub struct Holder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptQueue {
     pub waiting: u32,
-    /// What listen() asked for, and `net.core.somaxconn` allowed
+    /// Length that listen() asked for, at most `net.core.somaxconn`
     pub backlog: u32,
 }
 
