@@ -151,7 +151,7 @@ fn expected(number: u64, story: &Story, filter: &Filter) -> (bool, Option<End>) 
     // Pending for a second, or for good.
     let lasts = story
         .end
-        .is_none_or(|(time, _)| time > story.returned + 100);
+        .is_none_or(|(time, _)| time >= story.returned + 100);
     let by_return = lasts && filter.passes(&attempt);
     let is_written = by_end || by_return;
     (is_written, end.filter(|_| is_written))
