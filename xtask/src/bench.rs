@@ -11,7 +11,8 @@ use xtask::{
 
 use crate::{
     artifact,
-    setup::{self, Need, ensure_for, kernels::SERIES},
+    platform::{Arch, MEASURED, Platform},
+    setup::{self, Need, ensure_for},
     tables,
     vm::{self, Accelerator, Added, Boot, Hardware},
 };
@@ -42,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure_for(&[Need::Bpf, Need::Vm, Need::Bench])?;
     let cases = cases(&options.cases);
     let wanted = |series: &&str| options.kernel.as_ref().is_none_or(|only| only == *series);
-    for series in SERIES.into_iter().filter(wanted) {
+    for series in MEASURED.into_iter().filter(wanted) {
         eprintln!("bench: Linux {series}");
         let figures = measure(series, &cases)?;
         let table = format!(
@@ -124,7 +125,7 @@ fn measure(series: &str, cases: &[Case]) -> Result<Vec<Figure>> {
     added.push(Added::new(artifact::static_release_portwatch()?, PORTWATCH));
     added.push(Added::new(artifact::bench()?, BENCH));
     let boot = Boot {
-        series: series.to_owned(),
+        platform: Platform::new(Arch::X86_64, series),
         hardware: Hardware {
             cpus: 1,
             memory: MEMORY.to_owned(),

@@ -15,7 +15,8 @@ use crate::{
     artifact,
     bench::BPFTRACE,
     command::{as_root, output},
-    setup::{self, Need, ensure_for, kernels::SERIES},
+    platform::{Arch, MEASURED, Platform},
+    setup::{self, Need, ensure_for},
     tables,
     vm::{self, Accelerator, Added, Boot, Hardware},
 };
@@ -61,7 +62,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure_for(&[Need::Bpf, Need::Vm, Need::Bench, Need::Peers])?;
     let wanted = |place: &&str| options.kernel.as_ref().is_none_or(|only| only == *place);
-    for place in [HERE].into_iter().chain(SERIES).filter(wanted) {
+    for place in [HERE].into_iter().chain(MEASURED).filter(wanted) {
         eprintln!("load: {place}");
         let before = host_load()?;
         let outcomes = match place {
@@ -98,7 +99,7 @@ fn in_vm(series: &str, options: &Options) -> Result<Vec<Outcome>> {
     added.push(Added::new(artifact::load()?, LOAD));
     let orders = orders(PORTWATCH, options);
     let boot = Boot {
-        series: series.to_owned(),
+        platform: Platform::new(Arch::X86_64, series),
         hardware: Hardware {
             memory: MEMORY.to_owned(),
             ..Hardware::new(Accelerator::Tcg)

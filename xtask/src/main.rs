@@ -14,6 +14,7 @@ mod dist;
 mod fuzz;
 mod lint;
 mod load;
+mod platform;
 mod run;
 mod setup;
 mod tables;

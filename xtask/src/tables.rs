@@ -10,7 +10,8 @@ use xtask::wire::Job;
 use crate::{
     artifact::{self, KernelTest},
     command::{output, root},
-    setup::{Need, ensure_for, kernels::SERIES},
+    platform::{Arch, MEASURED, Platform},
+    setup::{Need, ensure_for},
     vm::{self, Accelerator, Added, Boot, Hardware},
 };
 
@@ -78,10 +79,10 @@ fn with_table(document: &str, task: &str, name: &str, table: &str) -> Result<Str
 fn programs(built: &KernelTest) -> Result<String> {
     let init = artifact::init()?;
     let mut reports = Vec::new();
-    for series in SERIES {
+    for series in MEASURED {
         eprintln!("tables: Linux {series}");
         let boot = Boot {
-            series: series.to_owned(),
+            platform: Platform::new(Arch::X86_64, series),
             hardware: Hardware::new(Accelerator::Tcg),
             init: init.clone(),
             added: vec![Added::new(&built.portwatch, PORTWATCH)],

@@ -19,7 +19,8 @@ use crate::{
     artifact::{self, KernelTest},
     command::{as_root_with, cargo, shown, which},
     darwin, lint,
-    setup::{Need, ensure_for, for_guest, kernels::SERIES, path_with_servers},
+    platform::{Arch, Platform},
+    setup::{Need, ensure_for, for_guest, path_with_servers},
     vm::{self, Accelerator, Added, Boot, Hardware},
 };
 use lines::Lines;
@@ -38,7 +39,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum)]
     only: Option<Part>,
     /// Boot only the kernel of this series, such as 6.12
-    #[arg(long, value_name = "SERIES", value_parser = SERIES)]
+    #[arg(long, value_name = "SERIES")]
     kernel: Option<String>,
     /// How QEMU runs the guests' code
     #[arg(long, value_enum, default_value_t = Accelerator::Tcg)]
@@ -71,10 +72,13 @@ impl Options {
         wanted.flat_map(|(_, needs)| needs).copied().collect()
     }
 
-    fn series(&self) -> Vec<&str> {
+    fn platforms(&self) -> Vec<Platform> {
         match &self.kernel {
-            Some(series) => vec![series],
-            None => SERIES.to_vec(),
+            Some(series) => vec![Platform::new(Arch::X86_64, series)],
+            None => vec![
+                Platform::new(Arch::X86_64, "6.12"),
+                Platform::new(Arch::X86_64, "6.1"),
+            ],
         }
     }
 
@@ -140,9 +144,9 @@ fn run_vms(built: &KernelTest, options: &Options, summary: &mut Summary) {
         Ok(Counts::default())
     });
     let Some(init) = &init else { return };
-    summary.parts_at_once(options.series().into_iter().map(|series| {
-        let name = format!("kernel tests on Linux {series}");
-        (name, move || vm_tests(built, init, series, options))
+    summary.parts_at_once(options.platforms().into_iter().map(|platform| {
+        let name = format!("kernel tests on {platform}");
+        (name, move || vm_tests(built, init, &platform, options))
     }));
 }
 
@@ -170,7 +174,12 @@ fn host_tests(built: &KernelTest, options: &Options) -> Result<Counts> {
     reported(tallied(&mut test)?)
 }
 
-fn vm_tests(built: &KernelTest, init: &Path, series: &str, options: &Options) -> Result<Counts> {
+fn vm_tests(
+    built: &KernelTest,
+    init: &Path,
+    platform: &Platform,
+    options: &Options,
+) -> Result<Counts> {
     const TEST: &str = "/usr/lib/portwatch/kernel-test";
     const PORTWATCH: &str = "/usr/bin/portwatch";
     let mut argv = vec![TEST.to_owned()];
@@ -182,7 +191,7 @@ fn vm_tests(built: &KernelTest, init: &Path, series: &str, options: &Options) ->
     ];
     let strace = which("strace").context("strace is missing; run `cargo xtask setup`")?;
     let boot = Boot {
-        series: series.to_owned(),
+        platform: platform.clone(),
         hardware: Hardware::new(options.accel),
         init: init.to_owned(),
         added: [
@@ -204,7 +213,7 @@ fn vm_tests(built: &KernelTest, init: &Path, series: &str, options: &Options) ->
         limit: Some(Duration::from_secs(60 * vm::MINUTES)),
     };
     let mut tally = Tally::default();
-    let (mut output, mut errors) = (Lines::of(series), Lines::of(series));
+    let (mut output, mut errors) = (Lines::of(&platform.series), Lines::of(&platform.series));
     let status = boot.run(&mut |kind, bytes| {
         if kind == Kind::Error {
             return Ok(errors.write(bytes, &mut io::stderr().lock())?);

@@ -23,6 +23,7 @@ use machine::{Machine, console_tail, create_console};
 use crate::{
     artifact,
     command::root,
+    platform::{Arch, Platform},
     setup::{Need, ensure_for, kernels},
 };
 
@@ -32,9 +33,12 @@ pub(crate) const MINUTES: u64 = 65;
 /// What `cargo xtask vm` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The kernel's series: 6.1 or 6.12
+    /// The kernel's series, such as 6.1 or 7.3
     #[arg(long, value_name = "SERIES", default_value = "6.12")]
     kernel: String,
+    /// The processor
+    #[arg(long, value_enum, default_value_t = Arch::X86_64)]
+    arch: Arch,
     #[command(flatten)]
     hardware: HardwareOptions,
     /// Put a file into the guest, with the shared libraries it needs; without a guest path it
@@ -78,7 +82,7 @@ impl From<HardwareOptions> for Hardware {
 
 /// One command in one kernel.
 pub(crate) struct Boot {
-    pub(crate) series: String,
+    pub(crate) platform: Platform,
     pub(crate) hardware: Hardware,
     /// The program that becomes PID 1.
     pub(crate) init: PathBuf,
@@ -108,7 +112,7 @@ impl Boot {
 
     /// Boots, runs the command, and returns its exit status.
     pub(crate) fn run(&self, sink: &mut Sink<'_>) -> Result<u8> {
-        let kernel = kernels::find(&self.series)?;
+        let kernel = kernels::obtain(&self.platform)?;
         let parent = root().join("target/vm-runs");
         fs::create_dir_all(&parent).context("cannot create target/vm-runs")?;
         let work = tempfile::tempdir_in(&parent).context("cannot write to target/vm-runs")?;
@@ -126,7 +130,8 @@ impl Boot {
         };
         let tail = console_tail(&console);
         bail!(
-            "Linux {}: {failure}; the end of its console:\n{tail}",
+            "{} ({}): {failure}; the end of its console:\n{tail}",
+            self.platform,
             kernel.release
         )
     }
@@ -136,12 +141,14 @@ impl Boot {
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let Options {
         kernel,
+        arch,
         hardware,
         mut added,
         no_build,
         timeout,
         command,
     } = options;
+    let platform = Platform::new(arch, &kernel);
     let needs = [Need::Vm, Need::Bpf];
     ensure_for(if no_build { &needs[..1] } else { &needs })?;
     let portwatch = if no_build {
@@ -150,13 +157,13 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         Some(artifact::static_portwatch()?)
     };
     added.extend(portwatch.map(|path| Added::new(path, "/usr/bin/portwatch")));
-    let job = job(command, &kernel);
+    let job = job(command, &platform);
     let limit = match (timeout, job.terminal) {
         (None, Some(_)) => None,
         (minutes, _) => Some(Duration::from_secs(60 * minutes.unwrap_or(MINUTES))),
     };
     let boot = Boot {
-        series: kernel,
+        platform,
         hardware: hardware.into(),
         init: artifact::init()?,
         added,
@@ -167,13 +174,13 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
 }
 
 /// A developer's command: it gets this terminal, or this process's pipes.
-fn job(command: Vec<String>, series: &str) -> Job {
+fn job(command: Vec<String>, platform: &Platform) -> Job {
     let argv = if command.is_empty() {
         vec!["sh".to_owned()]
     } else {
         command
     };
-    let mut variables = vec![("PS1".to_owned(), format!("[{series}] \\w # "))];
+    let mut variables = vec![("PS1".to_owned(), format!("[{platform}] \\w # "))];
     variables.extend(env::var("TERM").ok().map(|term| ("TERM".to_owned(), term)));
     Job {
         argv,

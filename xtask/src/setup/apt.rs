@@ -1,4 +1,7 @@
 //! Debian's packages: installing them, unpacking them, and finding their names.
+//!
+//! What is installed comes from where this system gets its own. What is only unpacked can come from other
+//! releases and for other processors: for those there are lists below target/apt, which change nothing here.
 
 use std::{
     fs,
@@ -9,21 +12,80 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use crate::command::{as_root_with, output, run, which};
+use crate::{
+    command::{as_root_with, output, root, run, which},
+    platform::Arch,
+};
+
+/// Where [`Apt::of`] looks: all releases of Debian that have kernels which the tests boot.
+const SOURCES: &str = "\
+    deb [signed-by=KEYRING] http://deb.debian.org/debian bullseye main\n\
+    deb [signed-by=KEYRING] http://deb.debian.org/debian-security bullseye-security main\n\
+    deb [signed-by=KEYRING] http://deb.debian.org/debian bookworm main\n\
+    deb [signed-by=KEYRING] http://deb.debian.org/debian-security bookworm-security main\n\
+    deb [signed-by=KEYRING] http://deb.debian.org/debian bookworm-backports main\n\
+    deb [signed-by=KEYRING] http://deb.debian.org/debian trixie main\n\
+    deb [signed-by=KEYRING] http://deb.debian.org/debian-security trixie-security main\n\
+    deb [signed-by=KEYRING] http://deb.debian.org/debian trixie-backports main\n";
+/// Of the package debian-archive-keyring.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Debian's package manager; remembers whether its lists are fresh.
 #[derive(Default)]
 pub(crate) struct Apt {
+    /// What makes it another than this system's
+    options: Vec<String>,
     updated: bool,
 }
 
 impl Apt {
+    /// One with lists of its own, of packages for that processor from all of [`SOURCES`]; for unpacking.
+    pub(crate) fn of(arch: Arch) -> Result<Self> {
+        let directory = root().join("target/apt").join(arch.debian());
+        for name in ["lists/partial", "cache/archives/partial", "preferences"] {
+            fs::create_dir_all(directory.join(name)).context("cannot write to target/apt")?;
+        }
+        fs::write(directory.join("status"), "")?;
+        fs::write(
+            directory.join("sources.list"),
+            SOURCES.replace("KEYRING", KEYRING),
+        )?;
+        let of_its_own = [
+            ("Dir::State::Lists", "lists"),
+            ("Dir::State::status", "status"),
+            ("Dir::Etc::SourceList", "sources.list"),
+            ("Dir::Etc::PreferencesParts", "preferences"),
+            ("Dir::Cache", "cache"),
+            ("Dir::Cache::archives", "cache/archives"),
+        ]
+        .map(|(name, place)| format!("{name}={}", directory.join(place).display()));
+        let processor = arch.debian();
+        let everywhere = [
+            format!("APT::Architecture={processor}"),
+            format!("APT::Architectures={processor}"),
+            "Dir::Etc::SourceParts=/dev/null".to_owned(),
+            // Names and files are all that is asked for.
+            "Acquire::Languages=none".to_owned(),
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
+        ];
+        Ok(Self {
+            options: of_its_own.into_iter().chain(everywhere).collect(),
+            updated: false,
+        })
+    }
+
     /// Installs packages, as root.
     pub(crate) fn install(&mut self, packages: &[&str]) -> Result<()> {
         self.update()?;
         let mut install = get_as_root()?;
         // What is there stays as it is.
-        install.args(["install", "-y", "--no-upgrade", "--no-install-recommends"]);
+        install.args([
+            "-q",
+            "install",
+            "-y",
+            "--no-upgrade",
+            "--no-install-recommends",
+        ]);
         run(quietly(&mut install).args(packages))
     }
 
@@ -52,7 +114,7 @@ impl Apt {
     fn download(&mut self, package: &str, into: &Path) -> Result<()> {
         self.update()?;
         // The sandbox user cannot write to a directory of ours, which apt would warn of.
-        let mut download = Command::new("apt-get");
+        let mut download = self.command("apt-get");
         download
             .args(["-q", "-o", "APT::Sandbox::User=root", "download", package])
             .current_dir(into);
@@ -62,7 +124,15 @@ impl Apt {
     /// What `apt-cache` prints.
     pub(crate) fn cache(&mut self, arguments: &[&str]) -> Result<String> {
         self.update()?;
-        output(Command::new("apt-cache").args(arguments))
+        output(self.command("apt-cache").args(arguments))
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        for option in &self.options {
+            command.args(["-o", option]);
+        }
+        command
     }
 
     /// Fetches the package lists, once per run: old ones name files that are gone.
@@ -72,8 +142,12 @@ impl Apt {
             "this system has no apt-get, so that xtask cannot install it"
         );
         if !self.updated {
-            let mut update = get_as_root()?;
-            run(quietly(update.arg("update"))).context("is there a network?")?;
+            let mut update = if self.options.is_empty() {
+                get_as_root()?
+            } else {
+                self.command("apt-get")
+            };
+            run(quietly(update.args(["-q", "update"]))).context("is there a network?")?;
             self.updated = true;
         }
         Ok(())
@@ -100,9 +174,7 @@ impl Unpacked {
 }
 
 fn get_as_root() -> Result<Command> {
-    let mut get = as_root_with("apt-get", &[("DEBIAN_FRONTEND", "noninteractive".as_ref())])?;
-    get.arg("-q");
-    Ok(get)
+    as_root_with("apt-get", &[("DEBIAN_FRONTEND", "noninteractive".as_ref())])
 }
 
 /// xtask's standard output belongs to what xtask runs in the end, so apt's goes to standard error.

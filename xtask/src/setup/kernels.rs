@@ -1,19 +1,31 @@
 //! The kernels that the tests boot: Debian's cloud kernels, unpacked below target/kernels.
 
 use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
-use super::{Apt, Need, Step};
-use crate::command::root;
+use super::Apt;
+use crate::{
+    command::root,
+    platform::{Arch, Platform},
+};
 
-/// The series under test: the oldest kernel that portwatch supports fully, and a current one.
-pub(crate) const SERIES: [&str; 2] = ["6.1", "6.12"];
+/// The package lists name kernels that are gone already: so many of a series are tried, the newest first.
+const REVISIONS: usize = 4;
 
-/// An unpacked kernel package.
+/// The packages of one kernel: up to 6.18 the first has all there is, since then it is empty.
+const PARTS: [&str; 4] = [
+    "linux-image-",
+    "linux-binary-",
+    "linux-modules-",
+    "linux-base-",
+];
+
+/// An unpacked kernel.
 pub(crate) struct Kernel {
     /// As `uname -r` says it.
     pub(crate) release: String,
@@ -22,45 +34,102 @@ pub(crate) struct Kernel {
     pub(crate) modules: PathBuf,
 }
 
-pub(super) fn steps() -> [Step; 2] {
-    const WHY: &str = "the kernel tests run in a VM that boots it";
-    const BY_HAND: &str = "unpack that package, from https://packages.debian.org, with `dpkg -x` \
-        or `ar` and `tar` into target/kernels/<any name>/";
-    [
-        Step {
-            need: Need::Vm,
-            what: "Debian's cloud kernel 6.1 (the package that linux-image-cloud-amd64 of Debian 12 depends on)",
-            why: WHY,
-            by_hand: BY_HAND,
-            present: || find("6.1").is_ok(),
-            get: |apt| {
-                let text = apt.cache(&["depends", "linux-image-cloud-amd64"])?;
-                get(apt, dependency(&text, "6.1"), "6.1")
-            },
-        },
-        Step {
-            need: Need::Vm,
-            what: "Debian's cloud kernel 6.12 (the newest linux-image-6.12.*-cloud-amd64-unsigned)",
-            why: WHY,
-            by_hand: BY_HAND,
-            present: || find("6.12").is_ok(),
-            get: |apt| {
-                let pattern = r"^linux-image-6\.12\..*-cloud-amd64(-unsigned)?$";
-                let text = apt.cache(&["search", "--names-only", pattern])?;
-                get(apt, newest(&text), "6.12")
-            },
-        },
-    ]
+/// A kernel that cannot be had, and why.
+pub(crate) struct Missing {
+    pub(crate) platform: Platform,
+    pub(crate) reason: anyhow::Error,
 }
 
-/// The newest unpacked kernel of a series such as 6.12.
-pub(crate) fn find(series: &str) -> Result<Kernel> {
+/// Downloads and unpacks those that are not here.
+pub(crate) fn ensure(wanted: &[Platform]) -> Vec<Missing> {
+    let mut archives = HashMap::new();
+    let mut missing = Vec::new();
+    for platform in wanted.iter().filter(|platform| find(platform).is_err()) {
+        eprintln!("==> {platform}: Debian's cloud kernel, which a VM of the tests boots");
+        if let Err(reason) = get(&mut archives, platform) {
+            eprintln!("    {reason:#}");
+            let platform = platform.clone();
+            missing.push(Missing { platform, reason });
+        }
+    }
+    missing
+}
+
+/// A kernel of that series; gets it if there is none here.
+pub(crate) fn obtain(platform: &Platform) -> Result<Kernel> {
+    let missing = ensure(std::slice::from_ref(platform)).pop();
+    missing.map_or_else(
+        || find(platform),
+        |Missing { platform, reason }| Err(reason.context(format!("{platform} cannot be had"))),
+    )
+}
+
+/// The newest unpacked kernel of a series.
+fn find(platform: &Platform) -> Result<Kernel> {
     let unpacked = fs::read_dir(directory()).into_iter().flatten().flatten();
     unpacked
         .filter_map(|entry| kernel_in(&entry.path()))
-        .filter(|kernel| in_series(&kernel.release, series))
+        .filter(|kernel| belongs(&kernel.release, platform))
         .max_by_key(|kernel| numbers(&kernel.release))
-        .with_context(|| format!("no kernel {series} in target/kernels; run `cargo xtask setup`"))
+        .with_context(|| {
+            format!("there is no {platform} in target/kernels; run `cargo xtask setup`")
+        })
+}
+
+fn get(archives: &mut HashMap<Arch, Apt>, platform: &Platform) -> Result<()> {
+    let apt = match archives.entry(platform.arch) {
+        Entry::Occupied(apt) => apt.into_mut(),
+        Entry::Vacant(place) => place.insert(Apt::of(platform.arch)?),
+    };
+    let pattern = format!("^linux-.*-cloud-{}(-unsigned)?$", platform.arch.debian());
+    let listed = apt.cache(&["search", "--names-only", &pattern])?;
+    let mut reason = anyhow!("Debian's archive has no such kernel any more");
+    for (release, packages) in kernels(&listed, platform).into_iter().take(REVISIONS) {
+        match unpack(apt, &release, &packages) {
+            Ok(()) => return Ok(()),
+            Err(error) => reason = error,
+        }
+    }
+    Err(reason)
+}
+
+fn unpack(apt: &mut Apt, release: &str, packages: &[&str]) -> Result<()> {
+    let directory = directory();
+    let unpacked = apt.unpack(packages, &directory)?;
+    kernel_in(&unpacked.tree())
+        .with_context(|| format!("{} hold no kernel and modules", packages.join(", ")))?;
+    unpacked.keep_as(&directory.join(release))
+}
+
+/// The kernels of that series in what `apt-cache search` printed, the newest first, each with its packages.
+fn kernels<'text>(listed: &'text str, platform: &Platform) -> Vec<(String, Vec<&'text str>)> {
+    let mut found: BTreeMap<Vec<u64>, (String, Vec<&str>)> = BTreeMap::new();
+    for name in listed.lines().filter_map(|line| line.split(' ').next()) {
+        let Some(part) = PARTS.iter().find(|part| name.starts_with(**part)) else {
+            continue;
+        };
+        let signed = name.strip_suffix("-unsigned").unwrap_or(name);
+        let release = &signed[part.len()..];
+        if !belongs(release, platform) {
+            continue;
+        }
+        let (_, packages) = found
+            .entry(numbers(release))
+            .or_insert_with(|| (release.to_owned(), Vec::new()));
+        // Of some only what waits for its signature is there, of most both.
+        match packages.iter().position(|&other| is_same(other, name)) {
+            Some(other) if signed == name => packages[other] = name,
+            Some(_) => {}
+            None => packages.push(name),
+        }
+    }
+    found.into_values().rev().collect()
+}
+
+/// Whether two packages hold the same but for a signature.
+fn is_same(one: &str, other: &str) -> bool {
+    let bare = |name: &str| name.trim_end_matches("-unsigned").to_owned();
+    bare(one) == bare(other)
 }
 
 fn directory() -> PathBuf {
@@ -72,29 +141,30 @@ fn kernel_in(unpacked: &Path) -> Option<Kernel> {
     if unpacked.file_name()?.to_string_lossy().starts_with('.') {
         return None;
     }
-    let boot = fs::read_dir(unpacked.join("boot")).ok()?;
-    boot.flatten().find_map(|file| {
-        let name = file.file_name().into_string().ok()?;
-        let release = name.strip_prefix("vmlinuz-")?.to_owned();
-        let relative = Path::new("lib/modules").join(&release);
-        let modules = [
-            unpacked.join(&relative),
-            unpacked.join("usr").join(relative),
-        ]
-        .into_iter()
-        .find(|candidate| candidate.is_dir())?;
+    let places = ["lib/modules", "usr/lib/modules"].map(|place| unpacked.join(place));
+    let modules = places.iter().filter_map(|place| fs::read_dir(place).ok());
+    modules.flatten().flatten().find_map(|entry| {
+        let release = entry.file_name().into_string().ok()?;
+        let modules = entry.path();
+        let images = [
+            unpacked.join("boot").join(format!("vmlinuz-{release}")),
+            modules.join("vmlinuz"),
+        ];
+        let image = images.into_iter().find(|image| image.is_file())?;
         Some(Kernel {
-            image: file.path(),
             release,
+            image,
             modules,
         })
     })
 }
 
-fn in_series(release: &str, series: &str) -> bool {
-    release
-        .strip_prefix(series)
-        .is_some_and(|rest| rest.starts_with(['.', '-']))
+/// Whether a kernel that calls itself so is of that series and for that processor; metapackages have no third number.
+fn belongs(release: &str, platform: &Platform) -> bool {
+    release.ends_with(&format!("-cloud-{}", platform.arch.debian()))
+        && release
+            .strip_prefix(&platform.series)
+            .is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// The numbers in a version, for comparing.
@@ -105,64 +175,55 @@ fn numbers(version: &str) -> Vec<u64> {
         .collect()
 }
 
-/// Downloads and unpacks a kernel package.
-fn get(apt: &mut Apt, package: Option<&str>, series: &str) -> Result<()> {
-    let package = package.with_context(|| {
-        format!("this system's package sources have no kernel {series}; Debian 12's do")
-    })?;
-    let directory = directory();
-    let unpacked = apt.unpack(&[package], &directory)?;
-    let release = kernel_in(&unpacked.tree())
-        .with_context(|| format!("{package} holds no kernel and modules"))?
-        .release;
-    unpacked.keep_as(&directory.join(release))
-}
-
-/// The kernel package of a series that `apt-cache depends` names.
-fn dependency<'text>(text: &'text str, series: &str) -> Option<&'text str> {
-    text.lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .find(|package| {
-            package
-                .strip_prefix("linux-image-")
-                .is_some_and(|release| in_series(release, series))
-        })
-}
-
-/// The newest package in what `apt-cache search` printed.
-fn newest(text: &str) -> Option<&str> {
-    text.lines()
-        .filter_map(|line| line.split(' ').next())
-        .filter(|name| name.starts_with("linux-image-"))
-        .max_by_key(|name| numbers(name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_dependency_is_found_in_its_series_only() {
-        let text = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n";
-        assert_eq!(
-            dependency(text, "6.1"),
-            Some("linux-image-6.1.0-56-cloud-amd64")
-        );
-        assert_eq!(dependency(text, "6.12"), None);
-        let newer = "linux-image-cloud-amd64\n  Depends: linux-image-6.12.9+deb13-cloud-amd64\n";
-        assert_eq!(dependency(newer, "6.1"), None);
+    fn x86(series: &str) -> Platform {
+        Platform::new(Arch::X86_64, series)
     }
 
     #[test]
     fn the_newest_version_is_the_greatest_number_not_the_last_word() {
-        let text = "linux-image-6.12.9+deb12-cloud-amd64-unsigned - Linux 6.12\n\
+        let text = "linux-image-6.12.9+deb12-cloud-amd64 - Linux 6.12\n\
                     linux-image-6.12.117+deb12-cloud-amd64-unsigned - Linux 6.12\n\
-                    linux-image-6.12.86+deb12-cloud-amd64-unsigned - Linux 6.12\n";
+                    linux-image-6.12-cloud-amd64 - meta-package\n\
+                    linux-image-6.12.86+deb12-cloud-amd64 - Linux 6.12\n\
+                    linux-image-6.12.118+deb12-cloud-amd64-dbg - Debug symbols\n\
+                    linux-image-6.1.0-57-cloud-amd64 - Linux 6.1\n";
+        let found = kernels(text, &x86("6.12"));
+        let names: Vec<_> = found.iter().map(|(_, packages)| packages[0]).collect();
         assert_eq!(
-            newest(text),
-            Some("linux-image-6.12.117+deb12-cloud-amd64-unsigned")
+            names,
+            [
+                "linux-image-6.12.117+deb12-cloud-amd64-unsigned",
+                "linux-image-6.12.86+deb12-cloud-amd64",
+                "linux-image-6.12.9+deb12-cloud-amd64"
+            ]
         );
-        assert_eq!(newest(""), None);
+        assert_eq!(kernels(text, &x86("6.1")).len(), 1);
+        assert!(kernels(text, &Platform::new(Arch::Aarch64, "6.12")).is_empty());
+    }
+
+    #[test]
+    fn a_kernel_in_parts_is_all_its_parts_signed_where_that_is_there() {
+        let text = "linux-base-7.3.4+deb13-cloud-arm64 - x\n\
+                    linux-binary-7.3.4+deb13-cloud-arm64 - x\n\
+                    linux-image-7.3.4+deb13-cloud-arm64-unsigned - x\n\
+                    linux-image-7.3.4+deb13-cloud-arm64 - x\n\
+                    linux-modules-7.3.4+deb13-cloud-arm64 - x\n\
+                    linux-headers-7.3.4+deb13-cloud-arm64 - x\n";
+        let found = kernels(text, &Platform::new(Arch::Aarch64, "7.3"));
+        assert_eq!(found[0].0, "7.3.4+deb13-cloud-arm64");
+        assert_eq!(
+            found[0].1,
+            [
+                "linux-base-7.3.4+deb13-cloud-arm64",
+                "linux-binary-7.3.4+deb13-cloud-arm64",
+                "linux-image-7.3.4+deb13-cloud-arm64",
+                "linux-modules-7.3.4+deb13-cloud-arm64"
+            ]
+        );
     }
 
     #[test]
@@ -175,5 +236,18 @@ mod tests {
             fs::write(unpacked.join("boot/vmlinuz-6.1.0"), "").unwrap();
             assert_eq!(kernel_in(&unpacked).is_some(), found, "{name}");
         }
+    }
+
+    #[test]
+    fn the_image_of_newer_kernels_is_beside_their_modules() {
+        let directory = tempfile::tempdir().unwrap();
+        let modules = directory.path().join("k/usr/lib/modules/7.3.4");
+        fs::create_dir_all(&modules).unwrap();
+        fs::write(modules.join("vmlinuz"), "").unwrap();
+        let kernel = kernel_in(&directory.path().join("k")).unwrap();
+        assert_eq!(
+            (kernel.release.as_str(), kernel.image),
+            ("7.3.4", modules.join("vmlinuz"))
+        );
     }
 }
