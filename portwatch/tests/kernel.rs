@@ -7,6 +7,7 @@
 //! - `PORTWATCH_BIN`: the portwatch to test; the one that Cargo built, if unset
 //! - `PORTWATCH_TEST_SOURCES`: the sources that must work here, comma-separated. If unset,
 //!   `portwatch doctor` is asked. Set only in the test kernels, where time means little.
+//! - `PORTWATCH_TEST_TRIALS`: `core` for those that every kernel is tried with, `1/2` for a half of all
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ mod kernel {
     pub(crate) mod portwatch;
     pub(crate) mod process;
     pub(crate) mod record;
+    pub(crate) mod selection;
     pub(crate) mod source;
     pub(crate) mod stream;
     pub(crate) mod sys;
@@ -50,18 +52,19 @@ mod kernel {
     }
 }
 
-fn main() -> ExitCode {
+fn main() -> anyhow::Result<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     match args.next() {
-        Some(first) if first == kernel::workload::FLAG => return kernel::workload::main(args),
-        Some(first) if first == kernel::table::FLAG => return kernel::print_table(),
+        Some(first) if first == kernel::workload::FLAG => return Ok(kernel::workload::main(args)),
+        Some(first) if first == kernel::table::FLAG => return Ok(kernel::print_table()),
         _ => {}
     }
     let trials = kernel::trials::all()
         .into_iter()
         .chain(kernel::facts::all())
         .collect();
+    let trials = kernel::selection::of(trials)?;
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     kernel::timing::print_slowest();
-    conclusion.exit_code()
+    Ok(conclusion.exit_code())
 }

@@ -1,35 +1,31 @@
 //! `cargo xtask test`: every check there is, and one line that sums it up.
 
 mod lines;
+mod plan;
 mod summary;
 mod tally;
+mod vms;
 
 use std::{
+    ffi::OsStr,
     io::{self, Read as _, Write as _},
-    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
-use xtask::wire::{Job, Kind};
 
 use crate::{
     artifact::{self, KernelTest},
-    command::{as_root_with, cargo, shown, which},
+    command::{as_root_with, cargo, shown},
     darwin, lint,
-    platform::{Arch, Platform},
-    setup::{Need, ensure_for, for_guest, path_with_servers},
-    vm::{self, Accelerator, Added, Boot, Hardware},
+    platform::Arch,
+    setup::{Need, ensure_for, path_with_servers},
+    vm::Accelerator,
 };
-use lines::Lines;
+use plan::{Run, Trials};
 use summary::Summary;
 use tally::{Counts, Tally};
-
-/// What portwatch must be able to trace with in the VMs, whose kernels allow everything. On this
-/// machine the tests ask `portwatch doctor` instead.
-const VM_SOURCES: &str = "fexit,kprobe,tracepoint";
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, clap::Args)]
@@ -38,9 +34,16 @@ pub(crate) struct Options {
     /// the VMs; everything, linting included, by default
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Boot only the kernel of this series, such as 6.12
+    /// Run what takes less than eight minutes: the unit tests, and the core of the kernel tests here and on
+    /// one kernel
+    #[arg(long)]
+    quick: bool,
+    /// Boot only kernels of this series, such as 6.12, and run all the kernel tests there
     #[arg(long, value_name = "SERIES")]
     kernel: Option<String>,
+    /// Boot only kernels for this processor
+    #[arg(long, value_enum)]
+    arch: Option<Arch>,
     /// How QEMU runs the guests' code
     #[arg(long, value_enum, default_value_t = Accelerator::Tcg)]
     accel: Accelerator,
@@ -58,7 +61,8 @@ enum Part {
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
-        self.only.is_none_or(|only| only == part)
+        let by_default = part != Part::Macos || !self.quick;
+        self.only.map_or(by_default, |only| only == part)
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -72,13 +76,25 @@ impl Options {
         wanted.flat_map(|(_, needs)| needs).copied().collect()
     }
 
-    fn platforms(&self) -> Vec<Platform> {
-        match &self.kernel {
-            Some(series) => vec![Platform::new(Arch::X86_64, series)],
-            None => vec![
-                Platform::new(Arch::X86_64, "6.12"),
-                Platform::new(Arch::X86_64, "6.1"),
-            ],
+    /// Whoever names a kernel or a test wants that; else each kernel has its share.
+    fn vms(&self) -> Result<Vec<Run>> {
+        const CURRENT: &str = "6.12";
+        let series = self.kernel.as_deref();
+        if self.quick {
+            let arch = self.arch.unwrap_or(Arch::X86_64);
+            return plan::chosen(series.or(Some(CURRENT)), Some(arch), Trials::Core);
+        }
+        if series.is_some() || self.arch.is_some() || self.filter.is_some() {
+            return plan::chosen(series, self.arch, Trials::All);
+        }
+        Ok(plan::whole())
+    }
+
+    fn trials_here(&self) -> Trials {
+        if self.quick {
+            Trials::Core
+        } else {
+            Trials::All
         }
     }
 
@@ -108,7 +124,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 fn run_parts(options: &Options, summary: &mut Summary) {
-    if options.only.is_none() {
+    if options.only.is_none() && !options.quick {
         summary.part("lint", || lint::run_all().map(|()| Counts::default()));
     }
     if options.wants(Part::Unit) {
@@ -132,22 +148,8 @@ fn run_parts(options: &Options, summary: &mut Summary) {
         summary.part("kernel tests here", || host_tests(&built, options));
     }
     if options.wants(Part::Vm) {
-        run_vms(&built, options, summary);
+        vms::run(&built, options, summary);
     }
-}
-
-/// All at once: each waits more than it computes.
-fn run_vms(built: &KernelTest, options: &Options, summary: &mut Summary) {
-    let mut init: Option<PathBuf> = None;
-    summary.part("PID 1 of the VMs", || {
-        init = Some(artifact::init()?);
-        Ok(Counts::default())
-    });
-    let Some(init) = &init else { return };
-    summary.parts_at_once(options.platforms().into_iter().map(|platform| {
-        let name = format!("kernel tests on {platform}");
-        (name, move || vm_tests(built, init, &platform, options))
-    }));
 }
 
 fn unit_tests() -> Result<Counts> {
@@ -164,71 +166,20 @@ fn unit_tests() -> Result<Counts> {
 
 fn host_tests(built: &KernelTest, options: &Options) -> Result<Counts> {
     let path = path_with_servers()?;
-    let variables = [
+    let trials = options.trials_here().variable();
+    let mut variables = vec![
         ("PORTWATCH_BIN", built.portwatch.as_os_str()),
         ("PATH", path.as_os_str()),
     ];
+    variables.extend(
+        trials
+            .iter()
+            .map(|(name, value)| (*name, OsStr::new(value))),
+    );
     let mut test = as_root_with(&built.test, &variables)
         .context("the kernel tests load eBPF programs; `--only unit` runs the others")?;
     test.args(options.kernel_test_arguments());
     reported(tallied(&mut test)?)
-}
-
-fn vm_tests(
-    built: &KernelTest,
-    init: &Path,
-    platform: &Platform,
-    options: &Options,
-) -> Result<Counts> {
-    const TEST: &str = "/usr/lib/portwatch/kernel-test";
-    const PORTWATCH: &str = "/usr/bin/portwatch";
-    let mut argv = vec![TEST.to_owned()];
-    argv.extend(options.kernel_test_arguments());
-    let variables = [
-        ("PORTWATCH_BIN", PORTWATCH),
-        ("PORTWATCH_TEST_SOURCES", VM_SOURCES),
-        ("RUST_BACKTRACE", "1"),
-    ];
-    let strace = which("strace").context("strace is missing; run `cargo xtask setup`")?;
-    let boot = Boot {
-        platform: platform.clone(),
-        hardware: Hardware::new(options.accel),
-        init: init.to_owned(),
-        added: [
-            Added::new(&built.test, TEST),
-            Added::new(&built.portwatch, PORTWATCH),
-            Added::new(strace, "/usr/bin/strace"),
-        ]
-        .into_iter()
-        .chain(for_guest())
-        .collect(),
-        job: Job {
-            argv,
-            env: variables
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            terminal: None,
-            input: false,
-        },
-        limit: Some(Duration::from_secs(60 * vm::MINUTES)),
-    };
-    let mut tally = Tally::default();
-    let (mut output, mut errors) = (Lines::of(&platform.series), Lines::of(&platform.series));
-    let status = boot.run(&mut |kind, bytes| {
-        if kind == Kind::Error {
-            return Ok(errors.write(bytes, &mut io::stderr().lock())?);
-        }
-        tally.read(bytes);
-        Ok(output.write(bytes, &mut io::stdout().lock())?)
-    })?;
-    output.finish(&mut io::stdout().lock())?;
-    errors.finish(&mut io::stderr().lock())?;
-    let counts = reported(tally.finish())?;
-    settled(
-        counts,
-        status == 0,
-        &format!("the kernel tests ended with status {status}"),
-    )
 }
 
 /// Runs a test command: its output streams through, and is counted on the way.

@@ -1,12 +1,15 @@
 //! What the parts came to: a table with their times, then the one line that counts.
 
 use std::{
+    collections::VecDeque,
     io::{self, Write},
+    num::NonZero,
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 
 use super::tally::Counts;
 
@@ -19,8 +22,21 @@ struct Outcome {
     name: String,
     time: Duration,
     counts: Counts,
-    /// It ended in a way that its counts do not show.
-    broken: bool,
+    note: Note,
+}
+
+/// What the counts do not show.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Note {
+    Nothing,
+    Broke,
+    /// What it takes cannot be had.
+    Missing,
+}
+
+/// Nobody panics while holding one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Outcome {
@@ -35,7 +51,11 @@ impl Outcome {
         Self {
             name,
             time: start.elapsed(),
-            broken: result.is_err(),
+            note: if result.is_err() {
+                Note::Broke
+            } else {
+                Note::Nothing
+            },
             counts: result.unwrap_or_default(),
         }
     }
@@ -47,20 +67,37 @@ impl Summary {
         self.parts.push(Outcome::of(name.to_owned(), run));
     }
 
-    /// Runs several parts at the same time.
+    /// Notes a part that cannot be run here, which is a failure only where it must be.
+    pub(super) fn missing(&mut self, name: String, reason: &Error, must_be: bool) {
+        eprintln!("left out: {name}: {reason:#}");
+        self.parts.push(Outcome {
+            name,
+            time: Duration::ZERO,
+            counts: Counts {
+                skipped: 1,
+                ..Counts::default()
+            },
+            note: if must_be { Note::Broke } else { Note::Missing },
+        });
+    }
+
+    /// Runs several parts, begun in their order, as many at the same time as there are processors.
     pub(super) fn parts_at_once<R>(&mut self, parts: impl Iterator<Item = (String, R)>)
     where
         R: FnOnce() -> Result<Counts> + Send,
     {
+        let workers = thread::available_parallelism().map_or(1, NonZero::get);
+        let waiting: Mutex<VecDeque<_>> = Mutex::new(parts.collect());
+        let next = || lock(&waiting).pop_front();
+        let done = Mutex::new(&mut self.parts);
         thread::scope(|scope| {
-            let running: Vec<_> = parts
-                .map(|(name, run)| scope.spawn(move || Outcome::of(name, run)))
-                .collect();
-            for part in running {
-                match part.join() {
-                    Ok(outcome) => self.parts.push(outcome),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    while let Some((name, run)) = next() {
+                        let outcome = Outcome::of(name, run);
+                        lock(&done).push(outcome);
+                    }
+                });
             }
         });
     }
@@ -79,7 +116,7 @@ impl Summary {
         let mut total = Counts::default();
         for part in &self.parts {
             total += part.counts;
-            total.failed += u64::from(part.broken);
+            total.failed += u64::from(part.note == Note::Broke);
         }
         total
     }
@@ -97,7 +134,11 @@ impl Summary {
                 skipped,
                 programs: _,
             } = part.counts;
-            let note = if part.broken { "  broke" } else { "" };
+            let note = match part.note {
+                Note::Nothing => "",
+                Note::Broke => "  broke",
+                Note::Missing => "  left out, for the reason above",
+            };
             let seconds = part.time.as_secs_f64();
             writeln!(
                 to,
@@ -134,11 +175,13 @@ mod tests {
             })
         });
         assert!(!summary.failed());
+        summary.missing("three".to_owned(), &Error::msg("it is gone"), false);
+        assert!(!summary.failed());
         summary.part("two", || bail!("it broke off"));
         assert!(summary.failed());
         let mut text = Vec::new();
         summary.write(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
-        assert!(text.ends_with("\n3 passed, 1 failed, 1 skipped\n"));
+        assert!(text.ends_with("\n3 passed, 1 failed, 2 skipped\n"));
     }
 }

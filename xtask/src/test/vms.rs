@@ -1,0 +1,121 @@
+//! The kernel tests in VMs.
+
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use xtask::wire::{Job, Kind};
+
+use super::{
+    Options,
+    lines::Lines,
+    plan::Run,
+    reported, settled,
+    summary::Summary,
+    tally::{Counts, Tally},
+};
+use crate::{
+    artifact::{self, KernelTest},
+    command::which,
+    platform::Platform,
+    setup::{
+        for_guest,
+        kernels::{self, Missing},
+    },
+    vm::{self, Added, Boot, Hardware},
+};
+
+const TEST: &str = "/usr/lib/portwatch/kernel-test";
+const PORTWATCH: &str = "/usr/bin/portwatch";
+
+/// Boots what is asked for, as many VMs at once as there are processors.
+pub(super) fn run(built: &KernelTest, options: &Options, summary: &mut Summary) {
+    let mut runs = Vec::new();
+    let mut init: Option<PathBuf> = None;
+    summary.part("PID 1 of the VMs", || {
+        runs = options.vms()?;
+        init = Some(artifact::init()?);
+        Ok(Counts::default())
+    });
+    let Some(init) = &init else { return };
+    leave_out_missing(&mut runs, summary);
+    summary.parts_at_once(
+        runs.into_iter()
+            .map(|run| (run.name(), move || tests(built, init, &run, options))),
+    );
+}
+
+fn leave_out_missing(runs: &mut Vec<Run>, summary: &mut Summary) {
+    let platforms: Vec<Platform> = runs.iter().map(|run| run.platform.clone()).collect();
+    for Missing { platform, reason } in kernels::ensure(&platforms) {
+        for run in runs.extract_if(.., |run| run.platform == platform) {
+            summary.missing(run.name(), &reason, is_ci() && run.is_required());
+        }
+    }
+}
+
+/// Set where a forge runs the tests.
+fn is_ci() -> bool {
+    env::var_os("CI").is_some()
+}
+
+fn tests(built: &KernelTest, init: &Path, run: &Run, options: &Options) -> Result<Counts> {
+    let mut tally = Tally::default();
+    let label = run.label();
+    let (mut output, mut errors) = (Lines::of(&label), Lines::of(&label));
+    let status = boot(built, init, run, options)?.run(&mut |kind, bytes| {
+        if kind == Kind::Error {
+            return Ok(errors.write(bytes, &mut io::stderr().lock())?);
+        }
+        tally.read(bytes);
+        Ok(output.write(bytes, &mut io::stdout().lock())?)
+    })?;
+    output.finish(&mut io::stdout().lock())?;
+    errors.finish(&mut io::stderr().lock())?;
+    let counts = reported(tally.finish())?;
+    settled(
+        counts,
+        status == 0,
+        &format!("the kernel tests ended with status {status}"),
+    )
+}
+
+fn boot(built: &KernelTest, init: &Path, run: &Run, options: &Options) -> Result<Boot> {
+    let strace = which("strace").context("strace is missing; run `cargo xtask setup`")?;
+    let programs = [
+        Added::new(&built.test, TEST),
+        Added::new(&built.portwatch, PORTWATCH),
+        Added::new(strace, "/usr/bin/strace"),
+    ];
+    Ok(Boot {
+        platform: run.platform.clone(),
+        hardware: Hardware::new(options.accel),
+        init: init.to_owned(),
+        added: programs.into_iter().chain(for_guest()).collect(),
+        job: Job {
+            argv: [TEST.to_owned()]
+                .into_iter()
+                .chain(options.kernel_test_arguments())
+                .collect(),
+            env: environment(run),
+            terminal: None,
+            input: false,
+        },
+        limit: Some(Duration::from_secs(60 * vm::MINUTES)),
+    })
+}
+
+fn environment(run: &Run) -> Vec<(String, String)> {
+    let fixed = [
+        ("PORTWATCH_BIN", PORTWATCH),
+        ("PORTWATCH_TEST_SOURCES", run.sources()),
+        ("RUST_BACKTRACE", "1"),
+    ];
+    let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let trials = run.trials.variable();
+    let trials = trials.map(|(name, value)| (name.to_owned(), value));
+    fixed.into_iter().chain(trials).collect()
+}
