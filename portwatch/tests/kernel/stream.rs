@@ -129,6 +129,12 @@ impl Stream {
         self.losses.iter().map(|lost| lost.count).sum()
     }
 
+    /// Runs of programs that the kernel skipped, of what was lost.
+    pub(crate) fn skipped(&self) -> u64 {
+        let skipped = self.losses.iter().filter(|lost| lost.reason == "recursion");
+        skipped.map(|lost| lost.count).sum()
+    }
+
     /// The stream ended as it should, and its summary says what it contained.
     pub(crate) fn check_end(&self) -> Result<()> {
         let summary = self
