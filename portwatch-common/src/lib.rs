@@ -10,4 +10,5 @@ pub mod bound;
 pub mod event;
 pub mod filter;
 pub mod iterator;
+pub mod kfunc;
 pub mod settings;

@@ -5,7 +5,7 @@
 //! call in an [`attempt`], and submit that: what each [`station`] said, and, if it is
 //! [`pending`], how it ended. [`caller`], [`socket`], [`task`] and [`sockaddr`] read what it is
 //! about, by way of [`memory`]; [`filter`] says which are wanted, [`bound`] keeps what may
-//! explain others; [`maps`] is what userspace sees.
+//! explain others; [`whole`] keeps a run from being put aside; [`maps`] is what userspace sees.
 //! Apart from all that, [`files`] goes through open descriptors when it is asked to.
 #![no_std]
 #![no_main]
@@ -40,6 +40,7 @@ mod socket;
 mod station;
 mod task;
 mod trampoline;
+mod whole;
 
 /// The helpers that read memory are for programs that say this.
 #[unsafe(no_mangle)]

@@ -21,6 +21,7 @@ use crate::{
     maps::{NOTED_BINDS, PASSED, count_loss, setting},
     memory::Typed,
     sockaddr, socket, station, task,
+    whole::Whole,
 };
 
 /// Opens a record for a call that is seen for the first time.
@@ -257,9 +258,11 @@ fn await_bind(sk: u64) -> Option<&'static mut Inflight> {
 #[inline(always)]
 pub(crate) fn sys_bind_returns(fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
     mark_syscall();
+    // What succeeded was seen by then.
     if ret == 0 {
         return;
     }
+    let _whole = Whole::begin();
     sys_returns(op::BIND, fd, user_addr, addr_len, ret);
 }
 

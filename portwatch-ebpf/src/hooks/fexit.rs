@@ -3,6 +3,8 @@
 //!
 //! A function's result follows its arguments in the context, so those of a stable prototype
 //! read it there; the helper for it came later (5.17) than the trampolines (5.5).
+//!
+//! The long programs are [`Whole`]: a short one is seldom interrupted, and would be longer for it.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit},
@@ -12,7 +14,7 @@ use aya_log_ebpf::debug;
 use portwatch_common::event::{lsm, op};
 
 use super::O_NONBLOCK;
-use crate::{attempt::ProtocolCall, modules, pending, trampoline};
+use crate::{attempt::ProtocolCall, modules, pending, trampoline, whole::Whole};
 
 /// `int f(struct socket *sock, struct sockaddr *address, int len)`: `inet_bind`, `inet6_bind`,
 /// `mptcp_bind`, `security_socket_bind`, `security_socket_connect`
@@ -26,6 +28,7 @@ macro_rules! bind_returns {
     ($($program:ident)*) => {$(
         #[fexit]
         fn $program(ctx: FExitContext) -> i32 {
+            let _whole = Whole::begin();
             let (call, ret) = with_address(&ctx, op::BIND);
             trampoline::bind_returns(&call, ret);
             0
@@ -113,6 +116,7 @@ fn fx_sys_bind(ctx: FExitContext) -> i32 {
 /// `int __sys_connect(int fd, struct sockaddr __user *uservaddr, int addrlen)`
 #[fexit]
 fn fx_sys_connect(ctx: FExitContext) -> i32 {
+    let _whole = Whole::begin();
     let (fd, addr, len, ret): (i32, u64, i32, i32) =
         (ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
     debug!(
@@ -127,6 +131,7 @@ macro_rules! connects {
     ($($enters:ident $returns:ident)*) => {$(
         #[fentry]
         fn $enters(ctx: FEntryContext) -> i32 {
+            let _whole = Whole::begin();
             let flags: u64 = ctx.arg(3);
             trampoline::connect_enters(&ProtocolCall {
                 op: op::CONNECT,
@@ -140,6 +145,7 @@ macro_rules! connects {
 
         #[fexit]
         fn $returns(ctx: FExitContext) -> i32 {
+            let _whole = Whole::begin();
             trampoline::connect_returns(ctx.arg(0), ctx.arg(4));
             0
         }
@@ -154,6 +160,7 @@ macro_rules! tcp_connect_returns {
     ($($program:ident)*) => {$(
         #[fexit]
         fn $program(ctx: FExitContext) -> i32 {
+            let _whole = Whole::begin();
             trampoline::tcp_connect_returns(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
             0
         }
@@ -173,6 +180,7 @@ fn fe_listen(ctx: FEntryContext) -> i32 {
 /// `inet_listen`
 #[fexit]
 fn fx_listen(ctx: FExitContext) -> i32 {
+    let _whole = Whole::begin();
     trampoline::listen_returns(ctx.arg(0), ctx.arg(2));
     0
 }

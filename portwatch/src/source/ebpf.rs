@@ -6,6 +6,7 @@ mod functions;
 mod heir;
 mod hooks;
 pub mod iterator;
+mod kfunc;
 mod link;
 mod load;
 mod pinned;

@@ -11,21 +11,28 @@ use aya::{
 use portwatch_common::{
     bound::{LAST_BINDS, LAST_BINDS_ENTRIES},
     filter::given,
+    kfunc::NAMES,
     settings::{self, Offsets, Settings},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use zerocopy::IntoBytes as _;
 
 use super::{
     block, functions,
     hooks::{self, Attach, Hook, TRACEPOINT_TYPE},
     iterator::{self, Files},
+    kfunc,
     probe::{self, Trial},
     side,
 };
 use crate::{
     event::MissingHook,
     filter::Field,
-    source::{Kind, Request, btf, offsets, tracefs},
+    source::{
+        Kind, Request,
+        btf::{self, Function},
+        offsets, tracefs,
+    },
 };
 
 /// The compiled programs (portwatch-ebpf), built by build.rs.
@@ -163,7 +170,7 @@ impl Loader {
             offsets: kernel.offsets,
             ..Settings::NONE
         });
-        let mut programs = self.load(settings, &Request::default())?;
+        let mut programs = self.load(settings, &Request::default(), &kernel.kfuncs)?;
         kernel.iterator(&mut programs)
     }
 
@@ -193,10 +200,15 @@ impl Loader {
         });
         let Self(loader) = self;
         loader.map_max_entries(settings::PENDING, pending_entries(kind)?);
-        Ok((self.load(told, request)?, kernel))
+        Ok((self.load(told, request, &kernel.kfuncs)?, kernel))
     }
 
-    fn load(&mut self, settings: Box<Settings>, request: &Request) -> anyhow::Result<Ebpf> {
+    fn load(
+        &mut self,
+        settings: Box<Settings>,
+        request: &Request,
+        kfuncs: &[Function],
+    ) -> anyhow::Result<Ebpf> {
         let Self(loader) = self;
         let level = request.diagnostics.map_or(0, |level| level as u8);
         let tests = settings.filter.given;
@@ -246,7 +258,9 @@ impl Loader {
         if request.diagnostics.is_none() {
             loader.map_max_entries(LOG_RING, LOG_RING_UNUSED);
         }
-        loader.load(PROGRAMS).context("the kernel refuses the maps")
+        let object = kfunc::resolved(PROGRAMS, kfuncs);
+        let programs = loader.load(object.as_bytes());
+        programs.context("the kernel refuses the maps")
     }
 }
 
@@ -299,6 +313,8 @@ pub(super) struct Kernel {
     pub(super) functions: Option<Btf>,
     /// The names of those that there are
     names: Vec<&'static str>,
+    /// Those that programs call
+    kfuncs: Vec<Function>,
     /// Why nothing was read
     fault: Option<anyhow::Error>,
 }
@@ -322,10 +338,14 @@ impl Kernel {
     }
 
     fn read(names: &[&'static str]) -> anyhow::Result<Self> {
-        let (offsets, functions) = read_types(names, |kernel| {
+        let wanted = [names, &NAMES].concat();
+        let (offsets, found) = read_types(&wanted, |kernel| {
             Ok((offsets::resolve(kernel)?, kernel.functions().to_vec()))
         })?;
+        let is_called = |function: &Function| NAMES.contains(&function.name);
+        let (kfuncs, functions): (Vec<_>, Vec<_>) = found.into_iter().partition(is_called);
         Ok(Self {
+            kfuncs,
             offsets,
             names: functions.iter().map(|function| function.name).collect(),
             functions: Some(functions::places(functions)?),
@@ -338,6 +358,7 @@ impl Kernel {
             offsets: Offsets::ABSENT,
             functions: None,
             names: Vec::new(),
+            kfuncs: Vec::new(),
             fault,
         }
     }

@@ -1,0 +1,51 @@
+//! Runs that are not interrupted by another task's.
+//!
+//! The kernel counts that a trampoline's program is under way on a CPU, and skips it for whoever else comes
+//! to it there meanwhile (`__bpf_prog_enter_recur`, kernel/bpf/trampoline.c). On a preemptible kernel a task can be
+//! put aside in the middle of such a run, and all that run on its CPU until it goes on are not seen.
+
+use core::mem::{MaybeUninit, transmute};
+
+use portwatch_common::kfunc;
+
+/// Keeps the task on its CPU from where it is begun to where it is dropped; of no effect where the kernel has
+/// not all of the functions.
+pub(crate) struct Whole(());
+
+type WithFlags = unsafe extern "C" fn(*mut u64);
+
+/// The kernel's function of that number, of a type that the loader and the verifier hold it to.
+macro_rules! function {
+    ($type:ty, $number:expr) => {{
+        // SAFETY: what the loader puts in the place of a call of that number is of that type, or nothing.
+        unsafe { transmute::<usize, $type>($number as usize) }
+    }};
+}
+
+impl Whole {
+    #[inline(always)]
+    pub(crate) fn begin() -> Self {
+        let disable = function!(unsafe extern "C" fn(), kfunc::PREEMPT_DISABLE);
+        // SAFETY: `drop` enables it again, which the verifier checks.
+        unsafe { disable() };
+        Self(())
+    }
+}
+
+impl Drop for Whole {
+    /// Whoever waits for the CPU would get it as soon as preemption is enabled, still within the run: not
+    /// while interrupts are off, and then only at the next occasion.
+    #[inline(always)]
+    fn drop(&mut self) {
+        let mut flags = MaybeUninit::<u64>::uninit();
+        let save = function!(WithFlags, kfunc::IRQ_SAVE);
+        let enable = function!(unsafe extern "C" fn(), kfunc::PREEMPT_ENABLE);
+        let restore = function!(WithFlags, kfunc::IRQ_RESTORE);
+        // SAFETY: the flags are written before they are read, which the verifier checks, as it does the order.
+        unsafe {
+            save(flags.as_mut_ptr());
+            enable();
+            restore(flags.as_mut_ptr());
+        }
+    }
+}
