@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Resource, Rlimit, setrlimit},
+};
 
 // include/uapi/linux/bpf.h
 const PROG_LOAD: i32 = 5;
@@ -199,6 +202,7 @@ impl Cgroup {
     }
 
     pub(crate) fn attach(&self, hook: Hook, verdict: Verdict) -> Result<Attached> {
+        allow_locked_memory()?;
         let attached = Attached {
             cgroup: fs::File::open(&self.path)?,
             program: load(hook, verdict).context("cannot load a cgroup program")?,
@@ -249,6 +253,15 @@ impl Drop for Attached {
         // With its cgroup it goes anyway.
         drop(self.pass(PROG_DETACH));
     }
+}
+
+/// Until 5.11 programs are locked memory.
+fn allow_locked_memory() -> Result<()> {
+    let all = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    setrlimit(Resource::Memlock, all).context("RLIMIT_MEMLOCK")
 }
 
 fn load(hook: Hook, verdict: Verdict) -> Result<OwnedFd> {

@@ -62,6 +62,9 @@ fn missing_or_more(truths: &[&Truth], reported: &[&Attempt], stream: &Stream) ->
         reported.len(),
         stream.lost()
     );
+    for lost in &stream.losses {
+        let _ = write!(text, "\n  lost:     {lost:?}");
+    }
     for truth in truths {
         let _ = write!(text, "\n  made:     {}", made(truth));
     }

@@ -49,7 +49,6 @@ const CORE: &[&str] = &[
     "cause_of_denials",
     "cause_of_ports",
     "crowd_the_caller_itself_is_named",
-    "filter_in_the_kernel_leaves_the_rest",
     "any::landlock_would_hide_who_called",
     "any::diag_modules_are_not_there",
     "any::why_says_that_it_may_not_look",

@@ -260,3 +260,22 @@ pub(crate) fn time_of_children() -> Result<Duration> {
     };
     Ok(time(usage.ru_utime)? + time(usage.ru_stime)?)
 }
+
+/// Whether the kernel is older than that version.
+pub(crate) fn is_before(major: u32, minor: u32) -> Result<bool> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(['.', '-']).map(str::parse);
+    let (Some(Ok(found)), Some(Ok(then))) = (numbers.next(), numbers.next()) else {
+        anyhow::bail!("no version in {release:?}");
+    };
+    Ok((found, then) < (major, minor))
+}
+
+/// Whether the kernel has a function of that name.
+pub(crate) fn has_function(name: &str) -> Result<bool> {
+    let symbols = std::fs::read_to_string("/proc/kallsyms")?;
+    let mut names = symbols
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2));
+    Ok(names.any(|symbol| symbol == name))
+}

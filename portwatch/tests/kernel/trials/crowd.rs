@@ -226,11 +226,7 @@ pub(super) fn why_knows_of_a_free_port(_: Source) -> Result<()> {
         .lines()
         .find(|line| line.trim_start().starts_with("in use"));
     let line = line.with_context(|| text.clone().into_owned())?;
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|number| number.parse::<u32>().ok());
-    let shows_all = (numbers.next(), numbers.next()) >= (Some(6), Some(8));
+    let shows_all = !sys::is_before(6, 8)?;
     ensure!(line.contains("nobody has it") == shows_all, "{text}");
     ensure!(line.contains("were not seen") != shows_all, "{text}");
     Ok(())

@@ -157,7 +157,7 @@ pub(super) fn leaves_the_rest_in_the_kernel(source: Source) -> Result<()> {
         let (stream, stderr) = watch.stop_and_tell()?;
         let read = records_read(&stderr)?;
         ensure!(stream.of(done.pid).count() == 0, "some have passed");
-        ensure!(stream.lost() == 0, "{} were lost", stream.lost());
+        ensure!(stream.lost() == 0, "{:?}", stream.losses);
         ensure!(read < FEW, "{read} records crossed the ring: {stderr:?}");
     }
     Ok(())
@@ -208,7 +208,7 @@ pub(super) fn rules_out_cgroups(source: Source) -> Result<()> {
     let (stream, stderr) = watch.stop_and_tell()?;
     let read = records_read(&stderr)?;
     ensure!(stream.of(done.pid).count() == 0, "some have passed");
-    ensure!(stream.lost() == 0, "{} were lost", stream.lost());
+    ensure!(stream.lost() == 0, "{:?}", stream.losses);
     ensure!(read < FEW, "{read} records crossed the ring: {stderr:?}");
     Ok(())
 }

@@ -20,6 +20,7 @@ use super::{
         portwatch::{self, Portwatch, Started},
         process::Process,
         source::{self, Source},
+        sys,
         workload::{CONFINED, FLAG, USER, landlock_version, restrict},
     },
     fault::only_once,
@@ -48,6 +49,11 @@ pub(super) fn without_any(source: Source) -> Result<()> {
 }
 
 pub(super) fn few_suffice(source: Source) -> Result<()> {
+    if sys::is_before(5, 11)? {
+        let why =
+            "maps are locked memory there, of which nobody but root may have more than a little";
+        return Err(Impossible(why.to_owned()).into());
+    }
     // It may not look into root's processes: what is looked up afterwards stays unknown.
     suffice(source, needed(source)?, "five_binds", Pace::Burst)
 }
