@@ -41,11 +41,12 @@ impl Drop for Whole {
         let save = function!(WithFlags, kfunc::IRQ_SAVE);
         let enable = function!(unsafe extern "C" fn(), kfunc::PREEMPT_ENABLE);
         let restore = function!(WithFlags, kfunc::IRQ_RESTORE);
-        // SAFETY: the flags are written before they are read, which the verifier checks, as it does the order.
-        unsafe {
-            save(flags.as_mut_ptr());
-            enable();
-            restore(flags.as_mut_ptr());
-        }
+        let flags = flags.as_mut_ptr();
+        // SAFETY: it writes the flags, for which there is room.
+        unsafe { save(flags) };
+        // SAFETY: `begin` disabled it.
+        unsafe { enable() };
+        // SAFETY: the flags are what was saved.
+        unsafe { restore(flags) };
     }
 }
