@@ -109,9 +109,10 @@ pub struct Offsets {
     pub task_cred: Offset,
     /// `struct cred.euid`
     pub cred_euid: Offset,
-    /// `struct task_struct.thread_info.status`, u32 (x86: arch/x86/include/asm/thread_info.h)
+    /// In `struct task_struct.thread_info`, u32: on x86 `status`, on aarch64 the lower half of `flags`
+    /// (arch/*/include/asm/thread_info.h)
     pub thread_status: Offset,
-    /// The bit of it that says that the system call under way is a 32-bit one (`TS_COMPAT`)
+    /// The bit of it that says that the system call under way is a 32-bit one (`TS_COMPAT`, `TIF_32BIT`)
     pub thread_status_compat: u32,
     /// `struct module.name`
     pub module_name: Offset,

@@ -9,11 +9,23 @@ use aya_ebpf::helpers::generated::{
 };
 use portwatch_common::event::{Attempt, known, op, via};
 
+pub(crate) use machine::TELLS_COMPAT_RETURNS;
+
 use crate::{
     maps::setting,
     memory::{Memory, Typed},
     socket, task,
 };
+
+#[cfg_attr(bpf_target_arch = "x86_64", path = "caller/x86_64.rs")]
+#[cfg_attr(bpf_target_arch = "aarch64", path = "caller/aarch64.rs")]
+#[cfg_attr(
+    not(any(bpf_target_arch = "x86_64", bpf_target_arch = "aarch64")),
+    path = "caller/elsewhere.rs"
+)]
+mod machine;
+
+use machine::number;
 
 const IPPROTO_SCTP: u32 = 132;
 
@@ -78,35 +90,6 @@ impl Caller {
     }
 }
 
-/// The registers of interest, by their role in a system call.
-struct Registers {
-    number: u64,
-    arguments: [u64; 3],
-    /// Those of a 32-bit call
-    compat_arguments: [u64; 3],
-}
-
-mod number {
-    //! The calls of interest: arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl
-    pub(super) const BIND: u64 = 49;
-    pub(super) const CONNECT: u64 = 42;
-    pub(super) const LISTEN: u64 = 50;
-    pub(super) const IO_URING_ENTER: u64 = 426;
-    /// setsockopt, getsockopt (`SCTP_SOCKOPT_CONNECTX3`), which have the level next to the descriptor
-    pub(super) const OPTIONS: [u64; 2] = [54, 55];
-    pub(super) const COMPAT_OPTIONS: [u64; 2] = [366, 365];
-    /// write, sendto, sendmsg, writev, sendmmsg
-    pub(super) const SENDS: [u64; 5] = [1, 44, 46, 20, 307];
-    pub(super) const COMPAT_SOCKETCALL: u64 = 102;
-    pub(super) const COMPAT_BIND: u64 = 361;
-    pub(super) const COMPAT_CONNECT: u64 = 362;
-    pub(super) const COMPAT_LISTEN: u64 = 363;
-    /// write, sendto, sendmsg, writev, sendmmsg
-    pub(super) const COMPAT_SENDS: [u64; 5] = [4, 369, 370, 146, 345];
-    /// Set in the number of a call of the x32 ABI (`__X32_SYSCALL_BIT`)
-    pub(super) const X32: u64 = 0x4000_0000;
-}
-
 /// Who asks for that operation. Only for programs of kernels that have BTF (`bpf_task_pt_regs`,
 /// since 5.15).
 #[inline(always)]
@@ -115,57 +98,50 @@ pub(crate) fn caller(op: u8) -> Caller {
         via::UNKNOWN => {}
         via => return Caller::without_arguments(via),
     }
-    if cfg!(not(bpf_target_arch = "x86_64")) {
+    if !machine::KNOWN {
         return Caller::without_arguments(via::UNKNOWN);
     }
     match task::is_compat::<Typed>() {
-        Some(true) => compat(op, &registers()),
-        _ => native(op, &registers()),
+        Some(true) => compat(op, &Registers::read()),
+        _ => native(op, &Registers::read()),
     }
 }
 
-#[cfg(bpf_target_arch = "x86_64")]
-#[inline(always)]
-fn registers() -> Registers {
-    // SAFETY: the helper takes no arguments.
-    let task = unsafe { bpf_get_current_task_btf() };
-    // SAFETY: the verifier knows what the helper before returns.
-    let registers = unsafe { bpf_task_pt_regs(task) } as *const aya_ebpf::bindings::pt_regs;
-    // `struct pt_regs` of x86-64 is part of the kernel's ABI (arch/x86/include/uapi/asm/ptrace.h).
-    let load = |register: *const u64| {
-        // SAFETY: the verifier knows the type; the kernel's own stack is always mapped.
-        unsafe { register.read_volatile() }
-    };
-    Registers {
-        number: load(registers.wrapping_byte_add(120).cast()),
-        arguments: [
-            load(registers.wrapping_byte_add(112).cast()),
-            load(registers.wrapping_byte_add(104).cast()),
-            load(registers.wrapping_byte_add(96).cast()),
-        ],
-        compat_arguments: [
-            load(registers.wrapping_byte_add(40).cast()),
-            load(registers.wrapping_byte_add(88).cast()),
-            load(registers.wrapping_byte_add(96).cast()),
-        ],
+/// The registers of interest, by their role in a system call.
+struct Registers {
+    number: u64,
+    arguments: [u64; 3],
+    /// Those of a 32-bit call
+    compat_arguments: [u64; 3],
+}
+
+impl Registers {
+    #[inline(always)]
+    fn read() -> Self {
+        // SAFETY: the helper takes no arguments.
+        let task = unsafe { bpf_get_current_task_btf() };
+        // SAFETY: the verifier knows what the helper before returns.
+        Self::of(unsafe { bpf_task_pt_regs(task) } as *const u8)
     }
 }
 
-/// Elsewhere they are not known, and the loader does not offer the fexit source.
-#[cfg(not(bpf_target_arch = "x86_64"))]
+/// What `struct pt_regs` has at that byte.
+#[cfg(any(bpf_target_arch = "x86_64", bpf_target_arch = "aarch64"))]
 #[inline(always)]
-fn registers() -> Registers {
-    Registers {
-        number: u64::MAX,
-        arguments: [0; 3],
-        compat_arguments: [0; 3],
+fn load<T: Copy>(registers: *const u8, byte: usize) -> T {
+    // SAFETY: the verifier knows the type; the kernel's own stack is always mapped.
+    unsafe {
+        registers
+            .wrapping_byte_add(byte)
+            .cast::<T>()
+            .read_volatile()
     }
 }
 
 #[inline(always)]
 fn native(op: u8, registers: &Registers) -> Caller {
     let arguments = registers.arguments;
-    match registers.number & !number::X32 {
+    match registers.number & !number::OF_ANOTHER_ABI {
         number::BIND => with_address(via::SYSCALL, op::BIND, arguments),
         number::CONNECT => with_address(via::SYSCALL, op::CONNECT, arguments),
         number::LISTEN => with_address(via::SYSCALL, op::LISTEN, arguments),
@@ -184,7 +160,9 @@ fn native(op: u8, registers: &Registers) -> Caller {
 fn compat(op: u8, registers: &Registers) -> Caller {
     let arguments = registers.compat_arguments;
     match registers.number {
-        number::COMPAT_SOCKETCALL => socketcall(op, arguments[0], arguments[1]),
+        call if number::COMPAT_SOCKETCALL == Some(call) => {
+            socketcall(op, arguments[0], arguments[1])
+        }
         number::COMPAT_BIND => with_address(via::COMPAT32, op::BIND, arguments),
         number::COMPAT_CONNECT => with_address(via::COMPAT32, op::CONNECT, arguments),
         number::COMPAT_LISTEN => with_address(via::COMPAT32, op::LISTEN, arguments),

@@ -191,6 +191,7 @@ fn kept(needs: &Needs<'_>) -> CapabilitySet {
     kept
 }
 
+/// A call of another architecture, such as a 32-bit one, ends the process.
 fn deny_calls() -> io::Result<()> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
     let other_namespaces = vec![other_namespaces().map_err(io::Error::other)?];

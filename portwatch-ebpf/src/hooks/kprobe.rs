@@ -47,6 +47,7 @@ fn enter_syscall(ctx: &ProbeContext, op: u8) {
 
 /// `__ia32_sys_connect`, `__ia32_compat_sys_socketcall`: 32-bit callers, whom the system
 /// call tracepoints ignore (`arch_trace_is_compat_syscall`, arch/x86/include/asm/ftrace.h).
+#[cfg(bpf_target_arch = "x86_64")]
 #[kretprobe]
 fn ia32_conn_exit(ctx: RetProbeContext) -> u32 {
     bracket::exit_compat(op::CONNECT, ctx.ret());

@@ -22,7 +22,11 @@ const SCTP: BlindSpot = (
     None,
 );
 const UNRETURNED: BlindSpot = (
-    "what a connect by io_uring or from inside the kernel returned may be missing",
+    if cfg!(target_arch = "aarch64") {
+        "what a connect by io_uring, of a 32-bit program or from inside the kernel returned may be missing"
+    } else {
+        "what a connect by io_uring or from inside the kernel returned may be missing"
+    },
     "a return probe on a function that waits would lose calls; how a connect of TCP ended is told",
     None,
 );

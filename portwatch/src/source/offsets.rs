@@ -29,11 +29,14 @@ const BIND_ADDRESS_NO_PORT_BIT: u32 = 18;
 /// Bit of `skc_flags` (include/net/sock.h, `enum sock_flags`).
 const SOCK_BROADCAST: u32 = 6;
 
-/// `TS_COMPAT` (arch/x86/include/asm/thread_info.h): the system call is a 32-bit one.
-const TS_COMPAT: u32 = if cfg!(target_arch = "x86_64") {
-    0x0002
+/// What says that a system call is a 32-bit one, and the bit in it: `TS_COMPAT` of x86-64,
+/// `TIF_32BIT` of aarch64 (arch/*/include/asm/thread_info.h).
+const COMPAT: (&str, u32) = if cfg!(target_arch = "aarch64") {
+    ("task_struct.thread_info.flags", 1 << 22)
+} else if cfg!(target_arch = "x86_64") {
+    ("task_struct.thread_info.status", 0x0002)
 } else {
-    0
+    ("", 0)
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -118,8 +121,8 @@ pub(super) fn of_tasks(btf: &Btf<'_>) -> Offsets {
         mnt_ns_inum: may("mnt_namespace.ns.inum"),
         task_cred: may("task_struct.cred"),
         cred_euid: may("cred.euid"),
-        thread_status: may("task_struct.thread_info.status"),
-        thread_status_compat: TS_COMPAT,
+        thread_status: may(COMPAT.0),
+        thread_status_compat: COMPAT.1,
         cred_cap_effective: may("cred.cap_effective"),
         cred_user_ns: may("cred.user_ns"),
         ..Offsets::ABSENT

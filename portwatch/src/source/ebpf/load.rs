@@ -2,10 +2,11 @@
 
 use std::{io, path::Path};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, TracePoint},
+    sys::SyscallError,
     util::nr_cpus,
 };
 use portwatch_common::{
@@ -52,6 +53,17 @@ const SCTP_MODULE: &str = "/sys/module/sctp";
 
 /// Shown by kernels that take kprobes through perf_event_open() (kernel/events/core.c).
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
+
+/// An error that programs are not meant to see (include/linux/errno.h): the kernel loads what it cannot
+/// attach.
+const ENOTSUPP: i32 = 524;
+
+/// aarch64 learned to call trampolines later (`HAVE_DYNAMIC_FTRACE_WITH_DIRECT_CALLS`).
+const TRAMPOLINES_SINCE: &str = if cfg!(target_arch = "aarch64") {
+    "Linux 6.4 on aarch64"
+} else {
+    "Linux 5.5"
+};
 
 /// Loads sources, one after the other until one works.
 pub struct Loader(EbpfLoader<'static>);
@@ -277,8 +289,8 @@ fn pending_entries(kind: Kind) -> anyhow::Result<u32> {
 /// Finds out what needs nothing to be loaded, and makes tracefs visible where it is needed.
 fn ensure_possible(kind: Kind, hooks: &[&Hook]) -> anyhow::Result<()> {
     ensure!(
-        kind != Kind::Fexit || cfg!(target_arch = "x86_64"),
-        "it reads the registers of whoever calls, which portwatch knows for x86-64 only"
+        kind != Kind::Fexit || cfg!(any(target_arch = "x86_64", target_arch = "aarch64")),
+        "it reads the caller's registers, which portwatch knows for x86-64 and aarch64 only"
     );
     // Before megabytes of type information are read for it.
     if kind == Kind::Fexit
@@ -436,7 +448,19 @@ fn attach(programs: &mut Ebpf, hook: &Hook, functions: Option<&Btf>) -> anyhow::
             .attach(category, name)
             .map(|_| ()),
     }
-    .map_err(Into::into)
+    .map_err(refused)
+}
+
+/// Names the one refusal for which there is no text.
+fn refused(error: ProgramError) -> anyhow::Error {
+    match &error {
+        ProgramError::SyscallError(SyscallError { io_error, .. })
+            if io_error.raw_os_error() == Some(ENOTSUPP) =>
+        {
+            anyhow!("this kernel has no BPF trampolines, which need {TRAMPOLINES_SINCE}")
+        }
+        _ => error.into(),
+    }
 }
 
 pub(super) fn program_of<'a>(

@@ -71,6 +71,7 @@ const SYSCALLS: &str = "syscalls";
 const NO_IPV6: &str = "IPv6 sockets";
 const NO_MPTCP: &str = "binds of Multipath TCP sockets";
 const NO_MPTCP_DETAIL: &str = "the protocol and the local address of Multipath TCP sockets";
+#[cfg(target_arch = "x86_64")]
 const NO_COMPAT: &str = "how a connect of a 32-bit caller ended";
 const NO_LSM: &str = "that it was a security module that denied an attempt";
 const NO_RESET: &str = "that it was a reset that ended a connect";
@@ -176,12 +177,14 @@ pub(super) const KPROBE: &[Hook] = &[
     optional(BIND, "bind_exit", Kretprobe("inet6_bind"), NO_IPV6),
     optional(CONNECT, "tcp_exit", Kretprobe("tcp_v6_connect"), NO_IPV6),
     optional(BIND, "bind_exit", Kretprobe("mptcp_bind"), NO_MPTCP_DETAIL),
+    #[cfg(target_arch = "x86_64")]
     optional(
         CONNECT,
         "ia32_conn_exit",
         Kretprobe("__ia32_sys_connect"),
         NO_COMPAT,
     ),
+    #[cfg(target_arch = "x86_64")]
     optional(
         CONNECT,
         "ia32_conn_exit",
