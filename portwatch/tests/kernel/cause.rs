@@ -116,4 +116,12 @@ impl Row {
             ..self
         }
     }
+
+    const fn except_on_aarch64(self, kernel: &'static str, why: &'static str) -> Self {
+        if cfg!(target_arch = "aarch64") {
+            self.except(kernel, why)
+        } else {
+            self
+        }
+    }
 }

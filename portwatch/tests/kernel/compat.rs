@@ -18,6 +18,12 @@ const BIND: u32 = 361;
 const CONNECT: u32 = 362;
 const LISTEN: u32 = 363;
 
+#[cfg(target_arch = "x86_64")]
+const BELOW_4_GIB: i32 = libc::MAP_32BIT;
+/// Elsewhere nothing asks for it.
+#[cfg(not(target_arch = "x86_64"))]
+const BELOW_4_GIB: i32 = 0;
+
 /// Where `socketcall()` finds its arguments, behind the address.
 const ARGUMENTS: usize = 64;
 
@@ -41,7 +47,7 @@ impl LowMemory {
                 std::ptr::null_mut(),
                 4096,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | BELOW_4_GIB,
                 -1,
                 0,
             )
@@ -103,6 +109,10 @@ fn low(pointer: *mut u8) -> u32 {
 /// Says whether this kernel takes calls of 32-bit programs: where it does not, the call is a
 /// fault, and ends the process that makes it.
 pub(crate) fn ensure_there_is_any() -> Result<()> {
+    if cfg!(not(target_arch = "x86_64")) {
+        let why = "64-bit programs of this architecture have no 32-bit system calls";
+        return Err(Impossible(why.to_owned()).into());
+    }
     let status = Command::new(std::env::current_exe()?)
         .args([workload::FLAG, workload::COMPAT_PROBE])
         .stdout(Stdio::null())

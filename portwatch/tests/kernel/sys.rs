@@ -92,7 +92,7 @@ pub(crate) fn raise_loopback() -> io::Result<()> {
     // SAFETY: integers and arrays of them, for which zero is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     request.ifr_ifru.ifru_flags = 1;
     debug_assert_eq!(libc::IFF_UP, 1);

@@ -84,6 +84,7 @@ const fn family(case: &'static str, op: Op) -> Row {
 }
 
 const NO_LANDLOCK: &str = "its Landlock knows no network";
+const NO_TRAMPOLINES: &str = "BPF trampolines need Linux 6.4 on aarch64";
 
 /// tracepoint does not see who refused.
 pub(crate) const DENIALS: &[Row] = &[
@@ -103,12 +104,14 @@ pub(crate) const DENIALS: &[Row] = &[
         "bind: a BPF program at the security hook",
         Bind,
         Code::BpfLsmDenied,
-    ),
+    )
+    .except_on_aarch64("6.1", NO_TRAMPOLINES),
     eperm(
         "connect: a BPF program at the security hook",
         Connect,
         Code::BpfLsmDenied,
-    ),
+    )
+    .except_on_aarch64("6.1", NO_TRAMPOLINES),
     bind(
         "bind: an AppArmor profile without network",
         -EACCES,

@@ -90,6 +90,10 @@ pub(super) fn skipped_runs_are_counted(source: Source) -> Result<()> {
     if !Path::new(PREEMPT).exists() {
         mount("nodev", DEBUGFS, "debugfs", MountFlags::empty(), None).context("debugfs")?;
     }
+    if !Path::new(PREEMPT).exists() {
+        let why = "this kernel cannot be told to preempt itself (CONFIG_PREEMPT_DYNAMIC)";
+        return Err(Impossible(why.to_owned()).into());
+    }
     let _restored = Setting::change(PREEMPT, "full")?;
     let mut portwatch = portwatch::start(source, &[])?;
     let done = Workload::prepare("storm_on_one_cpu", Pace::Burst)?.run(&mut portwatch)?;
@@ -117,6 +121,9 @@ pub(super) fn missed_probes_are_counted(source: Source) -> Result<()> {
     }
     let mut portwatch = portwatch::start(source, &[])?;
     let done = Workload::prepare("blocked_compat", Pace::Burst)?.run(&mut portwatch)?;
+    if !done.skipped.is_empty() {
+        return Err(Impossible(done.skipped.join("; ")).into());
+    }
     let stream = portwatch.stop()?;
     let connects = stream
         .of(done.pid)
