@@ -11,14 +11,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use crate::command::{cargo, root, shown};
-
-/// Where the guest's programs run: Debian's cloud kernels of this architecture.
-pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
-
-/// The static programs have a build directory of their own: with other flags than the host's,
-/// sharing one would rebuild everything at each turn.
-const DIRECTORY: &str = "target/vm";
+use crate::{
+    build_std,
+    command::{cargo, root, shown},
+    platform::Arch,
+    setup::{CROSS_COMPILER, std_toolchain},
+};
 
 /// In need of no library.
 const STATIC: &str = "-C target-feature=+crt-static";
@@ -82,55 +80,56 @@ pub(crate) fn release_portwatch() -> Result<PathBuf> {
 }
 
 /// PID 1 of the VMs.
-pub(crate) fn init() -> Result<PathBuf> {
-    guest("init")
+pub(crate) fn init(arch: Arch) -> Result<PathBuf> {
+    guest("init", arch)
 }
 
 /// What measures in the VMs.
 pub(crate) fn bench() -> Result<PathBuf> {
-    guest("bench")
+    guest("bench", Arch::X86_64)
 }
 
 /// What puts load on a tracer, in the VMs and on this machine.
 pub(crate) fn load() -> Result<PathBuf> {
-    guest("load")
+    guest("load", Arch::X86_64)
 }
 
 /// One of this package's programs for the VMs.
-fn guest(name: &str) -> Result<PathBuf> {
+fn guest(name: &str, arch: Arch) -> Result<PathBuf> {
     let targets = ["--bin", name, "--no-default-features"];
-    let mut command = static_build("xtask", "vm", &targets);
-    only(build(command.arg("--target-dir").arg(directory()))?, name)
+    only(build(&mut for_vm(arch, "xtask", &targets)?)?, name)
 }
 
 /// portwatch for the VMs.
-pub(crate) fn static_portwatch() -> Result<PathBuf> {
+pub(crate) fn static_portwatch(arch: Arch) -> Result<PathBuf> {
     let targets = ["--bin", "portwatch"];
-    let mut command = static_build("portwatch", "vm", &targets);
     only(
-        build(command.arg("--target-dir").arg(directory()))?,
+        build(&mut for_vm(arch, "portwatch", &targets)?)?,
         "portwatch",
     )
 }
 
 /// portwatch as it is released, in need of no library; for the VMs too.
-pub(crate) fn static_release_portwatch() -> Result<PathBuf> {
-    static_release_portwatch_of(root())
+pub(crate) fn static_release_portwatch(arch: Arch) -> Result<PathBuf> {
+    static_release_portwatch_of(root(), arch)
 }
 
 /// The same of sources that lie elsewhere, and with all that is compiled below them: where that is
 /// does not show in the program.
-pub(crate) fn static_release_portwatch_of(sources: &Path) -> Result<PathBuf> {
+pub(crate) fn static_release_portwatch_of(sources: &Path, arch: Arch) -> Result<PathBuf> {
     let targets = ["--bin", "portwatch"];
-    let mut command = static_build("portwatch", "release", &targets);
+    let mut command = static_build(arch, "portwatch", "release", &targets)?;
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let cargo_home = cargo_home.context("there is no home directory")?;
+    let mut remapped = vec![(sources.to_owned(), "/portwatch"), (cargo_home, "/cargo")];
+    if arch == Arch::Aarch64 {
+        // Where std's own source lies.
+        let (_, sysroot) = std_toolchain().context("the toolchain is gone")?;
+        remapped.push((sysroot, "/rust"));
+    }
     let mut flags = OsString::from(STATIC);
-    for (path, name) in [
-        (Some(sources), "/portwatch"),
-        (cargo_home.as_deref(), "/cargo"),
-    ] {
-        let path = path.context("there is no home directory")?;
+    for (path, name) in remapped {
         flags.push(" --remap-path-prefix=");
         flags.push(path);
         flags.push("=");
@@ -139,42 +138,74 @@ pub(crate) fn static_release_portwatch_of(sources: &Path) -> Result<PathBuf> {
     command
         .current_dir(sources)
         .args(["--locked", "--target-dir"])
-        .arg(sources.join("target/release-static"))
+        .arg(sources.join(build_directory(arch, "release-static")))
         .env("RUSTFLAGS", flags);
     only(build(&mut command)?, "portwatch")
 }
 
 /// The portwatch that [`static_portwatch`] made last, if it did.
-pub(crate) fn last_static_portwatch() -> Option<PathBuf> {
-    let path = directory().join(TARGET).join("vm/portwatch");
+pub(crate) fn last_static_portwatch(arch: Arch) -> Option<PathBuf> {
+    let directory = root().join(build_directory(arch, "vm"));
+    let path = directory.join(arch.target()).join("vm/portwatch");
     path.is_file().then_some(path)
 }
 
-/// The kernel tests and their portwatch: one build for this machine and for the VMs.
-pub(crate) fn kernel_test() -> Result<KernelTest> {
+/// The kernel tests and their portwatch: one build for the VMs and, of this machine's architecture, for
+/// here.
+pub(crate) fn kernel_test(arch: Arch) -> Result<KernelTest> {
     let targets = ["--bin", "portwatch", "--test", "kernel"];
-    let mut command = static_build("portwatch", "vm", &targets);
-    let built = build(command.arg("--target-dir").arg(directory()))?;
+    let built = build(&mut for_vm(arch, "portwatch", &targets)?)?;
     Ok(KernelTest {
         test: only(built.clone(), "kernel")?,
         portwatch: only(built, "portwatch")?,
     })
 }
 
-fn static_build(package: &str, profile: &str, targets: &[&str]) -> Command {
-    let mut build = cargo();
+fn for_vm(arch: Arch, package: &str, targets: &[&str]) -> Result<Command> {
+    let mut build = static_build(arch, package, "vm", targets)?;
     build
-        .args(["build", "--profile", profile, "--target", TARGET])
+        .arg("--target-dir")
+        .arg(root().join(build_directory(arch, "vm")));
+    Ok(build)
+}
+
+fn static_build(arch: Arch, package: &str, profile: &str, targets: &[&str]) -> Result<Command> {
+    let mut build = cargo_build(arch)?;
+    build
+        .args(["--profile", profile, "--target", arch.target()])
         .args(["--package", package])
         .args(targets)
         // It would take the place of RUSTFLAGS.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("RUSTFLAGS", STATIC);
-    build
+    Ok(build)
 }
 
-fn directory() -> PathBuf {
-    root().join(Path::new(DIRECTORY))
+/// A cargo that can build and link for that processor.
+fn cargo_build(arch: Arch) -> Result<Command> {
+    match arch {
+        Arch::X86_64 => {
+            let mut build = cargo();
+            build.arg("build");
+            Ok(build)
+        }
+        Arch::Aarch64 => {
+            let mut build = build_std::cargo("cargo", "build")?;
+            let linker = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER";
+            build.env(linker, CROSS_COMPILER);
+            Ok(build)
+        }
+    }
+}
+
+/// The static programs have build directories of their own: with other flags than the host's, or
+/// another toolchain, sharing one would rebuild everything at each turn.
+fn build_directory(arch: Arch, purpose: &str) -> PathBuf {
+    let target = Path::new("target");
+    match arch {
+        Arch::X86_64 => target.join(purpose),
+        Arch::Aarch64 => target.join(format!("{purpose}-{arch}")),
+    }
 }
 
 #[cfg(test)]

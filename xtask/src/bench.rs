@@ -122,7 +122,10 @@ fn cases(parts: &[String]) -> Vec<Case> {
 
 fn measure(series: &str, cases: &[Case]) -> Result<Vec<Figure>> {
     let mut added = setup::tracers();
-    added.push(Added::new(artifact::static_release_portwatch()?, PORTWATCH));
+    added.push(Added::new(
+        artifact::static_release_portwatch(Arch::X86_64)?,
+        PORTWATCH,
+    ));
     added.push(Added::new(artifact::bench()?, BENCH));
     let boot = Boot {
         platform: Platform::new(Arch::X86_64, series),
@@ -131,7 +134,7 @@ fn measure(series: &str, cases: &[Case]) -> Result<Vec<Figure>> {
             memory: MEMORY.to_owned(),
             ..Hardware::new(Accelerator::Icount)
         },
-        init: artifact::init()?,
+        init: artifact::init(Arch::X86_64)?,
         added,
         job: Job {
             argv: vec![BENCH.to_owned(), serde_json::to_string(cases)?],

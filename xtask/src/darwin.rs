@@ -1,13 +1,13 @@
-//! portwatch for macOS, compiled on Linux. No toolchain here has the standard library for it, so
-//! that is compiled from source, which cargo and rustc take as unstable.
+//! portwatch for macOS, compiled on Linux.
 
 use std::{env, ffi::OsStr, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
+    build_std,
     command::{root, run},
-    setup::{std_toolchain, zigbuild},
+    setup::zigbuild,
 };
 
 /// Macs with Apple's processors, and with Intel's.
@@ -46,26 +46,10 @@ pub(crate) fn release(target: &str) -> Result<Command> {
     Ok(build)
 }
 
-/// A cargo of the toolchain that has the sources, called by this command.
 fn cargo(program: impl AsRef<OsStr>, task: &str) -> Result<Command> {
-    let toolchain = std_toolchain()
-        .context("no toolchain has the standard library's source; run `cargo xtask setup`")?;
-    let mut cargo = Command::new("rustup");
+    let mut cargo = build_std::cargo(program, task)?;
     cargo
-        .args(["run", toolchain])
-        .arg(program)
-        .args([
-            task,
-            "-Zbuild-std=std,panic_abort",
-            "--package",
-            "portwatch",
-        ])
-        .arg("--target-dir")
-        .arg(root().join(Path::new(DIRECTORY)))
-        .current_dir(root())
-        .env("RUSTC_BOOTSTRAP", "1")
-        // Those of the cargo that runs xtask.
-        .env_remove("CARGO")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        .args(["--package", "portwatch", "--target-dir"])
+        .arg(root().join(Path::new(DIRECTORY)));
     Ok(cargo)
 }

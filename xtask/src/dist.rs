@@ -8,11 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum as _;
 
 use crate::{
     artifact,
     command::{output, root},
     darwin,
+    platform::Arch,
     setup::{Need, ensure_for},
 };
 
@@ -23,19 +25,28 @@ pub(crate) struct Options {
     #[arg(long, value_parser = TARGETS, default_value = TARGETS[0])]
     target: String,
     /// Build it a second time, of a copy of the sources in another directory: each byte must be the same
-    #[arg(long, conflicts_with = "target")]
+    /// (Linux only)
+    #[arg(long)]
     verify: bool,
 }
 
-const TARGETS: [&str; 3] = [artifact::TARGET, darwin::TARGETS[0], darwin::TARGETS[1]];
+const TARGETS: [&str; 4] = [
+    Arch::X86_64.target(),
+    Arch::Aarch64.target(),
+    darwin::TARGETS[0],
+    darwin::TARGETS[1],
+];
 
 /// `cargo xtask dist`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let target = options.target.as_str();
-    let built = if target == artifact::TARGET {
-        ensure_for(&[Need::Bpf])?;
-        artifact::static_release_portwatch()?
+    let arches = Arch::value_variants().iter();
+    let linux = arches.copied().find(|arch| arch.target() == target);
+    let built = if let Some(arch) = linux {
+        ensure_for(Need::to_build(arch))?;
+        artifact::static_release_portwatch(arch)?
     } else {
+        ensure!(!options.verify, "programs for macOS are not compared");
         ensure_for(&[Need::Darwin, Need::DarwinLinker])?;
         artifact::only(artifact::build(&mut darwin::release(target)?)?, "portwatch")?
     };
@@ -45,10 +56,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .with_context(|| format!("cannot copy {} to {}", built.display(), place.display()))?;
     write!(io::stdout(), "{}", sum(&place)?)?;
     eprintln!("{} KiB, for {target}", bytes / 1024);
-    if options.verify {
-        verify(&place)?;
+    match linux {
+        Some(arch) if options.verify => verify(&place, arch),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// As sha256sum(1) prints and checks it.
@@ -57,12 +68,12 @@ fn sum(file: &Path) -> Result<String> {
 }
 
 /// Neither the directory nor the moment of a build may show in what is handed out.
-fn verify(built: &Path) -> Result<()> {
+fn verify(built: &Path, arch: Arch) -> Result<()> {
     let directory = tempfile::tempdir()?;
     // Of another length: a path of the same would leave all that lies behind it in its place.
     let copy = directory.path().join("in-a-directory-of-another-length");
     copy_sources(&copy)?;
-    let again = artifact::static_release_portwatch_of(&copy)?;
+    let again = artifact::static_release_portwatch_of(&copy, arch)?;
     let other = directory.path().join("portwatch");
     fs::copy(&again, &other).with_context(|| format!("cannot copy {}", again.display()))?;
     write!(io::stdout(), "{}", sum(&other)?)?;

@@ -6,9 +6,11 @@ mod unit;
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use clap::ValueEnum as _;
 
 use crate::{
     command::{cargo, probe, root, run},
+    platform::Arch,
     setup::{Core, Need, core_toolchain, ensure_for},
 };
 
@@ -58,7 +60,7 @@ fn clippy() -> Result<()> {
         .args(strict))
 }
 
-/// Compiles as aya-build does in portwatch/build.rs.
+/// Compiles as aya-build does in portwatch/build.rs, for each processor.
 fn bpf_clippy() -> Result<()> {
     let toolchain = match core_toolchain() {
         Some((toolchain, Core::Source)) if has_clippy(toolchain) => toolchain,
@@ -70,15 +72,15 @@ fn bpf_clippy() -> Result<()> {
         }
         None => bail!("no toolchain for the BPF target; run `cargo xtask setup`"),
     };
-    run(toolchain_cargo(toolchain)
-        .args(["clippy", "--package", "portwatch-ebpf", "--release"])
-        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"])
-        .args(["--target-dir", "target/bpf-lint", "--", "-D", "warnings"])
-        .env("CARGO_ENCODED_RUSTFLAGS", bpf_flags()))
-}
-
-fn bpf_flags() -> String {
-    format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH)
+    let lint = |arch: &Arch| {
+        let flags = format!("--cfg=bpf_target_arch=\"{arch}\"");
+        run(toolchain_cargo(toolchain)
+            .args(["clippy", "--package", "portwatch-ebpf", "--release"])
+            .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+            .args(["--target-dir", "target/bpf-lint", "--", "-D", "warnings"])
+            .env("CARGO_ENCODED_RUSTFLAGS", flags))
+    };
+    Arch::value_variants().iter().try_for_each(lint)
 }
 
 fn has_clippy(toolchain: &str) -> bool {

@@ -85,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn here(options: &Options) -> Result<Vec<Outcome>> {
-    let portwatch = artifact::static_release_portwatch()?;
+    let portwatch = artifact::static_release_portwatch(Arch::X86_64)?;
     let portwatch = portwatch.to_str().context("a path that is no UTF-8")?;
     let orders = orders(portwatch, options);
     let mut load = as_root(artifact::load()?)?;
@@ -95,7 +95,10 @@ fn here(options: &Options) -> Result<Vec<Outcome>> {
 fn in_vm(series: &str, options: &Options) -> Result<Vec<Outcome>> {
     // Without strace, which stops a process for each call: in emulation it comes to no end.
     let mut added = setup::tracers();
-    added.push(Added::new(artifact::static_release_portwatch()?, PORTWATCH));
+    added.push(Added::new(
+        artifact::static_release_portwatch(Arch::X86_64)?,
+        PORTWATCH,
+    ));
     added.push(Added::new(artifact::load()?, LOAD));
     let orders = orders(PORTWATCH, options);
     let boot = Boot {
@@ -104,7 +107,7 @@ fn in_vm(series: &str, options: &Options) -> Result<Vec<Outcome>> {
             memory: MEMORY.to_owned(),
             ..Hardware::new(Accelerator::Tcg)
         },
-        init: artifact::init()?,
+        init: artifact::init(Arch::X86_64)?,
         added,
         job: Job {
             argv: vec![LOAD.to_owned(), serde_json::to_string(&orders)?],

@@ -7,6 +7,7 @@
 
 mod artifact;
 mod bench;
+mod build_std;
 mod command;
 mod darwin;
 mod deny;

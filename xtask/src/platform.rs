@@ -21,6 +21,14 @@ impl Arch {
             Self::Aarch64 => "arm64",
         }
     }
+
+    /// As cargo calls it with Linux and glibc.
+    pub(crate) const fn target(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-unknown-linux-gnu",
+            Self::Aarch64 => "aarch64-unknown-linux-gnu",
+        }
+    }
 }
 
 impl fmt::Display for Arch {

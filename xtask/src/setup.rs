@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: finds, and where it can installs, what the build and the tests need.
 
+mod aarch64;
 mod apt;
 mod bpf;
 mod darwin;
@@ -12,13 +13,14 @@ use anyhow::{Result, bail, ensure};
 
 use crate::{
     command::{cargo, run as run_command},
-    platform::Platform,
+    platform::{Arch, Platform},
 };
 
+pub(crate) use aarch64::{CROSS_COMPILER, libraries as aarch64_libraries};
 pub(crate) use apt::Apt;
 pub(crate) use bpf::{Core, core_toolchain};
 pub(crate) use darwin::{std_toolchain, zigbuild};
-pub(crate) use programs::{for_guest, tracers};
+pub(crate) use programs::{busybox, for_guest, tracers};
 pub(crate) use unpacked::path as path_with_servers;
 
 /// What a task is about to do, and so what must be there.
@@ -40,6 +42,28 @@ pub(crate) enum Need {
     Darwin,
     /// Link for macOS.
     DarwinLinker,
+    /// Compile and link for Linux on aarch64.
+    Aarch64,
+    /// Boot the test kernels for aarch64, beside [`Self::Vm`].
+    Aarch64Vm,
+}
+
+impl Need {
+    /// Build portwatch for Linux on that processor.
+    pub(crate) const fn to_build(arch: Arch) -> &'static [Self] {
+        match arch {
+            Arch::X86_64 => &[Self::Bpf],
+            Arch::Aarch64 => &[Self::Bpf, Self::Aarch64],
+        }
+    }
+
+    /// Boot the test kernels for that processor, with a PID 1 that is built for it.
+    pub(crate) const fn to_boot(arch: Arch) -> &'static [Self] {
+        match arch {
+            Arch::X86_64 => &[Self::Vm],
+            Arch::Aarch64 => &[Self::Vm, Self::Aarch64Vm, Self::Aarch64],
+        }
+    }
 }
 
 /// One thing that must be on this machine.
@@ -75,7 +99,14 @@ pub(crate) fn ensure_for(needs: &[Need]) -> Result<()> {
 
 /// `cargo xtask setup` itself.
 pub(crate) fn run() -> Result<()> {
-    let needs = [Need::Bpf, Need::Vm, Need::Peers, Need::Darwin];
+    let needs = [
+        Need::Bpf,
+        Need::Vm,
+        Need::Peers,
+        Need::Darwin,
+        Need::Aarch64,
+        Need::Aarch64Vm,
+    ];
     ensure_for(&needs)?;
     let missing = kernels::ensure(&Platform::matrix());
     for kernels::Missing { platform, .. } in &missing {
@@ -91,6 +122,7 @@ fn steps() -> impl Iterator<Item = Step> {
         .chain(programs::steps())
         .chain(std::iter::once(unpacked::step()))
         .chain(darwin::steps())
+        .chain(aarch64::steps())
         .chain(std::iter::once(deny::step()))
 }
 

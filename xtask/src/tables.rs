@@ -46,7 +46,7 @@ struct Program {
 /// `cargo xtask tables`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure_for(&[Need::Bpf, Need::Vm])?;
-    let built = artifact::kernel_test()?;
+    let built = artifact::kernel_test(Arch::X86_64)?;
     let knowledge = output(std::process::Command::new(&built.test).arg("--knowledge"))?;
     let mut tables = BTreeMap::from([("knowledge", knowledge)]);
     if !options.knowledge {
@@ -77,7 +77,7 @@ fn with_table(document: &str, task: &str, name: &str, table: &str) -> Result<Str
 
 /// What each program takes, in every test kernel.
 fn programs(built: &KernelTest) -> Result<String> {
-    let init = artifact::init()?;
+    let init = artifact::init(Arch::X86_64)?;
     let mut reports = Vec::new();
     for series in MEASURED {
         eprintln!("tables: Linux {series}");

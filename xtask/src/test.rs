@@ -140,7 +140,7 @@ fn run_parts(options: &Options, summary: &mut Summary) {
     }
     let mut built = None;
     summary.part("static build", || {
-        built = Some(artifact::kernel_test()?);
+        built = Some(artifact::kernel_test(Arch::X86_64)?);
         Ok(Counts::default())
     });
     let Some(built) = built else { return };

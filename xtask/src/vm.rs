@@ -116,10 +116,15 @@ impl Boot {
         let parent = root().join("target/vm-runs");
         fs::create_dir_all(&parent).context("cannot create target/vm-runs")?;
         let work = tempfile::tempdir_in(&parent).context("cannot write to target/vm-runs")?;
-        let initramfs = initramfs::build(&kernel, &self.init, &self.added, &self.job, work.path())?;
+        let Self {
+            init, added, job, ..
+        } = self;
+        let arch = self.platform.arch;
+        let initramfs = initramfs::build(arch, &kernel, init, added, job, work.path())?;
         let console = work.path().join("console.log");
         create_console(&console)?;
-        let mut machine = Machine::start(&self.hardware, &kernel.image, &initramfs, &console)?;
+        let mut machine =
+            Machine::start(&self.hardware, arch, &kernel.image, &initramfs, &console)?;
         let raw = self.job.terminal.and_then(|_| terminal::Raw::enter().ok());
         let attended = machine.attend(self.job.input, self.limit, sink);
         drop(raw);
@@ -149,12 +154,12 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         command,
     } = options;
     let platform = Platform::new(arch, &kernel);
-    let needs = [Need::Vm, Need::Bpf];
-    ensure_for(if no_build { &needs[..1] } else { &needs })?;
+    let (boot, build) = (Need::to_boot(arch), Need::to_build(arch));
+    ensure_for(&[boot, if no_build { &[] } else { build }].concat())?;
     let portwatch = if no_build {
-        artifact::last_static_portwatch()
+        artifact::last_static_portwatch(arch)
     } else {
-        Some(artifact::static_portwatch()?)
+        Some(artifact::static_portwatch(arch)?)
     };
     added.extend(portwatch.map(|path| Added::new(path, "/usr/bin/portwatch")));
     let job = job(command, &platform);
@@ -165,7 +170,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let boot = Boot {
         platform,
         hardware: hardware.into(),
-        init: artifact::init()?,
+        init: artifact::init(arch)?,
         added,
         job,
         limit,

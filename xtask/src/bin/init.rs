@@ -28,7 +28,12 @@ mod guest {
     use xtask::wire::{self, JOB, Job, Kind};
 
     const BUSYBOX: &str = "/bin/busybox";
-    const PORT: &str = "/dev/ttyS1";
+    /// The first line of that kind is the console on x86-64; on aarch64 that is of another kind.
+    const PORT: &str = if cfg!(target_arch = "x86_64") {
+        "/dev/ttyS1"
+    } else {
+        "/dev/ttyS0"
+    };
     const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
     /// What a command finds mounted: where, the type, and options.

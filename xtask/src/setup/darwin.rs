@@ -1,10 +1,7 @@
 //! What portwatch for macOS is built with, on Linux: the standard library's source, and for a whole
 //! program a linker that brings macOS's own libraries with it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, ensure};
 
@@ -23,14 +20,10 @@ const LINKER: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
 
 pub(super) fn steps() -> [Step; 2] {
     [
-        Step {
-            need: Need::Darwin,
-            what: "a Rust toolchain with the source of the standard library",
-            why: "portwatch for macOS is checked with it; there is none ready-made here",
-            by_hand: "rustup toolchain install nightly-2026-05-20 --profile minimal --component rust-src",
-            present: || std_toolchain().is_some(),
-            get: |apt| get_debian_with(apt, "rust-web-src", "rust-src"),
-        },
+        std_source(
+            Need::Darwin,
+            "portwatch for macOS is checked with it; there is none ready-made here",
+        ),
         Step {
             need: Need::DarwinLinker,
             what: "zig and cargo-zigbuild, in target/zig",
@@ -42,14 +35,25 @@ pub(super) fn steps() -> [Step; 2] {
     ]
 }
 
-/// The toolchain that can compile the standard library for any target.
-pub(crate) fn std_toolchain() -> Option<&'static str> {
-    TOOLCHAINS.into_iter().find(|toolchain| {
-        let sysroot = probe(rustc(toolchain).args(["--print", "sysroot"]));
-        sysroot.is_some_and(|sysroot| {
-            let std = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/std");
-            std.join("src/lib.rs").is_file()
-        })
+/// What the standard library is compiled with for other targets.
+pub(super) fn std_source(need: Need, why: &'static str) -> Step {
+    Step {
+        need,
+        what: "a Rust toolchain with the source of the standard library",
+        why,
+        by_hand: "rustup toolchain install nightly-2026-05-20 --profile minimal --component rust-src",
+        present: || std_toolchain().is_some(),
+        get: |apt| get_debian_with(apt, "rust-web-src", "rust-src"),
+    }
+}
+
+/// The toolchain that can compile the standard library for any target, and where it lies.
+pub(crate) fn std_toolchain() -> Option<(&'static str, PathBuf)> {
+    TOOLCHAINS.into_iter().find_map(|toolchain| {
+        let sysroot = probe(rustc(toolchain).args(["--print", "sysroot"]))?;
+        let sysroot = PathBuf::from(sysroot.trim());
+        let std = sysroot.join("lib/rustlib/src/rust/library/std/src/lib.rs");
+        std.is_file().then_some((toolchain, sysroot))
     })
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Apt, Need, Step, unpacked};
-use crate::{command::which, vm::Added};
+use super::{Apt, Need, Step, aarch64, unpacked};
+use crate::{command::which, platform::Arch, vm::Added};
 
 /// Other people's network programs, whose calls the tests trace: add a row here for a new one.
 const PEERS: [(&str, &str); 5] = [
@@ -102,10 +102,29 @@ pub(super) fn steps() -> [Step; 6] {
     ]
 }
 
+/// The userland of the VMs.
+pub(crate) fn busybox(arch: Arch) -> Option<PathBuf> {
+    match arch {
+        Arch::X86_64 => which("busybox"),
+        Arch::Aarch64 => aarch64::busybox(),
+    }
+}
+
 /// Those programs, for the VMs.
-pub(crate) fn for_guest() -> Vec<Added> {
-    let unpacked = [("nginx", unpacked::find("nginx"))];
-    let mut added = placed(installed(&GUEST).chain(unpacked));
+pub(crate) fn for_guest(arch: Arch) -> Vec<Added> {
+    match arch {
+        Arch::X86_64 => from_here(),
+        Arch::Aarch64 => aarch64::programs(),
+    }
+}
+
+/// This machine's own.
+fn from_here() -> Vec<Added> {
+    let others = [
+        ("nginx", unpacked::find("nginx")),
+        ("strace", which("strace")),
+    ];
+    let mut added = placed(installed(&GUEST).chain(others));
     let systemd = SYSTEMD.into_iter().filter(|path| Path::new(path).exists());
     added.extend(systemd.map(|path| Added::new(path, path)));
     added

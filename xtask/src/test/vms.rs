@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use xtask::wire::{Job, Kind};
 
 use super::{
@@ -19,8 +19,7 @@ use super::{
 };
 use crate::{
     artifact::{self, KernelTest},
-    command::which,
-    platform::Platform,
+    platform::{Arch, Platform},
     setup::{
         for_guest,
         kernels::{self, Missing},
@@ -37,7 +36,7 @@ pub(super) fn run(built: &KernelTest, options: &Options, summary: &mut Summary) 
     let mut init: Option<PathBuf> = None;
     summary.part("PID 1 of the VMs", || {
         runs = options.vms()?;
-        init = Some(artifact::init()?);
+        init = Some(artifact::init(Arch::X86_64)?);
         Ok(Counts::default())
     });
     let Some(init) = &init else { return };
@@ -66,7 +65,7 @@ fn tests(built: &KernelTest, init: &Path, run: &Run, options: &Options) -> Resul
     let mut tally = Tally::default();
     let label = run.label();
     let (mut output, mut errors) = (Lines::of(&label), Lines::of(&label));
-    let status = boot(built, init, run, options)?.run(&mut |kind, bytes| {
+    let status = boot(built, init, run, options).run(&mut |kind, bytes| {
         if kind == Kind::Error {
             return Ok(errors.write(bytes, &mut io::stderr().lock())?);
         }
@@ -83,18 +82,19 @@ fn tests(built: &KernelTest, init: &Path, run: &Run, options: &Options) -> Resul
     )
 }
 
-fn boot(built: &KernelTest, init: &Path, run: &Run, options: &Options) -> Result<Boot> {
-    let strace = which("strace").context("strace is missing; run `cargo xtask setup`")?;
+fn boot(built: &KernelTest, init: &Path, run: &Run, options: &Options) -> Boot {
     let programs = [
         Added::new(&built.test, TEST),
         Added::new(&built.portwatch, PORTWATCH),
-        Added::new(strace, "/usr/bin/strace"),
     ];
-    Ok(Boot {
+    Boot {
         platform: run.platform.clone(),
         hardware: Hardware::new(options.accel),
         init: init.to_owned(),
-        added: programs.into_iter().chain(for_guest()).collect(),
+        added: programs
+            .into_iter()
+            .chain(for_guest(run.platform.arch))
+            .collect(),
         job: Job {
             argv: [TEST.to_owned()]
                 .into_iter()
@@ -105,7 +105,7 @@ fn boot(built: &KernelTest, init: &Path, run: &Run, options: &Options) -> Result
             input: false,
         },
         limit: Some(Duration::from_secs(60 * vm::MINUTES)),
-    })
+    }
 }
 
 fn environment(run: &Run) -> Vec<(String, String)> {

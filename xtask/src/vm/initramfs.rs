@@ -13,8 +13,9 @@ use xtask::wire::{JOB, Job};
 
 use super::modules::Modules;
 use crate::{
-    command::{output, which},
-    setup::kernels::Kernel,
+    command::{output, probe},
+    platform::Arch,
+    setup::{aarch64_libraries, busybox, kernels::Kernel},
 };
 
 /// The guest's configuration. The ordinary user is there for tests that need one.
@@ -65,6 +66,7 @@ impl Added {
 
 /// Writes the initramfs for one run into `work`, and returns its path.
 pub(super) fn build(
+    arch: Arch,
     kernel: &Kernel,
     init: &Path,
     added: &[Added],
@@ -73,13 +75,13 @@ pub(super) fn build(
 ) -> Result<PathBuf> {
     let tree = work.join("root");
     fs::create_dir_all(tree.join("home/alice"))?;
-    let busybox = which("busybox").context("busybox is missing; run `cargo xtask setup`")?;
+    let busybox = busybox(arch).context("busybox is missing; run `cargo xtask setup`")?;
     place(&tree, &Added::new(init, "/init"))?;
     place(&tree, &Added::new(busybox, "/bin/busybox"))?;
     for file in added {
         place(&tree, file)?;
-        for library in libraries(&file.host)? {
-            place(&tree, &Added::new(&library, &library))?;
+        for library in libraries(arch, &file.host)? {
+            place(&tree, &library)?;
         }
     }
     for (path, text) in TEXTS {
@@ -117,14 +119,18 @@ fn place(tree: &Path, file: &Added) -> Result<()> {
 }
 
 /// The shared libraries and the loader of a dynamic binary; none for all other files.
-fn libraries(file: &Path) -> Result<Vec<PathBuf>> {
+fn libraries(arch: Arch, file: &Path) -> Result<Vec<Added>> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     if !bytes.starts_with(b"\x7fELF") {
         return Ok(Vec::new());
     }
+    if arch == Arch::Aarch64 {
+        return aarch64_libraries(file);
+    }
     // It fails for static binaries, which need nothing.
-    let listing = crate::command::probe(Command::new("ldd").arg(file));
-    Ok(parse_ldd(&listing.unwrap_or_default()))
+    let listing = probe(Command::new("ldd").arg(file)).unwrap_or_default();
+    let libraries = parse_ldd(&listing).into_iter();
+    Ok(libraries.map(|path| Added::new(&path, &path)).collect())
 }
 
 fn parse_ldd(listing: &str) -> Vec<PathBuf> {

@@ -14,6 +14,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use xtask::wire::{self, Frame, Kind};
 
+use crate::platform::Arch;
+
 /// How much of the console explains a failure.
 const CONSOLE_LINES: usize = 40;
 
@@ -37,6 +39,17 @@ pub(crate) enum Accelerator {
     Kvm,
 }
 
+/// What an architecture's machines differ in.
+struct Board {
+    qemu: &'static str,
+    machine: &'static str,
+    cpu: &'static str,
+    /// As the kernel calls the first serial line
+    terminal: &'static str,
+    /// What gives the machine its second one, whose other end is called frames
+    second_line: [&'static str; 2],
+}
+
 /// A command's output, as it comes.
 pub(crate) type Sink<'a> = dyn FnMut(Kind, &[u8]) -> Result<()> + 'a;
 
@@ -57,7 +70,7 @@ impl Hardware {
         }
     }
 
-    fn qemu(&self, image: &Path, initramfs: &Path, console: &Path) -> Command {
+    fn qemu(&self, arch: Arch, image: &Path, initramfs: &Path, console: &Path) -> Command {
         let (accelerator, clock): (_, &[_]) = match self.accelerator {
             // With a thread for each CPU one of them runs, now and then, into an instruction that the kernel
             // patches on the other, and the kernel dies of it (int3).
@@ -65,8 +78,16 @@ impl Hardware {
             Accelerator::Icount => ("tcg,thread=single", &["-icount", "shift=0,sleep=off"]),
             Accelerator::Kvm => ("kvm", &[]),
         };
-        let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-accel", accelerator, "-cpu", "max", "-m", &self.memory])
+        let Board {
+            qemu,
+            machine,
+            cpu,
+            terminal,
+            second_line,
+        } = Board::of(arch);
+        let mut qemu = Command::new(qemu);
+        qemu.args(["-machine", machine, "-accel", accelerator])
+            .args(["-cpu", cpu, "-m", &self.memory])
             .args(clock)
             .args(["-smp", &self.cpus.to_string()])
             .args([
@@ -81,27 +102,52 @@ impl Hardware {
             .arg("-initrd")
             .arg(initramfs)
             // A panic ends the machine, and with it this run.
-            .args(["-append", "console=ttyS0 panic=-1 quiet"])
+            .args(["-append", &format!("console={terminal} panic=-1 quiet")])
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
-            .args(["-chardev", "stdio,id=frames", "-serial", "chardev:frames"]);
+            .args(["-chardev", "stdio,id=frames"])
+            .args(second_line);
         qemu
+    }
+}
+
+impl Board {
+    const fn of(arch: Arch) -> Self {
+        match arch {
+            Arch::X86_64 => Self {
+                qemu: "qemu-system-x86_64",
+                machine: "pc",
+                cpu: "max",
+                terminal: "ttyS0",
+                second_line: ["-serial", "chardev:frames"],
+            },
+            Arch::Aarch64 => Self {
+                qemu: "qemu-system-aarch64",
+                machine: "virt",
+                // To authenticate pointers as the architecture does takes most of the time.
+                cpu: "max,pauth-impdef=on",
+                terminal: "ttyAMA0",
+                // The board has one line of its own for Linux.
+                second_line: ["-device", "pci-serial,chardev=frames"],
+            },
+        }
     }
 }
 
 impl Machine {
     pub(super) fn start(
         hardware: &Hardware,
+        arch: Arch,
         image: &Path,
         initramfs: &Path,
         console: &Path,
     ) -> Result<Self> {
         let mut qemu = hardware
-            .qemu(image, initramfs, console)
+            .qemu(arch, image, initramfs, console)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .context("qemu-system-x86_64 cannot be started; run `cargo xtask setup`")?;
+            .context("QEMU cannot be started; run `cargo xtask setup`")?;
         let input = qemu.stdin.take();
         let output = qemu.stdout.take().context("QEMU has no output pipe")?;
         Ok(Self {
