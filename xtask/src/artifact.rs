@@ -22,6 +22,7 @@ use crate::{
 const STATIC: &str = "-C target-feature=+crt-static";
 
 /// What the kernel tests need in the guest.
+#[derive(Clone)]
 pub(crate) struct KernelTest {
     pub(crate) test: PathBuf,
     pub(crate) portwatch: PathBuf,

@@ -73,7 +73,13 @@ impl Options {
             (Part::Vm, &[Need::Bpf, Need::Peers, Need::Vm]),
         ];
         let wanted = parts.into_iter().filter(|(part, _)| self.wants(*part));
-        wanted.flat_map(|(_, needs)| needs).copied().collect()
+        let emulated: &[_] = if self.wants(Part::Vm) && self.boots(Arch::Aarch64) {
+            &[Need::Aarch64, Need::Aarch64Vm]
+        } else {
+            &[]
+        };
+        let wanted = wanted.flat_map(|(_, needs)| needs);
+        wanted.chain(emulated).copied().collect()
     }
 
     /// Whoever names a kernel or a test wants that; else each kernel has its share.
@@ -88,6 +94,11 @@ impl Options {
             return plan::chosen(series, self.arch, Trials::All);
         }
         Ok(plan::whole())
+    }
+
+    fn boots(&self, arch: Arch) -> bool {
+        let runs = self.vms().unwrap_or_default();
+        runs.iter().any(|run| run.platform.arch == arch)
     }
 
     fn trials_here(&self) -> Trials {

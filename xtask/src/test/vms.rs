@@ -1,8 +1,9 @@
 //! The kernel tests in VMs.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     env, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -30,21 +31,49 @@ use crate::{
 const TEST: &str = "/usr/lib/portwatch/kernel-test";
 const PORTWATCH: &str = "/usr/bin/portwatch";
 
+/// What a VM is booted with.
+struct Programs {
+    tests: KernelTest,
+    init: PathBuf,
+}
+
 /// Boots what is asked for, as many VMs at once as there are processors.
 pub(super) fn run(built: &KernelTest, options: &Options, summary: &mut Summary) {
     let mut runs = Vec::new();
-    let mut init: Option<PathBuf> = None;
-    summary.part("PID 1 of the VMs", || {
+    summary.part("kernels of the VMs", || {
         runs = options.vms()?;
-        init = Some(artifact::init(Arch::X86_64)?);
         Ok(Counts::default())
     });
-    let Some(init) = &init else { return };
     leave_out_missing(&mut runs, summary);
-    summary.parts_at_once(
-        runs.into_iter()
-            .map(|run| (run.name(), move || tests(built, init, &run, options))),
-    );
+    let mut programs = HashMap::new();
+    for run in &runs {
+        if let Entry::Vacant(place) = programs.entry(run.platform.arch) {
+            place.insert(build(run.platform.arch, built, summary));
+        }
+    }
+    // A build that failed is a failure of its own.
+    let programs = |arch| programs.get(&arch).and_then(Option::as_ref);
+    let bootable = runs.iter().filter_map(|run| {
+        let programs = programs(run.platform.arch)?;
+        Some((run.name(), move || tests(programs, run, options)))
+    });
+    summary.parts_at_once(bootable);
+}
+
+/// The same build for this machine and for VMs of its processor.
+fn build(arch: Arch, built: &KernelTest, summary: &mut Summary) -> Option<Programs> {
+    let mut programs = None;
+    summary.part(&format!("programs of the VMs, {arch}"), || {
+        programs = Some(Programs {
+            tests: match arch {
+                Arch::X86_64 => built.clone(),
+                Arch::Aarch64 => artifact::kernel_test(arch)?,
+            },
+            init: artifact::init(arch)?,
+        });
+        Ok(Counts::default())
+    });
+    programs
 }
 
 fn leave_out_missing(runs: &mut Vec<Run>, summary: &mut Summary) {
@@ -61,11 +90,11 @@ fn is_ci() -> bool {
     env::var_os("CI").is_some()
 }
 
-fn tests(built: &KernelTest, init: &Path, run: &Run, options: &Options) -> Result<Counts> {
+fn tests(programs: &Programs, run: &Run, options: &Options) -> Result<Counts> {
     let mut tally = Tally::default();
     let label = run.label();
     let (mut output, mut errors) = (Lines::of(&label), Lines::of(&label));
-    let status = boot(built, init, run, options).run(&mut |kind, bytes| {
+    let status = boot(programs, run, options).run(&mut |kind, bytes| {
         if kind == Kind::Error {
             return Ok(errors.write(bytes, &mut io::stderr().lock())?);
         }
@@ -82,16 +111,17 @@ fn tests(built: &KernelTest, init: &Path, run: &Run, options: &Options) -> Resul
     )
 }
 
-fn boot(built: &KernelTest, init: &Path, run: &Run, options: &Options) -> Boot {
-    let programs = [
-        Added::new(&built.test, TEST),
-        Added::new(&built.portwatch, PORTWATCH),
+fn boot(programs: &Programs, run: &Run, options: &Options) -> Boot {
+    let Programs { tests, init } = programs;
+    let added = [
+        Added::new(&tests.test, TEST),
+        Added::new(&tests.portwatch, PORTWATCH),
     ];
     Boot {
         platform: run.platform.clone(),
         hardware: Hardware::new(options.accel),
-        init: init.to_owned(),
-        added: programs
+        init: init.clone(),
+        added: added
             .into_iter()
             .chain(for_guest(run.platform.arch))
             .collect(),
