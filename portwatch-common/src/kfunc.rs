@@ -3,7 +3,7 @@
 //! A program calls one by a number of its own, as it would a helper; the loader puts the function of the
 //! running kernel in its place, or, where there is none, nothing.
 
-/// What the numbers of all of them begin with: no helper's is nearly as great.
+/// The first of the numbers; helpers have far smaller ones.
 const FIRST: u32 = 0x7077_0000;
 
 /// `void bpf_preempt_disable(void)`, since 6.12

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) fn enter_syscall(op: u8, fd: i32, user_addr: u64, addr_len: i32) {
     submit_stale();
     let via = task::via_syscall::<Probed>();
-    // Where its return is not seen, the protocol's hooks make a record of it, as of one by io_uring.
+    // The protocol's hooks make a record of a call whose return is not seen, as of one by io_uring.
     if !TELLS_COMPAT_RETURNS && via == via::COMPAT32 && op == op::CONNECT {
         return;
     }

@@ -125,7 +125,7 @@ impl Registers {
     }
 }
 
-/// What `struct pt_regs` has at that byte.
+/// The register at that byte of `struct pt_regs`.
 #[cfg(any(bpf_target_arch = "x86_64", bpf_target_arch = "aarch64"))]
 #[inline(always)]
 fn load<T: Copy>(registers: *const u8, byte: usize) -> T {

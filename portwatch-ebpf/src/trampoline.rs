@@ -258,7 +258,7 @@ fn await_bind(sk: u64) -> Option<&'static mut Inflight> {
 #[inline(always)]
 pub(crate) fn sys_bind_returns(fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
     mark_syscall();
-    // What succeeded was seen by then.
+    // The protocol's hook has seen a bind that succeeded.
     if ret == 0 {
         return;
     }

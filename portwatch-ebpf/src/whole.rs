@@ -33,8 +33,8 @@ impl Whole {
 }
 
 impl Drop for Whole {
-    /// Whoever waits for the CPU would get it as soon as preemption is enabled, still within the run: not
-    /// while interrupts are off, and then only at the next occasion.
+    /// Interrupts are off while preemption is enabled: else the kernel would give the CPU to another task at once,
+    /// still within the run.
     #[inline(always)]
     fn drop(&mut self) {
         let mut flags = MaybeUninit::<u64>::uninit();

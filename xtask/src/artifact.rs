@@ -125,7 +125,7 @@ pub(crate) fn static_release_portwatch_of(sources: &Path, arch: Arch) -> Result<
     let cargo_home = cargo_home.context("there is no home directory")?;
     let mut remapped = vec![(sources.to_owned(), "/portwatch"), (cargo_home, "/cargo")];
     if arch == Arch::Aarch64 {
-        // Where std's own source lies.
+        // The standard library's own source lies there.
         let (_, sysroot) = std_toolchain().context("the toolchain is gone")?;
         remapped.push((sysroot, "/rust"));
     }

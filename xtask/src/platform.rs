@@ -1,4 +1,4 @@
-//! What a test kernel is asked for by: its processor and its series.
+//! A test kernel's processor and series, by which it is asked for.
 
 use std::fmt;
 

@@ -70,16 +70,15 @@ impl Options {
             (Part::Unit, &[Need::Bpf, Need::Peers][..]),
             (Part::Macos, &[Need::Darwin]),
             (Part::Host, &[Need::Bpf, Need::Peers]),
-            (Part::Vm, &[Need::Bpf, Need::Peers, Need::Vm]),
+            (Part::Vm, &[Need::Peers]),
         ];
         let wanted = parts.into_iter().filter(|(part, _)| self.wants(*part));
-        let emulated: &[_] = if self.wants(Part::Vm) && self.boots(Arch::Aarch64) {
-            &[Need::Aarch64, Need::Aarch64Vm]
-        } else {
-            &[]
-        };
-        let wanted = wanted.flat_map(|(_, needs)| needs);
-        wanted.chain(emulated).copied().collect()
+        let booted = Arch::value_variants()
+            .iter()
+            .filter(|arch| self.wants(Part::Vm) && self.boots(**arch));
+        let for_vms = booted.flat_map(|&arch| [Need::to_build(arch), Need::to_boot(arch)]);
+        let wanted = wanted.map(|(_, needs)| needs);
+        wanted.chain(for_vms).flatten().copied().collect()
     }
 
     /// Whoever names a kernel or a test wants that; else each kernel has its share.

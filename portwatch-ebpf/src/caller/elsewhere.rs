@@ -4,7 +4,7 @@ use super::Registers;
 
 pub(super) const KNOWN: bool = false;
 
-/// Nothing is known of 32-bit calls.
+/// Left as on x86-64: 32-bit calls are not recognised.
 pub(crate) const TELLS_COMPAT_RETURNS: bool = true;
 
 pub(super) mod number {

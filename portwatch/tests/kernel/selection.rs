@@ -1,4 +1,4 @@
-//! Which of the trials are run.
+//! The choice of the trials that are run.
 
 use std::env;
 

@@ -1,7 +1,7 @@
 //! Debian's packages: installing them, unpacking them, and finding their names.
 //!
-//! What is installed comes from where this system gets its own. What is only unpacked can come from other
-//! releases and for other processors: for those there are lists below target/apt, which change nothing here.
+//! Packages to install come from this system's own sources. Packages that are only unpacked can be of other
+//! releases and processors: their lists are below target/apt, and change nothing here.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
     platform::Arch,
 };
 
-/// Where [`Apt::of`] looks: all releases of Debian that have kernels which the tests boot.
+/// The sources of [`Apt::of`]: all releases of Debian that have kernels which the tests boot.
 const SOURCES: &str = "\
     deb [signed-by=KEYRING] http://deb.debian.org/debian bullseye main\n\
     deb [signed-by=KEYRING] http://deb.debian.org/debian-security bullseye-security main\n\
@@ -27,13 +27,13 @@ const SOURCES: &str = "\
     deb [signed-by=KEYRING] http://deb.debian.org/debian trixie main\n\
     deb [signed-by=KEYRING] http://deb.debian.org/debian-security trixie-security main\n\
     deb [signed-by=KEYRING] http://deb.debian.org/debian trixie-backports main\n";
-/// Of the package debian-archive-keyring.
+/// The file of the package debian-archive-keyring.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Debian's package manager; remembers whether its lists are fresh.
 #[derive(Default)]
 pub(crate) struct Apt {
-    /// What makes it another than this system's
+    /// Command line options that make it another than this system's
     options: Vec<String>,
     updated: bool,
 }

@@ -116,7 +116,7 @@ fn kernels<'text>(listed: &'text str, platform: &Platform) -> Vec<(String, Vec<&
         let (_, packages) = found
             .entry(numbers(release))
             .or_insert_with(|| (release.to_owned(), Vec::new()));
-        // Of some only what waits for its signature is there, of most both.
+        // Some kernels are there without a signature alone, most with and without.
         match packages.iter().position(|&other| is_same(other, name)) {
             Some(other) if signed == name => packages[other] = name,
             Some(_) => {}

@@ -1,10 +1,10 @@
-//! Which kernels are booted, and what is run on each.
+//! The kernels that are booted, and the trials of each.
 
 use anyhow::{Result, ensure};
 
 use crate::platform::{Arch, Platform};
 
-/// What portwatch must be able to trace with in a VM. On this machine the tests ask `portwatch doctor`
+/// The sources that must work in a VM. On this machine the tests ask `portwatch doctor`
 /// instead.
 const EVERY_SOURCE: &str = "fexit,kprobe,tracepoint";
 
@@ -15,7 +15,7 @@ pub(super) struct Run {
     pub(super) trials: Trials,
 }
 
-/// Which of the kernel tests.
+/// A selection of the kernel tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trials {
     /// What a source sees and knows, and how it starts and stops: what differs from kernel to kernel

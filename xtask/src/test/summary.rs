@@ -25,7 +25,7 @@ struct Outcome {
     note: Note,
 }
 
-/// What the counts do not show.
+/// An ending that the counts do not show.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Note {
     Nothing,

@@ -31,7 +31,7 @@ use crate::{
 const TEST: &str = "/usr/lib/portwatch/kernel-test";
 const PORTWATCH: &str = "/usr/bin/portwatch";
 
-/// What a VM is booted with.
+/// The programs that a VM is booted with.
 struct Programs {
     tests: KernelTest,
     init: PathBuf,

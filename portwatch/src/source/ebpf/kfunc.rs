@@ -16,28 +16,30 @@ const PSEUDO_KFUNC: u8 = 2 << 4;
 
 /// The object with its calls pointing to those functions; without all of them, to none.
 pub(super) fn resolved(object: &[u8], functions: &[Function]) -> Box<[u64]> {
-    let ids = kfunc::NAMES.map(|name| {
-        let mut found = functions.iter();
-        found.find(|function| function.name == name).map(|it| it.id)
-    });
-    let all = ids.iter().all(Option::is_some);
+    let ids = ids(functions);
     // aya reads it as a struct with an alignment of eight.
     let mut words = vec![0; object.len().div_ceil(INSTRUCTION)].into_boxed_slice();
     for (word, bytes) in words.iter_mut().zip(object.chunks(INSTRUCTION)) {
         let mut instruction = [0; INSTRUCTION];
         instruction[..bytes.len()].copy_from_slice(bytes);
         if let Some(index) = called(instruction) {
-            instruction = match ids[index] {
-                Some(id) if all => call(id),
-                _ => CLEAR,
-            };
+            instruction = ids.map_or(CLEAR, |ids| call(ids[index]));
         }
         *word = u64::from_ne_bytes(instruction);
     }
     words
 }
 
-/// Which of the functions an instruction calls.
+/// The places of all of them among the kernel's types.
+fn ids(functions: &[Function]) -> Option<[u32; kfunc::NAMES.len()]> {
+    let mut ids = [0; kfunc::NAMES.len()];
+    for (id, name) in ids.iter_mut().zip(kfunc::NAMES) {
+        *id = functions.iter().find(|function| function.name == name)?.id;
+    }
+    Some(ids)
+}
+
+/// The function that an instruction calls, by its place in [`kfunc::NAMES`].
 fn called(instruction: [u8; INSTRUCTION]) -> Option<usize> {
     let [CALL, 0, 0, 0, number @ ..] = instruction else {
         return None;

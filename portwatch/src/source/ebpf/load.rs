@@ -325,7 +325,7 @@ pub(super) struct Kernel {
     pub(super) functions: Option<Btf>,
     /// The names of those that there are
     names: Vec<&'static str>,
-    /// Those that programs call
+    /// The functions that programs call
     kfuncs: Vec<Function>,
     /// Why nothing was read
     fault: Option<anyhow::Error>,
@@ -337,6 +337,10 @@ impl Kernel {
         let mut names: Vec<_> = hooks.iter().filter_map(|hook| hook.btf_name()).collect();
         if request.keeps_binds {
             names.push(iterator::FUNCTION);
+        }
+        // Only the programs of trampolines call them.
+        if kind == Kind::Fexit {
+            names.extend(NAMES);
         }
         names.sort_unstable();
         names.dedup();
@@ -350,8 +354,7 @@ impl Kernel {
     }
 
     fn read(names: &[&'static str]) -> anyhow::Result<Self> {
-        let wanted = [names, &NAMES].concat();
-        let (offsets, found) = read_types(&wanted, |kernel| {
+        let (offsets, found) = read_types(names, |kernel| {
             Ok((offsets::resolve(kernel)?, kernel.functions().to_vec()))
         })?;
         let is_called = |function: &Function| NAMES.contains(&function.name);
