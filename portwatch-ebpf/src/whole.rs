@@ -1,7 +1,8 @@
 //! Runs that are not interrupted by another task's.
 //!
-//! The kernel counts that a trampoline's program is under way on a CPU, and skips it for whoever else comes
-//! to it there meanwhile (`__bpf_prog_enter_recur`, kernel/bpf/trampoline.c). On a preemptible kernel a task can be
+//! The kernel counts that a program is under way on a CPU, and skips it for whoever else comes to it there
+//! meanwhile (`__bpf_prog_enter_recur`, kernel/bpf/trampoline.c; of system call tracepoints since Linux 7.2
+//! `trace_call_bpf_faultable`, kernel/trace/bpf_trace.c). On a preemptible kernel a task can be
 //! put aside in the middle of such a run, and all that run on its CPU until it goes on are not seen.
 
 use core::mem::{MaybeUninit, transmute};

@@ -1,10 +1,11 @@
-//! The system call tracepoints.
+//! The system call tracepoints, whose programs are [`Whole`]: from Linux 7.2 on the kernel runs them with
+//! preemption enabled (`trace_call_bpf_faultable`, kernel/trace/bpf_trace.c).
 
 use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
 use aya_log_ebpf::debug;
 use portwatch_common::event::op;
 
-use crate::{bracket, trampoline};
+use crate::{bracket, trampoline, whole::Whole};
 
 /// `syscalls:sys_enter_bind`
 #[tracepoint]
@@ -38,6 +39,7 @@ fn tp_conn_exit(ctx: TracePointContext) -> u32 {
 /// then its arguments as u64 from byte 16.
 #[inline(always)]
 fn enter_tracepoint(ctx: &TracePointContext, op: u8) {
+    let _whole = Whole::begin();
     let (fd, addr, len) = (word(ctx, 16), word(ctx, 24), word(ctx, 32));
     debug!(ctx, "op {} enters: fd {}, address length {}", op, fd, len);
     bracket::enter_syscall(op, fd as i32, addr, len as i32);
@@ -46,6 +48,7 @@ fn enter_tracepoint(ctx: &TracePointContext, op: u8) {
 /// `struct syscall_trace_exit` (kernel/trace/trace.h): the result as i64 at byte 16.
 #[inline(always)]
 fn exit_tracepoint(ctx: &TracePointContext, op: u8) {
+    let _whole = Whole::begin();
     bracket::exit_syscall(op, word(ctx, 16) as i32);
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, TracePoint},
@@ -160,7 +160,7 @@ impl Loader {
         if kind != Kind::Tracepoint && Path::new(SCTP_MODULE).exists() {
             hooks.extend(hooks::SCTP);
         }
-        let mut attached = attach_all(programs, &hooks, kernel.functions.as_ref(), &modules)?;
+        let mut attached = attach_all(programs, &hooks, kernel.functions.as_ref().ok(), &modules)?;
         if request.keeps_binds {
             attached.files = Some(kernel.iterator(&mut attached.programs));
         }
@@ -321,14 +321,12 @@ fn ensure_possible(kind: Kind, hooks: &[&Hook]) -> anyhow::Result<()> {
 /// What the kernel's type information says of interest.
 pub(super) struct Kernel {
     offsets: Offsets,
-    /// Where the functions are that programs are attached to by type information
-    pub(super) functions: Option<Btf>,
+    /// Where the functions are that programs are attached to by type information, or why nothing was read
+    pub(super) functions: anyhow::Result<Btf>,
     /// The names of those that there are
     names: Vec<&'static str>,
     /// The functions that programs call
     kfuncs: Vec<Function>,
-    /// Why nothing was read
-    fault: Option<anyhow::Error>,
 }
 
 impl Kernel {
@@ -338,17 +336,11 @@ impl Kernel {
         if request.keeps_binds {
             names.push(iterator::FUNCTION);
         }
-        // Only the programs of trampolines call them.
-        if kind == Kind::Fexit {
-            names.extend(NAMES);
-        }
+        names.extend(NAMES);
         names.sort_unstable();
         names.dedup();
-        if !memory && names.is_empty() {
-            return Ok(Self::unread(None));
-        }
         match Self::read(&names) {
-            Err(error) if !memory && kind == Kind::Tracepoint => Ok(Self::unread(Some(error))),
+            Err(error) if !memory && kind == Kind::Tracepoint => Ok(Self::unread(error)),
             result => result,
         }
     }
@@ -363,28 +355,22 @@ impl Kernel {
             kfuncs,
             offsets,
             names: functions.iter().map(|function| function.name).collect(),
-            functions: Some(functions::places(functions)?),
-            fault: None,
+            functions: Ok(functions::places(functions)?),
         })
     }
 
-    const fn unread(fault: Option<anyhow::Error>) -> Self {
+    const fn unread(fault: anyhow::Error) -> Self {
         Self {
             offsets: Offsets::ABSENT,
-            functions: None,
+            functions: Err(fault),
             names: Vec::new(),
             kfuncs: Vec::new(),
-            fault,
         }
     }
 
     /// The iterator over open descriptors, of an object that was given these offsets.
     fn iterator(self, programs: &mut Ebpf) -> anyhow::Result<Files> {
-        match (self.functions, self.fault) {
-            (Some(functions), _) => Files::load(programs, &functions),
-            (None, Some(fault)) => Err(fault),
-            (None, None) => bail!("no type information was read"),
-        }
+        Files::load(programs, &self.functions?)
     }
 
     /// Whether the kernel has the function of a hook that needs its type information.

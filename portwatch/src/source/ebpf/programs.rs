@@ -25,9 +25,8 @@ pub fn measure(loader: &mut Loader, kind: Kind) -> Vec<Program> {
             continue;
         }
         let cost = match &mut opened {
-            Ok((object, kernel)) => {
-                cost(object, hook, kernel.functions.as_ref()).map_err(|error| format!("{error:#}"))
-            }
+            Ok((object, kernel)) => cost(object, hook, kernel.functions.as_ref().ok())
+                .map_err(|error| format!("{error:#}")),
             Err(error) => Err(format!("{error:#}")),
         };
         measured.push(Program {
