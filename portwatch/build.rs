@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use aya_build::{Package, Toolchain};
 use object::{
     Object as _, ObjectSection as _,
@@ -25,6 +25,9 @@ const PINNED_NIGHTLY: &str = "nightly-2026-05-20";
 /// The LLVM of bpf-linker 0.10.
 const LINKERS_LLVM: u32 = 22;
 const REMEDY: &str = "run `cargo xtask setup` once: it says what it installs";
+
+/// The file, beside the object, with the places that `source/ebpf/storage.rs` is to know.
+const TASK_STORAGE_PLACES: &str = "task_storage_places.rs";
 
 /// Set for the inner cargo, which then calls this program in rustc's place.
 const REMAPPED: &str = "PORTWATCH_REMAPPED";
@@ -65,8 +68,12 @@ fn main() -> anyhow::Result<()> {
     let object =
         PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?).join(package_name);
     let data = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
-    let data = mend_union_names(without_dwarf(&data)?)?;
-    fs::write(&object, data).with_context(|| format!("cannot write {}", object.display()))
+    let mut data = without_dwarf(&data)?;
+    mend_union_names(&mut data)?;
+    fs::write(&object, &data).with_context(|| format!("cannot write {}", object.display()))?;
+    let places = object.with_file_name(TASK_STORAGE_PLACES);
+    fs::write(&places, task_storage_places(&data)?)
+        .with_context(|| format!("cannot write {}", places.display()))
 }
 
 /// Has the paths of files begin alike wherever they lie: the type information quotes them, and two
@@ -132,48 +139,90 @@ fn without_dwarf(data: &[u8]) -> anyhow::Result<Vec<u8>> {
 /// bpf-linker 0.10 rewrites the names of generic structs (`Option<u8>`) to C identifiers and
 /// leaves those of unions (`MaybeUninit<u8>`, which every `aya_ebpf::Global` is); the kernel
 /// then refuses the whole of the type information.
-fn mend_union_names(mut data: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-    let file = object::File::parse(&*data).context("the eBPF object is no ELF file")?;
-    let (from, size) = file
-        .section_by_name(".BTF")
-        .and_then(|section| section.file_range())
-        .context("the eBPF object has no type information")?;
-    let (from, size) = (usize::try_from(from)?, usize::try_from(size)?);
-    let btf = data
-        .get_mut(from..from + size)
-        .context("the eBPF object is cut short")?;
-    for name in btf_union_names(btf).context("the eBPF object's type information is malformed")? {
-        for byte in btf[name..].iter_mut().take_while(|byte| **byte != 0) {
+fn mend_union_names(data: &mut [u8]) -> anyhow::Result<()> {
+    let types = Types::of(data)?;
+    let unions = types.all.iter().filter(|one| one.kind == 5);
+    for name in unions.map(|one| types.strings + one.name) {
+        for byte in data[name..].iter_mut().take_while(|byte| **byte != 0) {
             if !byte.is_ascii_alphanumeric() {
                 *byte = b'_';
             }
         }
     }
-    Ok(data)
+    Ok(())
 }
 
-/// Where the names of unions begin (Documentation/bpf/btf.rst).
-fn btf_union_names(btf: &[u8]) -> Option<Vec<usize>> {
-    let word = |at: usize| Some(u32::from_ne_bytes(*btf.get(at..)?.first_chunk()?) as usize);
-    let header = word(4)?;
-    let (mut at, end) = (header + word(8)?, header + word(8)? + word(12)?);
-    let strings = header + word(16)?;
-    let mut names = Vec::new();
-    while at < end {
-        let (kind, count) = (word(at + 4)? >> 24 & 0x1f, word(at + 4)? & 0xffff);
-        if kind == 5 {
-            names.push(strings + word(at)?);
-        }
-        at += 12
-            + match kind {
-                1 | 14 | 17 => 4,
-                3 => 12,
-                4 | 5 | 15 | 19 => 12 * count,
-                6 | 13 => 8 * count,
-                _ => 0,
-            };
+/// A list of where the object says that a map is `BPF_MAP_TYPE_TASK_STORAGE`, as an expression: the type
+/// is the length of an array, in the map's description.
+fn task_storage_places(object: &[u8]) -> anyhow::Result<String> {
+    const TASK_STORAGE: usize = 29;
+    let types = Types::of(object)?;
+    let arrays = types.all.iter().filter(|one| one.kind == 3);
+    // Behind the header: the type of the elements, that of the index, and how many there are.
+    let lengths = arrays.map(|one| one.at + 12 + 8);
+    let places: Vec<_> = lengths
+        .filter(|&at| word(object, at) == Some(TASK_STORAGE))
+        .collect();
+    ensure!(
+        !places.is_empty(),
+        "the eBPF object describes no task storage"
+    );
+    Ok(format!("&{places:?}"))
+}
+
+/// The object's type information (Documentation/bpf/btf.rst).
+struct Types {
+    /// Where names lie
+    strings: usize,
+    all: Vec<Type>,
+}
+
+struct Type {
+    at: usize,
+    kind: usize,
+    /// Behind the beginning of the names
+    name: usize,
+}
+
+fn word(data: &[u8], at: usize) -> Option<usize> {
+    let bytes = data.get(at..)?.first_chunk()?;
+    usize::try_from(u32::from_ne_bytes(*bytes)).ok()
+}
+
+impl Types {
+    fn of(object: &[u8]) -> anyhow::Result<Self> {
+        let file = object::File::parse(object).context("the eBPF object is no ELF file")?;
+        let section = file.section_by_name(".BTF");
+        let (from, _) = section
+            .and_then(|section| section.file_range())
+            .context("the eBPF object has no type information")?;
+        Self::at(object, usize::try_from(from)?)
+            .context("the eBPF object's type information is malformed")
     }
-    Some(names)
+
+    fn at(object: &[u8], from: usize) -> Option<Self> {
+        let word = |at: usize| word(object, at);
+        let header = from + word(from + 4)?;
+        let mut at = header + word(from + 8)?;
+        let end = at + word(from + 12)?;
+        let mut all = Vec::new();
+        while at < end {
+            let info = word(at + 4)?;
+            let (kind, count) = (info >> 24 & 0x1f, info & 0xffff);
+            let name = word(at)?;
+            all.push(Type { at, kind, name });
+            at += 12
+                + match kind {
+                    1 | 14 | 17 => 4,
+                    3 => 12,
+                    4 | 5 | 15 | 19 => 12 * count,
+                    6 | 13 => 8 * count,
+                    _ => 0,
+                };
+        }
+        let strings = header + word(from + 16)?;
+        Some(Self { strings, all })
+    }
 }
 
 fn rerun_if_changed(path: &Path) {

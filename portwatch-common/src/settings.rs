@@ -6,12 +6,12 @@ use crate::filter::Block;
 pub const SETTINGS: &str = "SETTINGS";
 /// Name of the ring buffer map.
 pub const EVENTS: &str = "EVENTS";
-/// Name of the hash map of calls that have begun and not yet returned.
+/// Name of the hash map of calls that have begun and not yet returned, where threads cannot hold them.
 pub const INFLIGHT: &str = "INFLIGHT";
 /// Name of the LRU hash map of connects whose end is still to come, by `struct sock`.
 pub const PENDING: &str = "PENDING";
-/// Name of the hash map of threads that seccomp has let through.
-pub const PASSED: &str = "PASSED";
+/// Name of the hash map of how far threads' calls have come, where threads cannot hold that.
+pub const MARKED: &str = "MARKED";
 /// Name of the array whose one slot is not 0 from when on the filter counts.
 pub const ARMED: &str = "ARMED";
 /// Name of the hash map of cgroups, by id, whose attempts no filter lets pass.
@@ -27,7 +27,7 @@ pub const LOSSES: &str = "LOSSES";
 
 /// Bytes of the ring buffer: a power of two. 512 KiB hold 2,114 attempts.
 pub const EVENTS_BYTES: u32 = 512 * 1024;
-/// Calls that can be under way at once, machine-wide.
+/// Calls that can be under way at once, machine-wide, where threads cannot hold them.
 pub const INFLIGHT_ENTRIES: u32 = 8192;
 
 /// Entries of the map of pending connects, beside [`LRU_NODES_OF_A_CPU`] for each CPU.
@@ -47,7 +47,7 @@ pub const RULED_OUT_ENTRIES: u32 = 4096;
 pub mod loss {
     /// The ring buffer had no room for a finished attempt.
     pub const RING_FULL: u32 = 0;
-    /// The in-flight map had no room for a call that began.
+    /// There was no room, or no memory, for a call that began.
     pub const INFLIGHT_FULL: u32 = 1;
     /// The pending map took no entry: how this connect ends will not be told.
     pub const PENDING_FULL: u32 = 2;
@@ -243,6 +243,7 @@ impl Settings {
         kernel: 0,
         protocol_hooks: 0,
         seccomp: 0,
+        task_storage: 0,
         seed: [0; 2],
         filter: Block::NONE,
     };
@@ -261,6 +262,8 @@ pub struct Settings {
     pub protocol_hooks: u32,
     /// Not 0: calls that seccomp denies are wanted, which end without having begun
     pub seccomp: u32,
+    /// Not 0: what is kept for a thread lies with it
+    pub task_storage: u32,
     /// A number that nobody else knows: where binds are remembered, and by what they are told from
     /// parts of two ([`crate::bound`])
     pub seed: [u32; 2],

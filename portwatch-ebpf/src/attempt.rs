@@ -1,6 +1,6 @@
 //! The record of a call under way, whoever opened it, and its way out.
 
-use aya_ebpf::{bindings::BPF_ANY, helpers::generated::bpf_ktime_get_ns};
+use aya_ebpf::{helpers::generated::bpf_ktime_get_ns, maps::HashMap};
 use portwatch_common::{
     event::{Attempt, KIND_ATTEMPT, known, op, options},
     filter::Verdict,
@@ -9,9 +9,10 @@ use portwatch_common::{
 
 use crate::{
     bound, filter,
-    maps::{EVENTS, INFLIGHT, count_loss, setting},
+    maps::{CALLS, EVENTS, INFLIGHT, count_loss, setting},
     sockaddr, socket,
     task::{self, CurrentTask},
+    thread::{self, Kept, TaskStorage},
 };
 
 // The errors of a call that reached no socket: `sockfd_lookup_light` and
@@ -46,7 +47,8 @@ pub(crate) struct Inflight {
     pub(crate) depth: u32,
     pub(crate) tcp_depth: u32,
     pub(crate) owner: Owner,
-    unused: u32,
+    /// 0 where no call is under way
+    open: u32,
 }
 
 /// Which hook closes the record.
@@ -89,10 +91,10 @@ impl ProtocolCall {
     }
 }
 
-/// What a new record begins as. It lies in read-only memory: the stack has no room for it.
+/// An entry of the table as it begins. It lies in read-only memory: the stack has no room for it.
 static BLANK: Inflight = Inflight {
     // SAFETY: integers and byte arrays, for which zero is a value.
-    attempt: unsafe { core::mem::transmute::<[u64; WORDS], Attempt>([0; WORDS]) },
+    attempt: unsafe { core::mem::transmute::<[u64; ATTEMPT_WORDS], Attempt>([0; ATTEMPT_WORDS]) },
     user_addr: 0,
     socket: 0,
     addr: 0,
@@ -101,10 +103,28 @@ static BLANK: Inflight = Inflight {
     depth: 0,
     tcp_depth: 0,
     owner: Owner::Syscall,
-    unused: 0,
+    open: 0,
 };
 
-const WORDS: usize = size_of::<Attempt>() / 8;
+const ATTEMPT_WORDS: usize = size_of::<Attempt>() / 8;
+const WORDS: usize = size_of::<Inflight>() / 8;
+
+impl Kept for Inflight {
+    #[inline(always)]
+    fn storage() -> &'static TaskStorage<Self> {
+        &CALLS
+    }
+
+    #[inline(always)]
+    fn table() -> &'static HashMap<u64, Self> {
+        &INFLIGHT
+    }
+
+    #[inline(always)]
+    fn blank() -> &'static Self {
+        &BLANK
+    }
+}
 
 impl Inflight {
     /// Opens a record for the current thread, in the place of any that was left behind; none
@@ -140,18 +160,23 @@ impl Inflight {
     /// A new record of nothing, if there is room.
     #[inline(always)]
     fn blank() -> Option<&'static mut Self> {
-        // By reference: a copy would not fit the stack.
-        let blank: &Self = &BLANK;
-        INFLIGHT.insert(task::key(), blank, BPF_ANY.into()).ok()?;
-        Self::current()
+        let record = Self::find_or_make()?;
+        if thread::in_storage() {
+            clear::<WORDS>(record.cast());
+        }
+        // SAFETY: only its own thread touches a record, and only outside interrupts.
+        let record = unsafe { &mut *record };
+        record.open = 1;
+        Some(record)
     }
 
     /// The current thread's record.
     #[inline(always)]
     pub(crate) fn current() -> Option<&'static mut Self> {
-        let record = INFLIGHT.get_ptr_mut(task::key())?;
+        let record = Self::find()?;
         // SAFETY: only its own thread touches a record, and only outside interrupts.
-        Some(unsafe { &mut *record })
+        let record = unsafe { &mut *record };
+        (record.open != 0).then_some(record)
     }
 
     /// The current thread's record, if it is about that operation.
@@ -160,10 +185,11 @@ impl Inflight {
         Self::current().filter(|inflight| inflight.attempt.op == op)
     }
 
+    /// The call is no longer under way.
     #[inline(always)]
-    pub(crate) fn remove() {
-        // Its own thread is the only one that removes it: it is there, or never was.
-        let _ = INFLIGHT.remove(task::key());
+    pub(crate) fn forget(&mut self) {
+        self.open = 0;
+        Self::give_back();
     }
 
     /// Notes the call, and the socket that it is about.
@@ -221,7 +247,17 @@ impl Inflight {
                 Verdict::Drop => {}
             }
         }
-        Self::remove();
+        self.forget();
+    }
+}
+
+/// Writes zeroes.
+#[inline(always)]
+fn clear<const WORDS: usize>(words: *mut u64) {
+    for word in 0..WORDS {
+        let word = words.wrapping_add(word);
+        // SAFETY: callers name what is that many words long, and aligned as they are.
+        unsafe { word.write(0) };
     }
 }
 
@@ -240,12 +276,7 @@ pub(crate) fn emit<M: CurrentTask>(write: impl FnOnce(&mut Attempt)) {
         count_loss(loss::RING_FULL);
         return;
     };
-    let words = entry.as_mut_ptr().cast::<u64>();
-    for word in 0..WORDS {
-        let word = words.wrapping_add(word);
-        // SAFETY: the record is that many words long, and aligned as they are.
-        unsafe { word.write(0) };
-    }
+    clear::<ATTEMPT_WORDS>(entry.as_mut_ptr().cast());
     // SAFETY: all of it was written just now.
     let attempt = unsafe { entry.assume_init_mut() };
     write(attempt);

@@ -40,6 +40,12 @@ fn submit_stale() {
     }
 }
 
+/// The thread ends: what is still on its record gets no return any more.
+#[inline(always)]
+pub(crate) fn thread_exits() {
+    submit_stale();
+}
+
 /// The system call returns.
 #[inline(always)]
 pub(crate) fn exit_syscall(op: u8, ret: i32) {
@@ -106,7 +112,7 @@ pub(crate) fn exit_lsm(op: u8, ret: i32) {
     }
     if inflight.owner == Owner::Protocol {
         if ret == 0 {
-            Inflight::remove();
+            inflight.forget();
         } else {
             inflight.close::<Probed>(ret);
         }

@@ -2,7 +2,7 @@
 //!
 //! [`hooks`] has the entry points, each a line or two that call [`trampoline`] (the fexit
 //! source) or [`bracket`] (the kprobe and tracepoint sources). Both keep what they see of a
-//! call in an [`attempt`], and submit that: what each [`station`] said, and, if it is
+//! call in an [`attempt`], which lies with its [`thread`], and submit that: what each [`station`] said, and, if it is
 //! [`pending`], how it ended. [`caller`], [`socket`], [`task`] and [`sockaddr`] read what it is
 //! about, by way of [`memory`]; [`filter`] says which are wanted, [`bound`] keeps what may
 //! explain others; [`whole`] keeps a run from being put aside; [`maps`] is what userspace sees.
@@ -39,6 +39,7 @@ mod sockaddr;
 mod socket;
 mod station;
 mod task;
+mod thread;
 mod trampoline;
 mod whole;
 

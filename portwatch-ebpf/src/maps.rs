@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     Global,
-    macros::map,
+    macros::{btf_map, map},
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use portwatch_common::{
@@ -14,16 +14,28 @@ use portwatch_common::{
     },
 };
 
-use crate::{attempt::Inflight, pending::Pending};
+use crate::{attempt::Inflight, pending::Pending, thread::TaskStorage, trampoline::Marks};
 
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
 
-/// Calls that have begun and not yet returned, by `bpf_get_current_pid_tgid`.
+/// Calls that have begun and not yet returned.
+#[btf_map]
+pub(crate) static CALLS: TaskStorage<Inflight> = TaskStorage::new();
+
+/// The same by `bpf_get_current_pid_tgid`, where there is no task storage.
 ///
 /// Preallocated, and not an LRU map: that would evict the calls that wait longest.
 #[map]
 pub(crate) static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(INFLIGHT_ENTRIES, 0);
+
+/// How far the calls of threads have come.
+#[btf_map]
+pub(crate) static MARKS: TaskStorage<Marks> = TaskStorage::new();
+
+/// The same by `bpf_get_current_pid_tgid`, where there is no task storage.
+#[map]
+pub(crate) static MARKED: HashMap<u64, Marks> = HashMap::with_max_entries(INFLIGHT_ENTRIES, 0);
 
 /// Connects that TCP has begun and not ended, by `struct sock`: the oldest make room.
 ///
@@ -32,10 +44,6 @@ pub(crate) static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(I
 #[map]
 pub(crate) static PENDING: LruHashMap<u64, Pending> =
     LruHashMap::with_max_entries(PENDING_ENTRIES, 0);
-
-/// Threads whose bind or connect was let through by seccomp and has not returned.
-#[map]
-pub(crate) static PASSED: HashMap<u64, u8> = HashMap::with_max_entries(INFLIGHT_ENTRIES, 0);
 
 /// Not 0 from when on the filter counts: portwatch's own calls come first.
 #[map]

@@ -6,7 +6,7 @@
 //! its verdict until the system call returns. A connect has a record from its entry, since it
 //! takes time and may outlive the call.
 
-use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::maps::HashMap;
 use portwatch_common::{
     event::{Attempt, SOCKADDR_LEN, known, lsm, op, via},
     filter::Verdict,
@@ -18,9 +18,10 @@ use crate::{
     bound, bracket,
     caller::{Caller, caller},
     filter::{self, Returned, Unreached},
-    maps::{NOTED_BINDS, PASSED, count_loss, setting},
+    maps::{MARKED, MARKS, NOTED_BINDS, count_loss, setting},
     memory::Typed,
     sockaddr, socket, station, task,
+    thread::{Kept, TaskStorage},
     whole::Whole,
 };
 
@@ -215,8 +216,8 @@ pub(crate) fn ring_bind_enters() {
 /// `io_uring` has done so: no record stays.
 #[inline(always)]
 pub(crate) fn ring_bind_returns() {
-    if Inflight::current_of(op::BIND).is_some() {
-        Inflight::remove();
+    if let Some(inflight) = Inflight::current_of(op::BIND) {
+        inflight.forget();
     }
 }
 
@@ -278,7 +279,7 @@ pub(crate) fn sys_connect_returns(fd: i32, user_addr: u64, addr_len: i32, ret: i
 fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
     if let Some(inflight) = Inflight::current() {
         match op {
-            _ if inflight.attempt.op != op => Inflight::remove(),
+            _ if inflight.attempt.op != op => inflight.forget(),
             op::CONNECT => {
                 // Of SCTP, whose function a kprobe is on.
                 bracket::end_connect(inflight, ret);
@@ -429,22 +430,67 @@ fn is_inner_ipv4(sk: u64, addr: u64) -> bool {
         && socket::family::<Typed>(sk) != Some(u16::from_ne_bytes([start[0], start[1]]))
 }
 
+/// How far a thread's call has come.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Marks {
+    /// 1 where seccomp let it through, and it has not returned
+    passed: u32,
+    unused: u32,
+}
+
+static UNMARKED: Marks = Marks {
+    passed: 0,
+    unused: 0,
+};
+
+impl Kept for Marks {
+    #[inline(always)]
+    fn storage() -> &'static TaskStorage<Self> {
+        &MARKS
+    }
+
+    #[inline(always)]
+    fn table() -> &'static HashMap<u64, Self> {
+        &MARKED
+    }
+
+    #[inline(always)]
+    fn blank() -> &'static Self {
+        &UNMARKED
+    }
+}
+
 /// A system call of interest has come through to its function: seccomp let it.
 #[inline(always)]
 fn mark_syscall() {
     // The tracepoint that takes the mark away says nothing of 32-bit callers.
-    if setting!(seccomp) != 0
-        && task::is_compat::<Typed>() != Some(true)
-        && PASSED.insert(task::key(), 0, BPF_ANY.into()).is_err()
-    {
-        count_loss(loss::INFLIGHT_FULL);
+    if setting!(seccomp) == 0 || task::is_compat::<Typed>() == Some(true) {
+        return;
     }
+    match Marks::find_or_make() {
+        // SAFETY: only its own thread touches its marks.
+        Some(marks) => unsafe { (*marks).passed = 1 },
+        None => count_loss(loss::INFLIGHT_FULL),
+    }
+}
+
+/// Takes the mark away. Gives whether there was one.
+#[inline(always)]
+fn unmark_syscall() -> bool {
+    let Some(marks) = Marks::find() else {
+        return false;
+    };
+    // SAFETY: only its own thread touches its marks.
+    let passed = unsafe { core::mem::take(&mut (*marks).passed) };
+    Marks::give_back();
+    passed != 0
 }
 
 /// A system call of interest returns, with its function called or not.
 #[inline(always)]
 pub(crate) fn syscall_exits(op: u8, ret: i32) {
-    if setting!(seccomp) == 0 || PASSED.remove(task::key()).is_ok() || ret >= 0 {
+    if setting!(seccomp) == 0 || unmark_syscall() || ret >= 0 {
         return;
     }
     let caller = caller(op);

@@ -35,6 +35,13 @@ fn tp_conn_exit(ctx: TracePointContext) -> u32 {
     0
 }
 
+/// `sched:sched_process_exit`, of each thread
+#[tracepoint]
+fn tp_thread_exit(_ctx: TracePointContext) -> u32 {
+    bracket::thread_exits();
+    0
+}
+
 /// `struct syscall_trace_enter` (kernel/trace/trace.h): the number of the call at byte 8,
 /// then its arguments as u64 from byte 16.
 #[inline(always)]

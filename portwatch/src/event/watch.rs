@@ -90,7 +90,7 @@ impl fmt::Display for Place {
 pub enum LossReason {
     /// The ring buffer was full: portwatch, or whoever reads its output, was too slow
     RingFull,
-    /// More calls under way at once than the in-flight map holds
+    /// There was no memory for a call that began, or no room in the table that older kernels take
     InflightFull,
     /// More connects pending at once than are followed: the outcome is lost, not the attempt
     PendingFull,

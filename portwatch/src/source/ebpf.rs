@@ -14,6 +14,7 @@ pub mod probe;
 mod programs;
 mod side;
 mod skipped;
+mod storage;
 
 use std::collections::VecDeque;
 

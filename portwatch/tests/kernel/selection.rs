@@ -28,6 +28,8 @@ const CORE: &[&str] = &[
     "verdict_of_seccomp",
     "storm_is_written_or_counted_as_lost",
     "storm_with_a_stalled_reader_is_written_or_counted_as_lost",
+    "fexit::blinding_by_calls_that_wait",
+    "kprobe::blinding_by_requests",
     "stopped_leaves_nothing_behind",
     "few_capabilities_suffice",
     "hooks_all_answer",

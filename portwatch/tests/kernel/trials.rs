@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use libtest_mimic::{Completion, Failed, Trial};
 
 mod bind;
+mod blinding;
 mod cause;
 mod cgroup_namespace;
 mod command;
@@ -136,6 +137,9 @@ const TRIALS: &[(&str, Test)] = &[
         "storm_with_a_stalled_reader_is_written_or_counted_as_lost",
         load::storm_with_a_stalled_reader,
     ),
+    ("blinding_by_calls_that_wait", blinding::by_waiting),
+    ("blinding_by_requests", blinding::by_requests),
+    ("blinding_by_reconnects", blinding::by_reconnects),
     ("storm_of_200_000", load::storm_of_200_000),
     ("two_at_once_see_the_same", stop::two_at_once_see_the_same),
     (

@@ -88,6 +88,9 @@ pub(crate) struct Ring {
     submissions: NonNull<u8>,
 }
 
+// SAFETY: what it points to is mapped for the whole process, as long as it lives.
+unsafe impl Send for Ring {}
+
 impl Ring {
     pub(crate) fn new() -> Result<Self> {
         let mut params = Params::default();

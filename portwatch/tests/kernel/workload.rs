@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 mod address;
 mod bind;
+mod blinding;
 mod cause;
 mod child;
 mod compat;
@@ -60,6 +61,8 @@ pub(crate) const HOLDERS: &str = "holders";
 pub(crate) const ASKER: &str = "asker";
 /// Name of the one that serves a file which cannot be closed.
 pub(crate) const FUSE: &str = "fuse";
+/// Name of the one that would have others not seen.
+pub(crate) const BLINDING: &str = "blinding";
 /// Name of the one whose socket lingers.
 pub(crate) const LINGERING: &str = "lingering";
 /// Name of the one that runs a program in a process namespace of its own.
@@ -120,6 +123,7 @@ fn run(mut args: impl Iterator<Item = OsString>) -> Result<()> {
         HOLDERS => return holders::hold(args),
         ASKER => return holders::ask(),
         FUSE => return fuse::serve(args),
+        BLINDING => return blinding::blind(args),
         LINGERING => return lingering::live(args),
         NEWCOMER => return newcomer::run(args),
         COMPAT_PROBE => return compat_calls::probe(),

@@ -62,7 +62,7 @@ pub(super) fn loss_parts(lost: &Lost) -> (String, &'static str) {
     } = lost;
     let (what, aside) = match reason {
         LossReason::RingFull => ("ring buffer full", " (portwatch or its reader is too slow)"),
-        LossReason::InflightFull => ("too many calls under way at once", ""),
+        LossReason::InflightFull => ("no room for a call under way", ""),
         LossReason::PendingFull => (
             "too many connects pending at once; only how they end is lost",
             "",
@@ -234,7 +234,7 @@ fn write_lost(text: &mut String, lost: &BTreeMap<LossReason, u64>) -> fmt::Resul
     }
     let reasons = lost.iter().map(|(reason, count)| match reason {
         LossReason::RingFull => ("ring buffer full", *count),
-        LossReason::InflightFull => ("too many calls at once", *count),
+        LossReason::InflightFull => ("no room for a call", *count),
         LossReason::PendingFull => ("pending connects forgotten", *count),
         LossReason::Recursion => ("runs skipped", *count),
         LossReason::ProbeMissed => ("probes missed", *count),

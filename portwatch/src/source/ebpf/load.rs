@@ -24,7 +24,7 @@ use super::{
     iterator::{self, Files},
     kfunc,
     probe::{self, Trial},
-    side,
+    side, storage,
 };
 use crate::{
     event::MissingHook,
@@ -37,7 +37,8 @@ use crate::{
 };
 
 /// The compiled programs (portwatch-ebpf), built by build.rs.
-static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portwatch-ebpf"));
+pub(super) static PROGRAMS: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portwatch-ebpf"));
 
 /// Bytes of the log ring while nobody reads it: the smallest that the kernel makes.
 const LOG_RING_UNUSED: u32 = 4096;
@@ -170,19 +171,17 @@ impl Loader {
     /// The iterator over open descriptors alone: of the maps that are not for it as little as there can be.
     pub(super) fn iterator(&mut self) -> anyhow::Result<Files> {
         let Self(loader) = self;
-        for (name, entries) in [
-            (settings::EVENTS, LOG_RING_UNUSED),
-            (settings::INFLIGHT, 1),
-            (settings::PENDING, 1),
-        ] {
+        for (name, entries) in [(settings::EVENTS, LOG_RING_UNUSED), (settings::PENDING, 1)] {
             loader.map_max_entries(name, entries);
         }
-        let kernel = Kernel::read(&[iterator::FUNCTION])?;
+        let [get, each] = storage::FUNCTIONS;
+        let kernel = Kernel::read(&[iterator::FUNCTION, get, each])?;
         let settings = Box::new(Settings {
             offsets: kernel.offsets,
+            task_storage: kernel.task_storage.into(),
             ..Settings::NONE
         });
-        let mut programs = self.load(settings, &Request::default(), &kernel.kfuncs)?;
+        let mut programs = self.load(settings, &Request::default(), &kernel)?;
         kernel.iterator(&mut programs)
     }
 
@@ -207,19 +206,20 @@ impl Loader {
             kernel: request.kernel_threads.into(),
             protocol_hooks: (kind != Kind::Tracepoint).into(),
             seccomp: (kind == Kind::Fexit && request.seccomp).into(),
+            task_storage: kernel.task_storage.into(),
             seed: side::seed(),
             filter: block::of(kind, request),
         });
         let Self(loader) = self;
         loader.map_max_entries(settings::PENDING, pending_entries(kind)?);
-        Ok((self.load(told, request, &kernel.kfuncs)?, kernel))
+        Ok((self.load(told, request, &kernel)?, kernel))
     }
 
     fn load(
         &mut self,
         settings: Box<Settings>,
         request: &Request,
-        kfuncs: &[Function],
+        kernel: &Kernel,
     ) -> anyhow::Result<Ebpf> {
         let Self(loader) = self;
         let level = request.diagnostics.map_or(0, |level| level as u8);
@@ -233,8 +233,13 @@ impl Loader {
                 LAST_BINDS_ENTRIES,
             ),
             (
-                settings::PASSED,
-                settings.seccomp,
+                settings::INFLIGHT,
+                (settings.task_storage == 0).into(),
+                settings::INFLIGHT_ENTRIES,
+            ),
+            (
+                settings::MARKED,
+                (settings.task_storage == 0 && settings.seccomp != 0).into(),
                 settings::INFLIGHT_ENTRIES,
             ),
             (
@@ -270,7 +275,12 @@ impl Loader {
         if request.diagnostics.is_none() {
             loader.map_max_entries(LOG_RING, LOG_RING_UNUSED);
         }
-        let object = kfunc::resolved(PROGRAMS, kfuncs);
+        let mut object = kfunc::resolved(PROGRAMS, &kernel.kfuncs);
+        if !kernel.task_storage {
+            storage::replace(object.as_mut_bytes());
+        }
+        // Nothing but programs uses them.
+        loader.allow_unsupported_maps();
         let programs = loader.load(object.as_bytes());
         programs.context("the kernel refuses the maps")
     }
@@ -327,6 +337,8 @@ pub(super) struct Kernel {
     names: Vec<&'static str>,
     /// The functions that programs call
     kfuncs: Vec<Function>,
+    /// Programs can keep something with a thread
+    task_storage: bool,
 }
 
 impl Kernel {
@@ -337,6 +349,7 @@ impl Kernel {
             names.push(iterator::FUNCTION);
         }
         names.extend(NAMES);
+        names.extend(storage::FUNCTIONS);
         names.sort_unstable();
         names.dedup();
         match Self::read(&names) {
@@ -349,10 +362,12 @@ impl Kernel {
         let (offsets, found) = read_types(names, |kernel| {
             Ok((offsets::resolve(kernel)?, kernel.functions().to_vec()))
         })?;
+        let task_storage = storage::is_there(&found);
         let is_called = |function: &Function| NAMES.contains(&function.name);
         let (kfuncs, functions): (Vec<_>, Vec<_>) = found.into_iter().partition(is_called);
         Ok(Self {
             kfuncs,
+            task_storage,
             offsets,
             names: functions.iter().map(|function| function.name).collect(),
             functions: Ok(functions::places(functions)?),
@@ -365,6 +380,7 @@ impl Kernel {
             functions: Err(fault),
             names: Vec::new(),
             kfuncs: Vec::new(),
+            task_storage: false,
         }
     }
 

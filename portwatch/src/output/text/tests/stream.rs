@@ -25,13 +25,13 @@ fn losses_are_seen_in_the_stream() {
     assert_snapshot!(print(&mut printer(None), events()), @"
     TIME         OP      PROTO    PID USER     COMM            ADDRESS               RESULT
     -- lost 12 attempts on CPU 1: ring buffer full (portwatch or its reader is too slow)
-    -- lost 1 attempt on CPU 1: too many calls under way at once
+    -- lost 1 attempt on CPU 1: no room for a call under way
     05:04:05.678 connect tcp     1234 anna     curl            127.0.0.1:8080        ECONNREFUSED Connection refused
     ");
     assert_snapshot!(print(&mut printer(Some(80)), events()), @"
     TIME     OP      PROTO    PID USER     COMM       ADDRESS          RESULT
     -- lost 12 attempts on CPU 1: ring buffer full
-    -- lost 1 attempt on CPU 1: too many calls under way at once
+    -- lost 1 attempt on CPU 1: no room for a call under way
     05:04:05 connect tcp     1234 anna     curl       127.0.0.1:8080   ECONNREFUSED
     ");
 }

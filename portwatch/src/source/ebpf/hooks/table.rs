@@ -80,6 +80,7 @@ const NO_CGROUP: &str =
 const NO_RING: &str = "what cgroup BPF programs make of binds by io_uring";
 const NO_SCTP: &str = "of SCTP, bindx and connectx, and all but the system call of a connect";
 const NO_LATE_SCTP: &str = "the same, where that module is loaded later";
+const NO_LAST: &str = "the last attempt of a thread, where its return is not seen";
 const NO_LISTEN: &str = "listen() on sockets that were not bound";
 
 /// Functions of the module sctp, attached when it is loaded: with every source that has a socket
@@ -222,6 +223,12 @@ pub(super) const KPROBE: &[Hook] = &[
         Kretprobe("__cgroup_bpf_run_filter_sk"),
         NO_CGROUP,
     ),
+    optional(
+        ANY,
+        "tp_thread_exit",
+        Tracepoint("sched", "sched_process_exit"),
+        NO_LAST,
+    ),
     needed(CONNECT, "tcp_enter", Kprobe("tcp_v4_connect")),
     optional(CONNECT, "tcp_enter", Kprobe("tcp_v6_connect"), NO_IPV6),
     needed(CONNECT, "stream_enter", Kprobe("inet_stream_connect")),
@@ -252,6 +259,12 @@ pub(super) const TRACEPOINT: &[Hook] = &[
         CONNECT,
         "tp_conn_exit",
         Tracepoint(SYSCALLS, "sys_exit_connect"),
+    ),
+    optional(
+        ANY,
+        "tp_thread_exit",
+        Tracepoint("sched", "sched_process_exit"),
+        NO_LAST,
     ),
     needed(
         BIND,

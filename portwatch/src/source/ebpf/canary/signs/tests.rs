@@ -36,6 +36,10 @@ const UNTRIED: &[(&str, &str)] = &[
         "it tells the subflow of a Multipath TCP connect only",
     ),
     ("tp_btf:tcp_receive_reset", FIREWALLS),
+    (
+        "tracepoint:sched:sched_process_exit",
+        "it tells what no return has closed",
+    ),
     ("fexit:bpf_lsm_socket_bind", REFUSALS),
     ("fexit:bpf_lsm_socket_connect", REFUSALS),
     ("fexit:apparmor_socket_bind", REFUSALS),
