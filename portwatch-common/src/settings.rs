@@ -159,6 +159,16 @@ pub struct Offsets {
     pub freebind: u32,
     pub transparent: u32,
     pub bind_address_no_port: u32,
+    /// In `struct io_kiocb`: `cqe.res`, i32, and `async_data`, a pointer to what has the address; absent
+    /// where it may have none (with `struct io_async_connect`, until 6.8)
+    pub ring_result: Offset,
+    pub ring_async_data: Offset,
+    /// In what lies at the start of `struct io_kiocb`: `struct io_connect.addr`, in the caller's memory, and
+    /// `.addr_len`, i32, and `.in_progress`, a byte; `struct io_bind.addr_len`, i32
+    pub ring_connect_addr: Offset,
+    pub ring_connect_len: Offset,
+    pub ring_in_progress: Offset,
+    pub ring_bind_len: Offset,
 }
 
 impl Offsets {
@@ -221,6 +231,12 @@ impl Offsets {
         freebind: 0,
         transparent: 0,
         bind_address_no_port: 0,
+        ring_result: Settings::ABSENT,
+        ring_async_data: Settings::ABSENT,
+        ring_connect_addr: Settings::ABSENT,
+        ring_connect_len: Settings::ABSENT,
+        ring_in_progress: Settings::ABSENT,
+        ring_bind_len: Settings::ABSENT,
     };
 }
 

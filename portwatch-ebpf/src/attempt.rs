@@ -2,7 +2,7 @@
 
 use aya_ebpf::{helpers::generated::bpf_ktime_get_ns, maps::HashMap};
 use portwatch_common::{
-    event::{Attempt, KIND_ATTEMPT, known, op, options},
+    event::{Attempt, KIND_ATTEMPT, known, op, options, via},
     filter::Verdict,
     settings::loss,
 };
@@ -39,6 +39,8 @@ pub(crate) struct Inflight {
     /// The `struct socket` and the kernel's copy of the address, for returns that have no arguments
     pub(crate) socket: u64,
     pub(crate) addr: u64,
+    /// Likewise the `struct io_kiocb` that asks for it
+    pub(crate) request: u64,
     /// The `struct sock` that the outermost protocol hook saw
     pub(crate) sk: u64,
     /// The one that TCP connects: of MPTCP a subflow, else the same
@@ -55,7 +57,9 @@ pub(crate) struct Inflight {
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    Syscall,
+    /// The return of whoever issued the call: of its system call, or of `io_uring`'s function
+    Issuer,
+    /// The return of the protocol's function
     Protocol,
 }
 
@@ -98,11 +102,12 @@ static BLANK: Inflight = Inflight {
     user_addr: 0,
     socket: 0,
     addr: 0,
+    request: 0,
     sk: 0,
     end_sk: 0,
     depth: 0,
     tcp_depth: 0,
-    owner: Owner::Syscall,
+    owner: Owner::Issuer,
     open: 0,
 };
 
@@ -147,11 +152,13 @@ impl Inflight {
         Some(inflight)
     }
 
-    /// Notes which security module refused a call, for the hook that opens its record next.
-    /// Where there is no room, that hook counts the loss.
+    /// Notes which security module refused a call: on its record, or for the hook that opens that
+    /// next. Where there is no room, that hook counts the loss.
     #[inline(always)]
     pub(crate) fn announce_refusal(op: u8, module: u8) {
-        if let Some(inflight) = Self::blank() {
+        if let Some(inflight) = Self::issued(op) {
+            inflight.attempt.lsm = module;
+        } else if let Some(inflight) = Self::blank() {
             inflight.attempt.op = op;
             inflight.attempt.lsm = module;
         }
@@ -183,6 +190,14 @@ impl Inflight {
     #[inline(always)]
     pub(crate) fn current_of(op: u8) -> Option<&'static mut Self> {
         Self::current().filter(|inflight| inflight.attempt.op == op)
+    }
+
+    /// The current thread's record of a request that `io_uring` issues, if it is for that operation.
+    #[inline(always)]
+    pub(crate) fn issued(op: u8) -> Option<&'static mut Self> {
+        Self::current_of(op).filter(|inflight| {
+            inflight.attempt.via == via::IO_URING && inflight.owner == Owner::Issuer
+        })
     }
 
     /// The call is no longer under way.

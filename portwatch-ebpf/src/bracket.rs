@@ -10,7 +10,7 @@ use crate::{
     attempt::{self, Inflight, Owner, ProtocolCall},
     caller::{Caller, TELLS_COMPAT_RETURNS, caller},
     memory::Probed,
-    socket, station, task,
+    request, socket, station, task,
 };
 
 /// A bind or connect system call begins.
@@ -22,7 +22,7 @@ pub(crate) fn enter_syscall(op: u8, fd: i32, user_addr: u64, addr_len: i32) {
     if !TELLS_COMPAT_RETURNS && via == via::COMPAT32 && op == op::CONNECT {
         return;
     }
-    let Some(inflight) = Inflight::create::<Probed>(op, via, Owner::Syscall) else {
+    let Some(inflight) = Inflight::create::<Probed>(op, via, Owner::Issuer) else {
         return;
     };
     inflight.user_addr = user_addr;
@@ -52,7 +52,7 @@ pub(crate) fn exit_syscall(op: u8, ret: i32) {
     let Some(inflight) = Inflight::current_of(op) else {
         return;
     };
-    if inflight.owner == Owner::Syscall {
+    if inflight.owner == Owner::Issuer {
         // Memory that was not resident at entry is now: the kernel has read it itself.
         let user_addr = inflight.user_addr;
         attempt::copy_user_address(&mut inflight.attempt, user_addr);
@@ -76,14 +76,35 @@ pub(crate) fn end_connect(inflight: &mut Inflight, ret: i32) {
     station::note_deferral::<Probed>(&mut inflight.attempt, sk, ret);
 }
 
+/// `io_uring` issues a request.
+#[inline(always)]
+pub(crate) fn enter_ring(op: u8, request: u64) {
+    submit_stale();
+    if let Some(inflight) = Inflight::create::<Probed>(op, via::IO_URING, Owner::Issuer) {
+        request::note(inflight, request);
+    }
+}
+
+/// Its function returns.
+#[inline(always)]
+pub(crate) fn exit_ring(op: u8, ret: i32) {
+    if let Some(inflight) = Inflight::issued(op) {
+        let result = request::result(inflight.request, ret);
+        if result != request::GOES_ON {
+            end_connect(inflight, result);
+        }
+        request::close::<Probed>(inflight, result);
+    }
+}
+
 /// The security modules are asked about a system call, or about what `io_uring` does.
 #[inline(always)]
 pub(crate) fn enter_lsm(call: &ProtocolCall) {
     match Inflight::current_of(call.op) {
-        Some(inflight) if inflight.owner == Owner::Syscall => inflight.remember(call),
+        Some(inflight) if inflight.owner == Owner::Issuer => inflight.remember(call),
         _ => {
             submit_stale();
-            open(caller(call.op), call);
+            open(caller::<Probed>(call.op, call.socket), call);
         }
     }
 }
@@ -98,7 +119,7 @@ pub(crate) fn exit_module(module: u8, ret: i32) {
     }
 }
 
-/// The security modules' verdict is in. Where they let pass what has no system call, the
+/// The security modules' verdict is in. Where they let pass what nobody was seen to issue, the
 /// protocol's entry opens a record of its own.
 #[inline(always)]
 pub(crate) fn exit_lsm(op: u8, ret: i32) {
@@ -137,7 +158,7 @@ pub(crate) fn enter_protocol(call: &ProtocolCall) {
 #[inline(always)]
 fn encloses(inflight: &Inflight, call: &ProtocolCall) -> bool {
     match inflight.owner {
-        Owner::Syscall => true,
+        Owner::Issuer => true,
         Owner::Protocol => inflight.attempt.op == call.op && call.op == op::BIND,
     }
 }
@@ -149,6 +170,7 @@ fn nest(inflight: &mut Inflight, call: &ProtocolCall) {
     }
     inflight.depth += 1;
     if inflight.depth == 1 {
+        request::learn(inflight, call);
         inflight.remember(call);
         note_call(inflight, call);
     }
@@ -166,7 +188,7 @@ fn note_call(inflight: &mut Inflight, call: &ProtocolCall) {
 
 #[inline(always)]
 fn open_protocol(call: &ProtocolCall) {
-    let caller = caller(call.op);
+    let caller = caller::<Probed>(call.op, call.socket);
     if caller.is_wanted()
         && caller.is_outermost::<Probed>(call.socket)
         && let Some(inflight) = open(caller, call)
@@ -191,7 +213,7 @@ fn open(caller: Caller, call: &ProtocolCall) -> Option<&'static mut Inflight> {
 pub(crate) fn enter_sctp_connect(call: &ProtocolCall) {
     match Inflight::current_of(call.op) {
         Some(inflight) => nest(inflight, call),
-        None if caller(call.op).has_syscall() => open_protocol(call),
+        None if caller::<Probed>(call.op, call.socket).has_return() => open_protocol(call),
         None => {}
     }
 }
@@ -201,8 +223,8 @@ pub(crate) fn enter_sctp_connect(call: &ProtocolCall) {
 pub(crate) fn enter_option(via: u8, op: u8, sk: u64, addr: u64, addr_len: i32) {
     // What lies within another call is a part of that.
     if Inflight::current().is_none()
-        && caller(op).via == via
         && let Some(socket) = socket::owner::<Probed>(sk)
+        && caller::<Probed>(op, socket).via == via
     {
         open_protocol(&ProtocolCall::without_flags(op, socket, addr, addr_len));
     }
@@ -247,8 +269,7 @@ pub(crate) fn exit_protocol(op: u8, ret: i32) {
 #[inline(always)]
 pub(crate) fn enter_listen(socket: u64) {
     if socket::of_socket::<Probed>(socket).and_then(socket::port::<Probed>) == Some(0) {
-        submit_stale();
-        open_protocol(&ProtocolCall::listen(socket));
+        enter_protocol(&ProtocolCall::listen(socket));
     }
 }
 
@@ -277,11 +298,12 @@ pub(crate) fn enter_tcp_connect(sk: u64, addr: u64, addr_len: i32) {
 /// A connect that comes with the first data, of which no other hook knows.
 #[inline(always)]
 fn open_fast(sk: u64, addr: u64, addr_len: i32) -> Option<&'static mut Inflight> {
-    let caller = caller(op::CONNECT);
     let socket = socket::owner::<Probed>(sk)?;
-    if caller.via != via::FASTOPEN || !caller.is_outermost::<Probed>(socket) {
+    let mut caller = caller::<Probed>(op::CONNECT, socket);
+    if !caller.is_fast_open() || !caller.is_outermost::<Probed>(socket) {
         return None;
     }
+    caller.via = via::FASTOPEN;
     let call = ProtocolCall::without_flags(op::CONNECT, socket, addr, addr_len);
     let inflight = open(caller, &call)?;
     note_call(inflight, &call);
@@ -305,9 +327,10 @@ pub(crate) fn exit_tcp_connect(ret: i32) {
     let sk = inflight.end_sk;
     station::note_tcp::<Probed>(inflight, sk, ret);
     match inflight.owner {
-        Owner::Syscall => {}
-        Owner::Protocol if ret != 0 => inflight.close::<Probed>(ret),
-        Owner::Protocol => inflight.submit::<Probed>(),
+        // The return of the ring's function may be missed, where others that wait hold the instances.
+        Owner::Issuer if inflight.attempt.via != via::IO_URING => {}
+        _ if ret != 0 => inflight.close::<Probed>(ret),
+        _ => inflight.submit::<Probed>(),
     }
 }
 

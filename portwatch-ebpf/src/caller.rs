@@ -1,4 +1,5 @@
-//! The system call under way, read from the registers that the caller entered the kernel with.
+//! Who asks: what `io_uring` issues says so itself, and the rest is read from the registers that the
+//! caller entered the kernel with.
 //!
 //! A hook deep inside the network stack learns here what the outermost one would have known:
 //! which system call it is, the descriptor, the caller's own address. So a call that simply
@@ -12,6 +13,7 @@ use portwatch_common::event::{Attempt, known, op, via};
 pub(crate) use machine::TELLS_COMPAT_RETURNS;
 
 use crate::{
+    attempt::{Inflight, Owner},
     maps::setting,
     memory::{Memory, Typed},
     socket, task,
@@ -34,7 +36,7 @@ const IPPROTO_SCTP: u32 = 132;
 pub(crate) struct Caller {
     /// [`via`]
     pub(crate) via: u8,
-    /// What its system call asks for, which need not be what a hook within it sees
+    /// The operation, where whoever issued it returns when it is over
     op: u8,
     pub(crate) fd: i32,
     /// [`known`] bits of what is held here: not an `Option`, of which the compiler would leave
@@ -47,16 +49,27 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// By io_uring, or from inside the kernel: no system call of its own returns.
+    /// Whether a hook sees whoever issued the operation return.
     #[inline(always)]
-    pub(crate) fn has_syscall(self) -> bool {
-        matches!(self.via, via::SYSCALL | via::COMPAT32)
+    pub(crate) fn has_return(self) -> bool {
+        self.op != 0
     }
 
-    /// Whether it is a system call for that operation, which returns when the operation has.
+    /// Which return closes its record.
     #[inline(always)]
-    pub(crate) fn calls(self, op: u8) -> bool {
-        self.has_syscall() && self.op == op
+    pub(crate) fn owner(self) -> Owner {
+        if self.has_return() {
+            Owner::Issuer
+        } else {
+            Owner::Protocol
+        }
+    }
+
+    /// A connect that comes with the first data, of which no hook but TCP's knows; all others are known
+    /// before TCP is asked.
+    #[inline(always)]
+    pub(crate) fn is_fast_open(self) -> bool {
+        self.via == via::FASTOPEN || self.via == via::IO_URING && !self.has_return()
     }
 
     /// The kernel's own attempts count only if they were asked for.
@@ -79,9 +92,13 @@ impl Caller {
     }
 
     const fn without_arguments(via: u8) -> Self {
+        Self::issued(via, 0)
+    }
+
+    const fn issued(via: u8, op: u8) -> Self {
         Self {
             via,
-            op: 0,
+            op,
             fd: 0,
             known: 0,
             user_addr: 0,
@@ -90,10 +107,24 @@ impl Caller {
     }
 }
 
-/// Who asks for that operation. Only for programs of kernels that have BTF (`bpf_task_pt_regs`,
-/// since 5.15).
+/// Who asks for that operation on that `struct socket`. Only for programs of kernels that have BTF
+/// (`bpf_task_pt_regs`, since 5.15).
 #[inline(always)]
-pub(crate) fn caller(op: u8) -> Caller {
+pub(crate) fn caller<M: Memory>(op: u8, socket: u64) -> Caller {
+    if Inflight::issued(op).is_some() {
+        return Caller::issued(via::IO_URING, op);
+    }
+    let caller = from_registers(op);
+    // The kernel's own sockets have none: it does so for the thread, which asked by io_uring before.
+    let is_thread = caller.via == via::KERNEL && !task::is_of_the_kernel::<Typed>();
+    if is_thread && socket::has_file::<M>(socket) == Some(true) {
+        return Caller::without_arguments(via::IO_URING);
+    }
+    caller
+}
+
+#[inline(always)]
+fn from_registers(op: u8) -> Caller {
     match task::via_without_syscall::<Typed>() {
         via::UNKNOWN => {}
         via => return Caller::without_arguments(via),
@@ -142,9 +173,9 @@ fn load<T: Copy>(registers: *const u8, byte: usize) -> T {
 fn native(op: u8, registers: &Registers) -> Caller {
     let arguments = registers.arguments;
     match registers.number & !number::OF_ANOTHER_ABI {
-        number::BIND => with_address(via::SYSCALL, op::BIND, arguments),
-        number::CONNECT => with_address(via::SYSCALL, op::CONNECT, arguments),
-        number::LISTEN => with_address(via::SYSCALL, op::LISTEN, arguments),
+        number::BIND if op == op::BIND => with_address(via::SYSCALL, op, arguments),
+        number::CONNECT if op == op::CONNECT => with_address(via::SYSCALL, op, arguments),
+        number::LISTEN if op == op::LISTEN => with_address(via::SYSCALL, op, arguments),
         number::IO_URING_ENTER => Caller::without_arguments(via::IO_URING),
         option if number::OPTIONS.contains(&option) => {
             with_descriptor(option_of(op, arguments), arguments)
@@ -163,9 +194,9 @@ fn compat(op: u8, registers: &Registers) -> Caller {
         call if number::COMPAT_SOCKETCALL == Some(call) => {
             socketcall(op, arguments[0], arguments[1])
         }
-        number::COMPAT_BIND => with_address(via::COMPAT32, op::BIND, arguments),
-        number::COMPAT_CONNECT => with_address(via::COMPAT32, op::CONNECT, arguments),
-        number::COMPAT_LISTEN => with_address(via::COMPAT32, op::LISTEN, arguments),
+        number::COMPAT_BIND if op == op::BIND => with_address(via::COMPAT32, op, arguments),
+        number::COMPAT_CONNECT if op == op::CONNECT => with_address(via::COMPAT32, op, arguments),
+        number::COMPAT_LISTEN if op == op::LISTEN => with_address(via::COMPAT32, op, arguments),
         number::IO_URING_ENTER => Caller::without_arguments(via::IO_URING),
         option if number::COMPAT_OPTIONS.contains(&option) => {
             with_descriptor(option_of(op, arguments), arguments)
@@ -218,12 +249,10 @@ fn with_descriptor(via: u8, [first, _, _]: [u64; 3]) -> Caller {
 /// (include/uapi/linux/net.h, `SYS_BIND` …).
 #[inline(always)]
 fn socketcall(op: u8, call: u64, arguments: u64) -> Caller {
-    let (via, called) = match call as u32 {
-        2 => (via::COMPAT32, op::BIND),
-        3 => (via::COMPAT32, op::CONNECT),
-        4 => (via::COMPAT32, op::LISTEN),
+    let via = match (call as u32, op) {
+        (2, op::BIND) | (3, op::CONNECT) | (4, op::LISTEN) => via::COMPAT32,
         // SYS_SENDTO, SYS_SENDMSG, SYS_SENDMMSG
-        11 | 16 | 20 if op == op::CONNECT => (via::FASTOPEN, 0),
+        (11 | 16 | 20, op::CONNECT) => via::FASTOPEN,
         _ => return Caller::without_arguments(via::KERNEL),
     };
     let mut words = [0u32; 3];
@@ -232,11 +261,9 @@ fn socketcall(op: u8, call: u64, arguments: u64) -> Caller {
     let status = unsafe { bpf_probe_read_user(words.as_mut_ptr().cast(), 12, from) };
     let arguments = words.map(u64::from);
     match via {
-        _ if status != 0 => Caller {
-            op: called,
-            ..Caller::without_arguments(via)
-        },
+        via::FASTOPEN if status != 0 => Caller::without_arguments(via),
         via::FASTOPEN => with_descriptor(via, arguments),
-        _ => with_address(via, called, arguments),
+        _ if status != 0 => Caller::issued(via, op),
+        _ => with_address(via, op, arguments),
     }
 }

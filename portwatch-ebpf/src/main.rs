@@ -2,10 +2,11 @@
 //!
 //! [`hooks`] has the entry points, each a line or two that call [`trampoline`] (the fexit
 //! source) or [`bracket`] (the kprobe and tracepoint sources). Both keep what they see of a
-//! call in an [`attempt`], which lies with its [`thread`], and submit that: what each [`station`] said, and, if it is
-//! [`pending`], how it ended. [`caller`], [`socket`], [`task`] and [`sockaddr`] read what it is
-//! about, by way of [`memory`]; [`filter`] says which are wanted, [`bound`] keeps what may
-//! explain others; [`whole`] keeps a run from being put aside; [`maps`] is what userspace sees.
+//! call in an [`attempt`], which lies with its [`thread`], and submit that: what each [`station`]
+//! said, and, if it is [`pending`], how it ended. [`caller`], [`socket`], [`task`], [`sockaddr`] and,
+//! of `io_uring`, [`request`] read what it is about, by way of [`memory`]; [`filter`] says which are
+//! wanted, [`bound`] keeps what may explain others; [`whole`] keeps a run from being put aside;
+//! [`maps`] is what userspace sees.
 //! Apart from all that, [`files`] goes through open descriptors when it is asked to.
 #![no_std]
 #![no_main]
@@ -35,6 +36,7 @@ mod maps;
 mod memory;
 mod modules;
 mod pending;
+mod request;
 mod sockaddr;
 mod socket;
 mod station;

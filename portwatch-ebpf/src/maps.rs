@@ -45,6 +45,10 @@ pub(crate) static MARKED: HashMap<u64, Marks> = HashMap::with_max_entries(INFLIG
 pub(crate) static PENDING: LruHashMap<u64, Pending> =
     LruHashMap::with_max_entries(PENDING_ENTRIES, 0);
 
+/// By operation, where a request of `io_uring` keeps its address, counted from 1; 0 where that is not known yet.
+#[map]
+pub(crate) static RING_ADDRESSES: Array<u32> = Array::with_max_entries(4, 0);
+
 /// Not 0 from when on the filter counts: portwatch's own calls come first.
 #[map]
 pub(crate) static ARMED: Array<u32> = Array::with_max_entries(1, 0);

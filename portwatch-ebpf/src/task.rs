@@ -122,6 +122,12 @@ pub(crate) fn via_without_syscall<M: CurrentTask>() -> u8 {
     }
 }
 
+/// Whether the current task is the kernel's, and nobody's thread.
+#[inline(always)]
+pub(crate) fn is_of_the_kernel<M: CurrentTask>() -> bool {
+    flags::<M>().is_none_or(|flags| flags & PF_KTHREAD != 0)
+}
+
 /// How a bind or connect system call came to the kernel.
 #[inline(always)]
 pub(crate) fn via_syscall<M: CurrentTask>() -> u8 {

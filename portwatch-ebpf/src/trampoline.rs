@@ -20,26 +20,25 @@ use crate::{
     filter::{self, Returned, Unreached},
     maps::{MARKED, MARKS, NOTED_BINDS, count_loss, setting},
     memory::Typed,
-    sockaddr, socket, station, task,
+    request, sockaddr, socket, station, task,
     thread::{Kept, TaskStorage},
     whole::Whole,
 };
 
-/// Opens a record for a call that is seen for the first time.
+/// Opens a record for a call that is seen for the first time, or goes on with that of a request.
 #[inline(always)]
 fn open(caller: Caller, call: &ProtocolCall) -> Option<&'static mut Inflight> {
-    let owner = if caller.has_syscall() {
-        Owner::Syscall
-    } else {
-        Owner::Protocol
+    let inflight = match Inflight::issued(call.op) {
+        Some(inflight) => inflight,
+        None => Inflight::create::<Typed>(call.op, caller.via, caller.owner())?,
     };
-    let inflight = Inflight::create::<Typed>(call.op, caller.via, owner)?;
     describe(inflight, caller, call);
     Some(inflight)
 }
 
 #[inline(always)]
 fn describe(inflight: &mut Inflight, caller: Caller, call: &ProtocolCall) {
+    request::learn(inflight, call);
     inflight.user_addr = caller.user_addr;
     caller.note_descriptor(&mut inflight.attempt);
     inflight.note_call::<Typed>(call);
@@ -84,7 +83,7 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
     if verdict == Verdict::Drop {
         return;
     }
-    let caller = caller(op::BIND);
+    let caller = caller::<Typed>(op::BIND, call.socket);
     if !caller.is_wanted() || !caller.is_outermost::<Typed>(call.socket) {
         return;
     }
@@ -102,8 +101,8 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
         },
     };
     note_bound(&mut inflight.attempt, call, sk, ret);
-    // The system call's return is to come, and may say more.
-    let goes_on = ret != 0 && caller.has_syscall();
+    // The return of whoever issued it is to come, and may say more.
+    let goes_on = ret != 0 && caller.has_return();
     if !goes_on {
         inflight.finish::<Typed>(ret);
     }
@@ -170,14 +169,14 @@ pub(crate) fn lsm_returns(call: &ProtocolCall, ret: i32) {
     }
     let announced = Inflight::current_of(call.op);
     let module = announced.map_or(lsm::UNKNOWN, |inflight| inflight.attempt.lsm);
-    let caller = caller(call.op);
+    let caller = caller::<Typed>(call.op, call.socket);
     let Some(inflight) = open(caller, call) else {
         return;
     };
     station::note_refusal(&mut inflight.attempt, ret);
     inflight.attempt.lsm = module;
     station::note_before::<Typed>(&mut inflight.attempt, call);
-    if !caller.has_syscall() {
+    if !caller.has_return() {
         inflight.finish::<Typed>(ret);
     }
 }
@@ -188,17 +187,17 @@ pub(crate) fn lsm_returns(call: &ProtocolCall, ret: i32) {
 /// holds what was asked for.
 #[inline(always)]
 pub(crate) fn cgroup_enters(sk: u64, addr: u64) {
-    let caller = caller(op::BIND);
     let Some(socket) = socket::owner::<Typed>(sk) else {
         return;
     };
+    let caller = caller::<Typed>(op::BIND, socket);
     // How long it is, the bind's return tells; the kernel's copy has room for the longest.
     let call = ProtocolCall::without_flags(op::BIND, socket, addr, SOCKADDR_LEN as i32);
     match Inflight::current() {
         Some(inflight) if inflight.sk == 0 && inflight.attempt.op == op::BIND => {
             describe(inflight, caller, &call);
         }
-        None if caller.calls(op::BIND) => {
+        None if caller.has_return() => {
             note_bind();
             open(caller, &call);
         }
@@ -206,18 +205,23 @@ pub(crate) fn cgroup_enters(sk: u64, addr: u64) {
     }
 }
 
-/// `io_uring` begins to bind, and tells its thread's hooks so: its registers do not.
+/// `io_uring` issues a request.
 #[inline(always)]
-pub(crate) fn ring_bind_enters() {
-    note_bind();
-    Inflight::create::<Typed>(op::BIND, via::IO_URING, Owner::Protocol);
+pub(crate) fn ring_enters(op: u8, request: u64) {
+    if op == op::BIND {
+        note_bind();
+    }
+    if let Some(inflight) = Inflight::create::<Typed>(op, via::IO_URING, Owner::Issuer) {
+        request::note(inflight, request);
+    }
 }
 
-/// `io_uring` has done so: no record stays.
+/// Its function returns. A bind that succeeded, and a listen, were submitted by their protocol's.
 #[inline(always)]
-pub(crate) fn ring_bind_returns() {
-    if let Some(inflight) = Inflight::current_of(op::BIND) {
-        inflight.forget();
+pub(crate) fn ring_returns(op: u8, ret: i32) {
+    if let Some(inflight) = Inflight::issued(op) {
+        let result = request::result(inflight.request, ret);
+        request::close::<Typed>(inflight, result);
     }
 }
 
@@ -245,12 +249,12 @@ pub(crate) fn cgroup_socket_returns(sk: u64, ret: i32) {
 /// Opens a record for a bind of which so far only the socket is known.
 #[inline(always)]
 fn await_bind(sk: u64) -> Option<&'static mut Inflight> {
-    let caller = caller(op::BIND);
-    if !caller.calls(op::BIND) {
+    let caller = caller::<Typed>(op::BIND, 0);
+    if !caller.has_return() {
         return None;
     }
     note_bind();
-    let inflight = Inflight::create::<Typed>(op::BIND, caller.via, Owner::Syscall)?;
+    let inflight = Inflight::create::<Typed>(op::BIND, caller.via, caller.owner())?;
     inflight.sk = sk;
     Some(inflight)
 }
@@ -277,17 +281,18 @@ pub(crate) fn sys_connect_returns(fd: i32, user_addr: u64, addr_len: i32, ret: i
 
 #[inline(always)]
 fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
-    if let Some(inflight) = Inflight::current() {
-        match op {
-            _ if inflight.attempt.op != op => inflight.forget(),
-            op::CONNECT => {
-                // Of SCTP, whose function a kprobe is on.
-                bracket::end_connect(inflight, ret);
-                inflight.close::<Typed>(ret);
-            }
-            _ => inflight.finish::<Typed>(ret),
+    match Inflight::current() {
+        Some(inflight) if is_of(inflight, op, fd) => {
+            // Of SCTP, whose function a kprobe is on.
+            bracket::end_connect(inflight, ret);
+            return match op {
+                op::CONNECT => inflight.close::<Typed>(ret),
+                _ => inflight.finish::<Typed>(ret),
+            };
         }
-        return;
+        // The return of another call was not seen.
+        Some(stale) => stale.forget(),
+        None => {}
     }
     // No socket was reached, or one whose protocol has no hook.
     if !sockaddr::may_be_internet(user_addr, addr_len) {
@@ -308,6 +313,14 @@ fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
     });
 }
 
+/// Whether a record is of a system call with that descriptor, as far as it is known.
+#[inline(always)]
+fn is_of(inflight: &Inflight, op: u8, fd: i32) -> bool {
+    let attempt = &inflight.attempt;
+    let is_same = attempt.known & known::FD == 0 || attempt.fd == fd;
+    attempt.op == op && attempt.via != via::IO_URING && is_same
+}
+
 /// Sends a call that reached no socket, if the filter lets it pass.
 #[inline(always)]
 fn emit_unreached(unreached: &Unreached, write: impl FnOnce(&mut Attempt)) {
@@ -322,7 +335,7 @@ pub(crate) fn connect_enters(call: &ProtocolCall) {
     if !filter::may_begin::<Typed>(call) {
         return;
     }
-    let caller = caller(op::CONNECT);
+    let caller = caller::<Typed>(op::CONNECT, call.socket);
     if caller.is_wanted()
         && caller.is_outermost::<Typed>(call.socket)
         && let Some(inflight) = open(caller, call)
@@ -366,7 +379,7 @@ pub(crate) fn listen_enters(socket: u64) {
     if socket::port::<Typed>(sk) != Some(0) {
         return;
     }
-    let caller = caller(op::LISTEN);
+    let caller = caller::<Typed>(op::LISTEN, socket);
     if caller.is_wanted() && caller.is_outermost::<Typed>(socket) {
         open(caller, &ProtocolCall::listen(socket));
     }
@@ -401,14 +414,15 @@ pub(crate) fn tcp_connect_returns(sk: u64, addr: u64, addr_len: i32, ret: i32) {
 /// A connect that came with the first data, of which no other hook knows.
 #[inline(always)]
 fn fast_open_returns(sk: u64, addr: u64, addr_len: i32, ret: i32) {
-    let caller = caller(op::CONNECT);
     let Some(socket) = socket::owner::<Typed>(sk) else {
         return;
     };
+    let mut caller = caller::<Typed>(op::CONNECT, socket);
     let is_outermost = caller.is_outermost::<Typed>(socket);
-    if caller.via != via::FASTOPEN || !is_outermost || is_inner_ipv4(sk, addr) {
+    if !caller.is_fast_open() || !is_outermost || is_inner_ipv4(sk, addr) {
         return;
     }
+    caller.via = via::FASTOPEN;
     let call = ProtocolCall::without_flags(op::CONNECT, socket, addr, addr_len);
     let Some(inflight) = open(caller, &call) else {
         return;
@@ -493,7 +507,7 @@ pub(crate) fn syscall_exits(op: u8, ret: i32) {
     if setting!(seccomp) == 0 || unmark_syscall() || ret >= 0 {
         return;
     }
-    let caller = caller(op);
+    let caller = caller::<Typed>(op, 0);
     let unreached = Unreached {
         op,
         addr: caller.user_addr,

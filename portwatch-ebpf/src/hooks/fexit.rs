@@ -185,18 +185,29 @@ fn fx_listen(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `int io_bind(struct io_kiocb *req, unsigned int issue_flags)`
-#[fentry]
-fn fe_ring_bind(_ctx: FEntryContext) -> i32 {
-    trampoline::ring_bind_enters();
-    0
+macro_rules! issues {
+    ($($enters:ident $returns:ident $op:ident)*) => {$(
+        #[fentry]
+        fn $enters(ctx: FEntryContext) -> i32 {
+            let _whole = Whole::begin();
+            trampoline::ring_enters(op::$op, ctx.arg(0));
+            0
+        }
+
+        #[fexit]
+        fn $returns(ctx: FExitContext) -> i32 {
+            let _whole = Whole::begin();
+            trampoline::ring_returns(op::$op, ctx.arg(2));
+            0
+        }
+    )*};
 }
 
-/// `io_bind`
-#[fexit]
-fn fx_ring_bind(_ctx: FExitContext) -> i32 {
-    trampoline::ring_bind_returns();
-    0
+// `int f(struct io_kiocb *req, unsigned int issue_flags)`: `io_bind`, `io_connect`, `io_listen`
+issues! {
+    fe_ring_bind fx_ring_bind BIND
+    fe_ring_conn fx_ring_conn CONNECT
+    fe_ring_lsn fx_ring_lsn LISTEN
 }
 
 /// `sock:inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`

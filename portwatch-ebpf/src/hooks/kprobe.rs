@@ -243,3 +243,28 @@ fn tcp_exit(ctx: RetProbeContext) -> u32 {
     bracket::exit_tcp_connect(ctx.ret());
     0
 }
+
+macro_rules! issues {
+    ($($enters:ident $exits:ident $op:ident)*) => {$(
+        #[kprobe]
+        fn $enters(ctx: ProbeContext) -> u32 {
+            if let Some(request) = ctx.arg(0) {
+                bracket::enter_ring(op::$op, request);
+            }
+            0
+        }
+
+        #[kretprobe]
+        fn $exits(ctx: RetProbeContext) -> u32 {
+            bracket::exit_ring(op::$op, ctx.ret());
+            0
+        }
+    )*};
+}
+
+// `int f(struct io_kiocb *req, unsigned int issue_flags)`: `io_bind`, `io_connect`, `io_listen`
+issues! {
+    ring_bind_enter ring_bind_exit BIND
+    ring_conn_enter ring_conn_exit CONNECT
+    ring_lsn_enter ring_lsn_exit LISTEN
+}

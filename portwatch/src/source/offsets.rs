@@ -19,6 +19,10 @@ pub(super) const STRUCTS: &[&str] = &[
     "mnt_namespace",
     "cred",
     "module",
+    "io_kiocb",
+    "io_async_connect",
+    "io_connect",
+    "io_bind",
 ];
 
 /// Bits of `inet_sock.inet_flags` since 6.6 (include/net/inet_sock.h, `INET_FLAGS_*`);
@@ -101,8 +105,25 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         transparent: inet_flags.masks[1],
         bind_address_no_port: inet_flags.masks[2],
         module_name: may("module.name"),
-        ..of_tasks(btf)
+        ..of_requests(btf, of_tasks(btf))
     })
+}
+
+/// Those of what io_uring is asked for, beside others.
+fn of_requests(btf: &Btf<'_>, others: Offsets) -> Offsets {
+    let may = |path| byte(btf, path).unwrap_or(Settings::ABSENT);
+    Offsets {
+        ring_result: may("io_kiocb.cqe.res"),
+        ring_async_data: match byte(btf, "io_async_connect.address") {
+            Some(_) => Settings::ABSENT,
+            None => may("io_kiocb.async_data"),
+        },
+        ring_connect_addr: may("io_connect.addr"),
+        ring_connect_len: may("io_connect.addr_len"),
+        ring_in_progress: may("io_connect.in_progress"),
+        ring_bind_len: may("io_bind.addr_len"),
+        ..others
+    }
 }
 
 /// Those of a task and its credentials, without which an attempt has less to say of its caller.

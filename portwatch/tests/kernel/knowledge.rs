@@ -92,6 +92,12 @@ fn fexit(truth: &Truth, field: Field) -> Knows {
 
 fn kprobe(truth: &Truth, field: Field) -> Knows {
     match field {
+        // What TCP had begun before is over when io_uring's function returns, where that is hooked.
+        Field::Ret | Field::Errno | Field::Latency | Field::Operation
+            if truth.repeat && truth.via == "io_uring" =>
+        {
+            Knows::Perhaps
+        }
         Field::Ret | Field::Errno | Field::Latency if truth.ends_unseen() => Knows::Never,
         // No return probe is on what may wait; the system call's return takes its place.
         Field::Operation if truth.op == Op::Connect && truth.via == "io_uring" => Knows::Never,

@@ -162,10 +162,11 @@ impl Kind {
             ending,
         } = self;
         let is_call = matches!(via, Via::Syscall | Via::Compat32);
+        let is_of_ring = matches!(via, Via::IoUring | Via::IoWorker);
         let can_end = match ending {
             Ending::Succeeds | Ending::Fails => true,
             Ending::GoesOn | Ending::Again => op == Op::Connect,
-            Ending::NoSocket => is_call && op != Op::Listen,
+            Ending::NoSocket => (is_call || is_of_ring) && op != Op::Listen,
             Ending::Denied | Ending::Rewritten | Ending::Seccomp => {
                 via == Via::Syscall && op != Op::Listen
             }

@@ -1,8 +1,9 @@
-//! `io_uring` by its three system calls: one request at a time (include/uapi/linux/io_uring.h).
+//! `io_uring` by its three system calls: one request at a time, by itself or behind a pipe
+//! (include/uapi/linux/io_uring.h).
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -12,8 +13,14 @@ use anyhow::{Context as _, Result, ensure};
 pub(crate) const OP_CONNECT: u8 = 16;
 /// Since Linux 6.11
 pub(crate) const OP_BIND: u8 = 56;
+const OP_SENDMSG: u8 = 9;
 /// Have it done by a thread of the ring's own.
 pub(crate) const SQE_ASYNC: u8 = 1 << 4;
+
+const OP_POLL_ADD: u8 = 6;
+/// The next one waits for this.
+const SQE_IO_LINK: u8 = 1 << 2;
+const POLLIN: u32 = 1;
 
 const ENTRIES: u32 = 4;
 const FEAT_SINGLE_MMAP: u32 = 1;
@@ -142,14 +149,56 @@ impl Ring {
 
     /// Asks for one operation with an address, and waits until it is done.
     pub(crate) fn run(&self, opcode: u8, flags: u8, fd: i32, address: &[u8]) -> Result<i32> {
-        let submission = Submission {
-            opcode,
-            flags,
+        self.push(with_address(opcode, flags, fd, address));
+        self.enter(1, 1)?;
+        self.take()
+    }
+
+    /// Asks for a message to be sent, and waits until it is.
+    pub(crate) fn send(&self, fd: i32, message: &libc::msghdr, flags: i32) -> Result<i32> {
+        self.push(Submission {
+            opcode: OP_SENDMSG,
             fd,
-            addr: address.as_ptr().expose_provenance() as u64,
-            addr2: address.len() as u64,
+            addr: std::ptr::from_ref(message).expose_provenance() as u64,
+            len: 1,
+            op_flags: flags.cast_unsigned(),
             ..Submission::default()
-        };
+        });
+        self.enter(1, 1)?;
+        self.take()
+    }
+
+    /// Asks for one operation with an address, to be begun when the pipe can be read: whatever the calling
+    /// thread does then.
+    pub(crate) fn prepare(
+        &self,
+        pipe: BorrowedFd<'_>,
+        opcode: u8,
+        fd: i32,
+        address: &[u8],
+    ) -> Result<()> {
+        self.push(Submission {
+            opcode: OP_POLL_ADD,
+            flags: SQE_IO_LINK,
+            fd: pipe.as_raw_fd(),
+            op_flags: POLLIN,
+            ..Submission::default()
+        });
+        self.push(with_address(opcode, 0, fd, address));
+        self.enter(2, 0)
+    }
+
+    /// How what was prepared ended, if it has.
+    pub(crate) fn prepared(&self) -> Result<Option<i32>> {
+        if self.done() < 2 {
+            return Ok(None);
+        }
+        let poll = self.take()?;
+        ensure!(poll == i32::try_from(POLLIN)?, "the poll: {poll}");
+        self.take().map(Some)
+    }
+
+    fn push(&self, submission: Submission) {
         let tail = self.number(self.params.sq.tail).load(Ordering::Relaxed);
         let index = tail
             & self
@@ -164,38 +213,39 @@ impl Ring {
             .store(index, Ordering::Relaxed);
         self.number(self.params.sq.tail)
             .store(tail.wrapping_add(1), Ordering::Release);
-        self.enter().context("io_uring_enter")?;
-        self.take()
     }
 
-    fn enter(&self) -> io::Result<()> {
+    fn enter(&self, submitted: i64, complete: u32) -> Result<()> {
         // SAFETY: without a signal mask the call reads no memory of its arguments.
         let entered = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,
                 self.fd.as_raw_fd(),
-                1,
-                1,
-                ENTER_GETEVENTS,
+                submitted,
+                complete,
+                if complete == 0 { 0 } else { ENTER_GETEVENTS },
                 std::ptr::null::<libc::sigset_t>(),
                 0,
             )
         };
-        match entered {
-            1 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
+        if entered == submitted {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error()).context("io_uring_enter")
         }
     }
 
-    /// The result of what is done.
-    fn take(&self) -> Result<i32> {
+    /// How many are done and were not taken.
+    fn done(&self) -> u32 {
         let head = self.number(self.params.cq.head).load(Ordering::Relaxed);
         let tail = self.number(self.params.cq.tail).load(Ordering::Acquire);
-        ensure!(
-            tail.wrapping_sub(head) == 1,
-            "{} completions of one request",
-            tail.wrapping_sub(head)
-        );
+        tail.wrapping_sub(head)
+    }
+
+    /// The result of what was done first.
+    fn take(&self) -> Result<i32> {
+        ensure!(self.done() > 0, "nothing is done");
+        let head = self.number(self.params.cq.head).load(Ordering::Relaxed);
         let index = head
             & self
                 .number(self.params.cq.ring_mask)
@@ -216,6 +266,17 @@ impl Ring {
         let number = unsafe { self.rings.add(offset as usize) }.cast::<AtomicU32>();
         // SAFETY: aligned by the kernel, mapped as long as the ring lives, and atomic.
         unsafe { number.as_ref() }
+    }
+}
+
+fn with_address(opcode: u8, flags: u8, fd: i32, address: &[u8]) -> Submission {
+    Submission {
+        opcode,
+        flags,
+        fd,
+        addr: address.as_ptr().expose_provenance() as u64,
+        addr2: address.len() as u64,
+        ..Submission::default()
     }
 }
 

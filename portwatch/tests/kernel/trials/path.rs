@@ -19,7 +19,7 @@ use super::{
 /// The ring's connects end after their calls, like others that do not wait.
 pub(super) fn io_uring(source: Source) -> Result<()> {
     let (done, stream) = exactly(source, "io_uring", Pace::Stepwise)?;
-    let expected = [OK, REFUSED, REFUSED].repeat(2);
+    let expected = [OK, REFUSED, REFUSED].repeat(5);
     same_ends(source, &done, &stream, "io_uring", &expected)
 }
 
@@ -30,7 +30,7 @@ pub(super) fn compat32(source: Source) -> Result<()> {
 
 pub(super) fn fastopen(source: Source) -> Result<()> {
     let (done, stream) = exactly(source, "fastopen", Pace::Stepwise)?;
-    same_ends(source, &done, &stream, "fastopen", &[OK, OK, REFUSED])?;
+    same_ends(source, &done, &stream, "fastopen", &[OK, OK, OK, REFUSED])?;
     let deferred = stream.of(done.pid).filter(|attempt| attempt.deferred);
     ensure!(deferred.count() == if source == Source::Tracepoint { 0 } else { 2 });
     same_ends(source, &done, &stream, "syscall", &[OK, REFUSED])

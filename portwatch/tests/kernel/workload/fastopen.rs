@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, os::fd::RawFd};
 use anyhow::{Context as _, Result, ensure};
 use rustix::io::Errno;
 
-use super::super::{sys, truth::Op};
+use super::super::{sys, truth::Op, uring::Ring};
 use super::{
     connect::{ELSEWHERE, listener},
     recorder::{LOOPBACK, Recorder, Try},
@@ -21,6 +21,7 @@ pub(super) fn attempts(recorder: &Recorder) -> Result<()> {
     let [without_cookie, with_cookie, deferred] = &clients;
     send(recorder, "asks for a cookie", without_cookie, address, 0)?;
     send(recorder, "data in the SYN", with_cookie, address, 0)?;
+    by_a_ring(recorder, address)?;
     let closed = SocketAddr::new(LOOPBACK, 7002);
     let refused = Socket::tcp4()?;
     send(recorder, "refused", &refused, closed, -libc::ECONNREFUSED)?;
@@ -66,6 +67,51 @@ fn send(
         truth.stages = Some("connect 0, syn sent".to_owned());
     }
     recorder.write(truth)
+}
+
+/// The same by `io_uring`, as the thread that asks for it.
+fn by_a_ring(recorder: &Recorder, address: SocketAddr) -> Result<()> {
+    let ring = match Ring::new() {
+        Ok(ring) => ring,
+        Err(error) => return recorder.lack(&error),
+    };
+    let client = Socket::tcp4()?;
+    let case = "data in the SYN, by io_uring";
+    let what = Try::of(case, Op::Connect, &client, address);
+    let mut failed = Ok(());
+    let mut truth = recorder.measure(&what, 0, || {
+        match send_by(&ring, client.raw_fd(), address) {
+            Ok(1) => 0,
+            Ok(result) => result,
+            Err(error) => {
+                failed = Err(error);
+                0
+            }
+        }
+    })?;
+    failed?;
+    "fastopen".clone_into(&mut truth.via);
+    truth.fd = None;
+    truth.ret = None;
+    truth.stages = Some("connect 0, syn sent".to_owned());
+    recorder.write(truth)
+}
+
+/// One byte, with the connect: so many bytes were sent, or the negative errno.
+fn send_by(ring: &Ring, fd: RawFd, address: SocketAddr) -> Result<i32> {
+    let mut address = sys::sockaddr(address);
+    let mut byte = *b"x";
+    let mut data = libc::iovec {
+        iov_base: byte.as_mut_ptr().cast(),
+        iov_len: byte.len(),
+    };
+    // SAFETY: integers and pointers, for which zero is a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = address.as_mut_ptr().cast();
+    message.msg_namelen = sys::IPV4_LEN;
+    message.msg_iov = &raw mut data;
+    message.msg_iovlen = 1;
+    ring.send(fd, &message, libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL)
 }
 
 /// `sendto()` with `MSG_FASTOPEN`: 0, or the negative errno.

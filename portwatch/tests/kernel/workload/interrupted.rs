@@ -25,7 +25,7 @@ use super::{
 /// Longer than any of these waits, in nanoseconds.
 const LONG: i64 = 100_000_000_000;
 /// A limit that is not reached: with one, the call is not begun anew after a signal.
-const PATIENCE: Duration = Duration::from_secs(100);
+pub(super) const PATIENCE: Duration = Duration::from_secs(100);
 /// What a connect was worth that TCP began and a signal ended.
 const STAGES: &str = "operation -512, connect 0, syn sent";
 

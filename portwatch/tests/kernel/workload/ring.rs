@@ -1,8 +1,21 @@
-//! Attempts by `io_uring`: by the thread that asks, and by one of the ring's own.
+//! Attempts by `io_uring`: by the thread that asks, by one of the ring's own, and by the thread that asked
+//! while it is in another call.
 
-use std::{fs, io, net::SocketAddr};
+use std::{
+    fs,
+    io::{self, Write as _},
+    net::SocketAddr,
+    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+    ptr, thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::{
+    event::epoll,
+    net::{AddressFamily, SocketType, socket},
+    thread::Pid,
+};
 
 use super::super::{
     sys,
@@ -10,8 +23,9 @@ use super::super::{
     uring::{OP_BIND, OP_CONNECT, Ring, SQE_ASYNC},
 };
 use super::{
-    connect::{ELSEWHERE, hasty, listener},
-    recorder::{LOOPBACK, Recorder, Try, impossible},
+    connect::{ELSEWHERE, FullListener, hasty, impatient, listener},
+    interrupted::{PATIENCE, joined},
+    recorder::{Address, Descriptor, LOOPBACK, Recorder, Try, impossible},
     socket::Socket,
 };
 
@@ -20,13 +34,25 @@ use super::{
 enum Manner {
     Inline,
     Worker,
+    /// The thread that asked, while it waits in another call
+    Within(Wait),
 }
 
-impl Manner {
-    const fn flags(self) -> u8 {
+/// A call that waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Sleep,
+    Epoll,
+    /// A connect that nobody answers
+    Connect,
+}
+
+impl Wait {
+    const fn number(self) -> libc::c_long {
         match self {
-            Self::Inline => 0,
-            Self::Worker => SQE_ASYNC,
+            Self::Sleep => libc::SYS_clock_nanosleep,
+            Self::Epoll => libc::SYS_epoll_pwait,
+            Self::Connect => libc::SYS_connect,
         }
     }
 }
@@ -35,23 +61,33 @@ struct Attempts<'a> {
     recorder: &'a Recorder,
     ring: Ring,
     manner: Manner,
+    /// The ring knows how to bind.
+    binds: bool,
 }
 
 pub(super) fn attempts(recorder: &Recorder) -> Result<()> {
     sys::enter_own_netns()?;
     let (_listener, address) = listener(recorder, 8)?;
-    for manner in [Manner::Inline, Manner::Worker] {
+    for manner in [
+        Manner::Inline,
+        Manner::Worker,
+        Manner::Within(Wait::Sleep),
+        Manner::Within(Wait::Epoll),
+        Manner::Within(Wait::Connect),
+    ] {
         let ring = match Ring::new() {
             Ok(ring) => ring,
             Err(error) => return impossible(format!("{error:#}")),
         };
         let attempts = Attempts {
             recorder,
-            ring,
             manner,
+            binds: binds(&ring)?,
+            ring,
         };
         attempts.connects(address)?;
         attempts.binds(address)?;
+        attempts.reach_no_socket()?;
     }
     Ok(())
 }
@@ -124,19 +160,46 @@ impl Attempts<'_> {
     }
 
     fn binds(&self, busy: SocketAddr) -> Result<()> {
-        let (free, refused) = (Socket::tcp4()?, Socket::tcp4()?);
-        let any = SocketAddr::new(LOOPBACK, 0);
-        // A descriptor that is not open is found out later than an operation that is unknown.
-        if self.ring.run(OP_BIND, 0, -1, &sys::sockaddr(any))? == -libc::EINVAL {
+        if !self.binds {
             let error = io::Error::from_raw_os_error(libc::EINVAL);
-            self.run(OP_BIND, &free, any)?;
             return self.recorder.skip("binds by io_uring", &error);
         }
+        let (free, refused) = (Socket::tcp4()?, Socket::tcp4()?);
+        let any = SocketAddr::new(LOOPBACK, 0);
         let granted = self.measure("any port", Op::Bind, &free, any, 0)?;
         self.recorder.write(granted)?;
         let mut taken = self.measure("taken", Op::Bind, &refused, busy, -libc::EADDRINUSE)?;
         taken.stages = Some("operation -98, get_port -98".to_owned());
         self.recorder.write(taken)
+    }
+
+    /// A file, and a socket that is none of the internet.
+    fn reach_no_socket(&self) -> Result<()> {
+        let null = fs::File::open("/dev/null")?;
+        let unix = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        let address = SocketAddr::new(LOOPBACK, 7002);
+        for (case, fd, error) in [
+            ("a file", null.as_raw_fd(), -libc::ENOTSOCK),
+            (
+                "a socket of another family",
+                unix.as_raw_fd(),
+                -libc::EINVAL,
+            ),
+        ] {
+            let what = |op| Try {
+                case,
+                op,
+                descriptor: Descriptor::Other(fd),
+                address: Address::Ip(address),
+            };
+            let connect = self.made(&what(Op::Connect), address, error)?;
+            self.recorder.write(connect)?;
+            if self.binds {
+                let bind = self.made(&what(Op::Bind), address, error)?;
+                self.recorder.write(bind)?;
+            }
+        }
+        Ok(())
     }
 
     fn measure(
@@ -147,11 +210,16 @@ impl Attempts<'_> {
         address: SocketAddr,
         expected: i32,
     ) -> Result<Truth> {
-        let what = Try::of(case, op, socket, address);
+        self.made(&Try::of(case, op, socket, address), address, expected)
+    }
+
+    fn made(&self, what: &Try<'_>, address: SocketAddr, expected: i32) -> Result<Truth> {
+        let op = what.op;
         let opcode = if op == Op::Bind { OP_BIND } else { OP_CONNECT };
+        let fd = what.descriptor.fd();
         let mut result = Ok(());
-        let mut truth = self.recorder.measure(&what, expected, || {
-            self.run(opcode, socket, address).unwrap_or_else(|error| {
+        let mut truth = self.recorder.measure(what, expected, || {
+            self.run(opcode, fd, address).unwrap_or_else(|error| {
                 result = Err(error);
                 expected
             })
@@ -165,11 +233,85 @@ impl Attempts<'_> {
         Ok(truth)
     }
 
-    fn run(&self, opcode: u8, socket: &Socket, address: SocketAddr) -> Result<i32> {
-        let flags = self.manner.flags();
+    fn run(&self, opcode: u8, fd: RawFd, address: SocketAddr) -> Result<i32> {
         let address = sys::sockaddr(address);
-        self.ring.run(opcode, flags, socket.raw_fd(), &address)
+        match self.manner {
+            Manner::Inline => self.ring.run(opcode, 0, fd, &address),
+            Manner::Worker => self.ring.run(opcode, SQE_ASYNC, fd, &address),
+            Manner::Within(wait) => self.run_within(wait, opcode, fd, &address),
+        }
     }
+
+    /// The ring begins when the pipe is written, and that is when this thread waits.
+    fn run_within(&self, wait: Wait, opcode: u8, fd: RawFd, address: &[u8]) -> Result<i32> {
+        let (reader, mut writer) = io::pipe()?;
+        self.ring.prepare(reader.as_fd(), opcode, fd, address)?;
+        let caller = rustix::thread::gettid();
+        thread::scope(|scope| {
+            let helper = scope.spawn(move || {
+                until_in_call(caller, wait.number())?;
+                writer.write_all(b"!").context("the pipe")
+            });
+            let mut result = None;
+            if wait == Wait::Connect {
+                self.connect_in_vain()?;
+            }
+            while result.is_none() {
+                wait.a_while()?;
+                result = self.ring.prepared()?;
+            }
+            joined(helper)?;
+            result.context("nothing was prepared")
+        })
+    }
+
+    /// A connect that waits until the ring wants the thread.
+    fn connect_in_vain(&self) -> Result<()> {
+        let full = FullListener::new(self.recorder)?;
+        let client = impatient(PATIENCE)?;
+        self.recorder
+            .bind("before", &client, SocketAddr::new(LOOPBACK, 0), 0)?;
+        let what = Try::of("in vain", Op::Connect, &client, full.address);
+        let mut truth = self.recorder.attempted(&what, -libc::EINTR)?;
+        truth.stages = Some("operation -4, connect 0, syn sent".to_owned());
+        // Nobody waits for portwatch before the socket goes.
+        truth.settled = false;
+        self.recorder.note(truth)
+    }
+}
+
+impl Wait {
+    fn a_while(self) -> Result<()> {
+        const MOMENT: Duration = Duration::from_millis(100);
+        if self == Self::Epoll {
+            let epoll = epoll::create(epoll::CreateFlags::empty())?;
+            let mut event = libc::epoll_event { events: 0, u64: 0 };
+            let limit = i32::try_from(MOMENT.as_millis())?;
+            // SAFETY: there is room for one event, and no signal mask.
+            unsafe {
+                libc::epoll_pwait(epoll.as_raw_fd(), &raw mut event, 1, limit, ptr::null());
+            }
+        } else {
+            thread::sleep(MOMENT);
+        }
+        Ok(())
+    }
+}
+
+/// A descriptor that is not open is found out later than an operation that is unknown.
+fn binds(ring: &Ring) -> Result<bool> {
+    let address = sys::sockaddr(SocketAddr::new(LOOPBACK, 0));
+    Ok(ring.run(OP_BIND, 0, -1, &address)? != -libc::EINVAL)
+}
+
+/// Until that thread of this process is in that system call.
+fn until_in_call(thread: Pid, number: libc::c_long) -> Result<()> {
+    let path = format!("/proc/self/task/{thread}/syscall");
+    let number = number.to_string();
+    while fs::read_to_string(&path)?.split_whitespace().next() != Some(&number) {
+        thread::yield_now();
+    }
+    Ok(())
 }
 
 /// The ring's own thread, which stays for a while when it has nothing more to do. There is one
@@ -187,7 +329,8 @@ fn worker(op: Op) -> Result<(u32, String)> {
         }
     }
     found.sort();
-    let expected = if op == Op::Connect { 1 } else { 2 };
-    ensure!(found.len() == expected, "not {expected} workers: {found:?}");
-    found.pop().context("no worker")
+    ensure!(found.len() <= 2, "more than two workers: {found:?}");
+    let place = usize::from(op == Op::Bind);
+    ensure!(place < found.len(), "no worker to {op}: {found:?}");
+    Ok(found.swap_remove(place))
 }

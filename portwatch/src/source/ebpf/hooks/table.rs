@@ -77,7 +77,8 @@ const NO_LSM: &str = "that it was a security module that denied an attempt";
 const NO_RESET: &str = "that it was a reset that ended a connect";
 const NO_CGROUP: &str =
     "that it was a cgroup BPF program that denied an attempt, or changed its address";
-const NO_RING: &str = "what cgroup BPF programs make of binds by io_uring";
+const NO_RING: &str =
+    "that io_uring asks, within another system call, and its calls that reach no socket";
 const NO_SCTP: &str = "of SCTP, bindx and connectx, and all but the system call of a connect";
 const NO_LATE_SCTP: &str = "the same, where that module is loaded later";
 const NO_LAST: &str = "the last attempt of a thread, where its return is not seen";
@@ -149,7 +150,11 @@ pub(super) const FEXIT: &[Hook] = &[
     ),
     optional(LISTEN, "fe_listen", Fentry("inet_listen"), NO_LISTEN),
     moot(BIND, "fx_ring_bind", Fexit("io_bind"), NO_RING),
+    moot(CONNECT, "fx_ring_conn", Fexit("io_connect"), NO_RING),
+    moot(LISTEN, "fx_ring_lsn", Fexit("io_listen"), NO_RING),
     moot(BIND, "fe_ring_bind", Fentry("io_bind"), NO_RING),
+    moot(CONNECT, "fe_ring_conn", Fentry("io_connect"), NO_RING),
+    moot(LISTEN, "fe_ring_lsn", Fentry("io_listen"), NO_RING),
     needed(CONNECT, "fe_stream", Fentry("inet_stream_connect")),
     needed(CONNECT, "fe_dgram", Fentry("inet_dgram_connect")),
 ];
@@ -229,6 +234,12 @@ pub(super) const KPROBE: &[Hook] = &[
         Tracepoint("sched", "sched_process_exit"),
         NO_LAST,
     ),
+    moot(BIND, "ring_bind_exit", Kretprobe("io_bind"), NO_RING),
+    moot(CONNECT, "ring_conn_exit", Kretprobe("io_connect"), NO_RING),
+    moot(LISTEN, "ring_lsn_exit", Kretprobe("io_listen"), NO_RING),
+    moot(BIND, "ring_bind_enter", Kprobe("io_bind"), NO_RING),
+    moot(CONNECT, "ring_conn_enter", Kprobe("io_connect"), NO_RING),
+    moot(LISTEN, "ring_lsn_enter", Kprobe("io_listen"), NO_RING),
     needed(CONNECT, "tcp_enter", Kprobe("tcp_v4_connect")),
     optional(CONNECT, "tcp_enter", Kprobe("tcp_v6_connect"), NO_IPV6),
     needed(CONNECT, "stream_enter", Kprobe("inet_stream_connect")),
