@@ -83,6 +83,8 @@ pub struct Attempt {
     pub proto: Option<Proto>,
     /// What was asked for
     pub requested: Option<Requested>,
+    /// Length that was passed with the address, in bytes; `None` where it was not seen
+    pub address_len: Option<i32>,
     /// What the protocol was given instead, where a cgroup BPF program rewrote it
     pub effective: Option<Requested>,
     /// The socket's own end after the call

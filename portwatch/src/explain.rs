@@ -17,12 +17,14 @@ mod facts;
 mod fix;
 mod gate;
 mod in_use;
+mod length;
 pub mod listener;
 mod macos;
 pub mod predict;
 mod privilege;
 mod quote;
 mod repeat;
+mod scope;
 mod success;
 #[cfg(test)]
 mod tests;

@@ -41,6 +41,7 @@ pub(crate) fn attempt() -> Attempt {
         ifindex: None,
         ifname: None,
         options: None,
+        address_len: None,
         effective: None,
         privileged: None,
         repeat: false,

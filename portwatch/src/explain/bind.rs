@@ -6,8 +6,9 @@ use super::{
     address,
     case::{Case, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN},
     draft::{Draft, Others},
-    fix, gate, in_use,
+    fix, gate, in_use, length,
     privilege::{self, Privilege},
+    scope,
 };
 use crate::{
     errno::Errno,
@@ -124,13 +125,14 @@ fn after_address(case: &Case<'_>) -> Vec<String> {
     denied.into_iter().chain(in_use::next(case)).collect()
 }
 
-/// In the kernel's order.
+/// In the kernel's order; of the families only a raw socket says so (`rawv6_bind`, net/ipv6/raw.c).
 fn einval(case: &Case<'_>) -> Option<Draft> {
-    multicast_stream(case)
+    length::explain(case)
+        .or_else(|| multicast_stream(case))
         .or_else(|| state(case))
         .or_else(|| mapped_v6only(case))
-        .or_else(|| link_local(case))
-        .or_else(|| length(case))
+        .or_else(|| scope::explain(case))
+        .or_else(|| families_differ(case))
 }
 
 fn derived(code: Code, text: impl Into<String>, advice: &str) -> Draft {
@@ -192,51 +194,14 @@ fn mapped_v6only(case: &Case<'_>) -> Option<Draft> {
     ))
 }
 
-pub(super) fn link_local(case: &Case<'_>) -> Option<Draft> {
-    let ip = ipv6(case).filter(Ipv6Addr::is_unicast_link_local)?;
-    let scope = case.asked().map_or(0, |asked| asked.scope_id);
-    (scope == 0 && case.attempt.ifindex.is_none()).then(|| {
-        derived(
-            Code::LinkLocalWithoutScope,
-            format!("{ip} is a link-local address, and it was not said on which interface"),
-            "name the interface in the address (fe80::1%eth0, sin6_scope_id)",
-        )
-    })
-}
-
-/// What is left of `EINVAL` in `inet_bind` and `inet6_bind`: an address that is too short.
-fn length(case: &Case<'_>) -> Option<Draft> {
-    let reached = case.attempt.stages.operation.is_some() && case.before().is_some();
-    if (reached && (case.is_tcp() || case.is_udp())) || is_short(case) {
-        return Some(bad_length(case));
-    }
-    None
-}
-
-fn is_short(case: &Case<'_>) -> bool {
-    let internet = matches!(case.attempt.family, Some(Family::Ipv4 | Family::Ipv6));
-    case.attempt.requested.is_none() && internet
-}
-
-pub(super) fn bad_length(case: &Case<'_>) -> Draft {
-    let ipv6 = case.is_ipv6_socket();
-    let mixed = ipv6 == Some(true) && case.attempt.family == Some(Family::Ipv4);
-    if mixed {
-        return wrong_family(case);
-    }
-    let need = match ipv6 {
-        Some(true) => "24 bytes (sockaddr_in6)",
-        Some(false) => "16 bytes (sockaddr_in)",
-        None => "16 bytes (IPv4) or 24 bytes (IPv6)",
+/// A whole address of the other internet family than the socket's.
+pub(super) fn families_differ(case: &Case<'_>) -> Option<Draft> {
+    let is_ipv6 = match case.attempt.family? {
+        Family::Ipv4 => false,
+        Family::Ipv6 => true,
+        Family::Unspec | Family::Other(_) => return None,
     };
-    derived(
-        Code::BadAddressLength,
-        format!(
-            "the length passed with the address to {}() is less than {need}",
-            case.attempt.op.name()
-        ),
-        "pass the size of the sockaddr that was filled",
-    )
+    (case.is_ipv6_socket()? != is_ipv6).then(|| wrong_family(case))
 }
 
 pub(super) fn wrong_family(case: &Case<'_>) -> Draft {

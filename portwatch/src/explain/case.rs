@@ -101,6 +101,11 @@ impl<'a> Case<'a> {
         self.attempt.local.map(|local| local.ip.is_ipv6())
     }
 
+    /// Whether a security module returned an error.
+    pub(super) fn is_refused_by_module(&self) -> bool {
+        self.attempt.stages.lsm.is_some_and(|ret| ret != 0)
+    }
+
     pub(super) fn before(&self) -> Option<SocketBefore> {
         self.attempt.before.socket
     }

@@ -128,7 +128,7 @@ entries! {
         "the address lies outside the program's memory",
         "pass a pointer to a filled sockaddr";
     BadAddressLength [EINVAL] BOTH Both
-        "the length passed with the address is too small for its family",
+        "the length passed with the address is too small for its family, or larger than any",
         "pass the size of the sockaddr that was filled";
     OutOfMemory [ENOMEM ENOBUFS] BOTH Both
         "the kernel had no memory for it",
@@ -175,7 +175,7 @@ entries! {
     AddressDadFailed [EADDRNOTAVAIL] BIND Linux
         "another host has this IPv6 address",
         "take it away from one of the two";
-    AddressOnOtherInterface [EADDRNOTAVAIL] BIND Linux
+    AddressOnOtherInterface [EADDRNOTAVAIL EINVAL] BOTH Linux
         "the address is on another interface than the socket is bound to",
         "correct the scope id or SO_BINDTODEVICE";
     Ipv6Disabled [EADDRNOTAVAIL] BIND Linux
@@ -191,8 +191,8 @@ entries! {
         "an IPv4 address for a socket that has IPV6_V6ONLY",
         "turn IPV6_V6ONLY off, or use an IPv4 socket";
     LinkLocalWithoutScope [EINVAL] BOTH Linux
-        "a link-local address without the interface it is on",
-        "name the interface: fe80::1%eth0";
+        "an address of a link (fe80::/10, ff02::, ff01::) without the interface that it is meant on",
+        "name the interface: fe80::1%eth0, ff02::fb%eth0";
     InterfaceGone [ENODEV] BIND Linux
         "no interface has the number that the scope id or SO_BINDTODEVICE gives",
         "look the number up anew: it changes when an interface is made again";

@@ -83,6 +83,13 @@ impl Draft {
         Self::new(Code::Unexplained, Confidence::Observed, text)
     }
 
+    /// A second half of the sentence.
+    pub(super) fn also(mut self, text: &str) -> Self {
+        self.0.text.push_str("; ");
+        self.0.text.push_str(text);
+        self
+    }
+
     pub(super) fn seen(mut self, evidence: impl Into<String>) -> Self {
         self.0.evidence.push(evidence.into());
         self

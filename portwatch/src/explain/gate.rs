@@ -1,7 +1,7 @@
 //! What stops a call before the protocol: seccomp, the descriptor, the address's bytes, security
 //! modules, cgroup BPF programs.
 
-use super::{case::Case, draft::Draft, fix, quote};
+use super::{bind, case::Case, draft::Draft, fix, length, quote};
 use crate::{
     errno::Errno,
     event::{Code, Confidence, Lsm},
@@ -13,8 +13,8 @@ pub(super) fn explain(case: &Case<'_>, errno: Errno) -> Option<Draft> {
     let stages = &case.attempt.stages;
     if case.attempt.seccomp {
         Some(seccomp(case, errno))
-    } else if refused(stages.lsm) {
-        Some(security_module(case, errno))
+    } else if case.is_refused_by_module() {
+        Some(invalid(case, errno).unwrap_or_else(|| security_module(case, errno)))
     } else if refused(stages.cgroup) {
         Some(cgroup_bpf(case, errno))
     } else {
@@ -154,6 +154,38 @@ const fn module(lsm: Lsm) -> (Code, &'static str, &'static str, Option<&'static 
             "see the denial; then allow it in the program's domain (tomoyo-editpolicy)",
             Some("sudo tail /sys/kernel/security/tomoyo/audit"),
         ),
+    }
+}
+
+/// `EINVAL` and `EAFNOSUPPORT` of a module: it looks at length and family before it asks its policy
+/// (`current_check_access_socket`, security/landlock/net.c; `selinux_socket_bind`,
+/// security/selinux/hooks.c; AppArmor and Smack likewise). A BPF program returns what it likes.
+fn invalid(case: &Case<'_>, errno: Errno) -> Option<Draft> {
+    let lsm = case.attempt.stages.lsm_name;
+    let wrong = match errno {
+        _ if lsm == Some(Lsm::Bpf) => return None,
+        Errno::EINVAL => length::explain(case).or_else(|| family(case)),
+        Errno::EAFNOSUPPORT => Some(bind::wrong_family(case)),
+        _ => return None,
+    };
+    let Some(lsm) = lsm else {
+        return wrong;
+    };
+    let (_, name, ..) = module(lsm);
+    let draft = wrong.unwrap_or_else(|| Draft::unexplained(case, errno));
+    Some(draft.also(&format!(
+        "{name} checks the arguments first, and said so; its policy was not asked"
+    )))
+}
+
+/// Landlock refuses the other family with `EINVAL`: that is left where the length is in order, and
+/// the call came to no protocol that would show the socket's family.
+fn family(case: &Case<'_>) -> Option<Draft> {
+    let landlock = case.attempt.stages.lsm_name == Some(Lsm::Landlock);
+    let only_that = landlock && case.attempt.address_len.is_some();
+    match case.is_ipv6_socket() {
+        None if only_that => Some(bind::wrong_family(case)),
+        _ => bind::families_differ(case),
     }
 }
 

@@ -6,9 +6,11 @@ mod bind;
 mod connect;
 mod gate;
 mod in_use;
+mod length;
 mod macos;
 mod privilege;
 mod properties;
+mod scope;
 mod success;
 mod wording;
 
@@ -55,10 +57,10 @@ fn asked(ip: &str, port: u16) -> Requested {
 /// with a new TCP socket of the address's family, in the initial namespaces.
 fn attempt(op: Op, ip: &str, port: u16, ret: i32) -> Attempt {
     let requested = asked(ip, port);
-    let (family, any) = if requested.ip.is_ipv4() {
-        (Family::Ipv4, "0.0.0.0")
+    let (family, any, length) = if requested.ip.is_ipv4() {
+        (Family::Ipv4, "0.0.0.0", 16)
     } else {
-        (Family::Ipv6, "::")
+        (Family::Ipv6, "::", 28)
     };
     Attempt {
         op,
@@ -67,6 +69,7 @@ fn attempt(op: Op, ip: &str, port: u16, ret: i32) -> Attempt {
         family: Some(family),
         proto: Some(TCP),
         requested: Some(requested),
+        address_len: Some(length),
         local: Some(Local {
             ip: any.parse().unwrap(),
             port: Some(0),

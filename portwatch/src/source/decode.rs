@@ -115,6 +115,7 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
         family: address.and_then(family),
         proto: has(known::SOCKET).then(|| proto(record)),
         requested: asked,
+        address_len: address.map(|_| record.sockaddr_len),
         local: has(known::LOCAL).then(|| local(record)),
         fd: has(known::FD).then_some(record.fd),
         inode: has(known::INODE).then_some(record.inode),

@@ -121,6 +121,7 @@ pub(super) fn attempt() -> Attempt {
         system: MACOS,
         id: AttemptId::default(),
         process_start: None,
+        address_len: Some(16),
         effective: Some(ASKED),
         privileged: Some(true),
         interrupted: false,

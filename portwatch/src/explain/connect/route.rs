@@ -10,13 +10,13 @@ use super::{
         case::{Case, interface},
         draft::{Draft, Others},
         facts::{Address, RouteKind},
-        fix,
+        fix, length, scope,
     },
     is_ipv6, is_of_the_call,
 };
 use crate::{
     errno::Errno,
-    event::{Code, Confidence, Family},
+    event::{Code, Confidence},
 };
 
 /// `EAFNOSUPPORT`
@@ -64,19 +64,10 @@ fn by_route(case: &Case<'_>, code: Code, confidence: Confidence, what: &str) -> 
 
 /// In the kernel's order.
 pub(super) fn einval(case: &Case<'_>) -> Option<Draft> {
-    if case.attempt.requested.is_none() {
-        return Some(bind::bad_length(case));
-    }
-    mixed_families(case)
-        .or_else(|| bind::link_local(case))
+    length::explain(case)
+        .or_else(|| scope::explain(case))
         .or_else(|| loopback_source(case))
         .or_else(|| blackhole(case))
-}
-
-/// A `sockaddr_in` is too short for an IPv6 socket; UDP's takes it.
-fn mixed_families(case: &Case<'_>) -> Option<Draft> {
-    let mixed = case.attempt.family == Some(Family::Ipv4) && case.is_ipv6_socket() == Some(true);
-    (case.is_tcp() && mixed).then(|| bind::wrong_family(case))
 }
 
 fn loopback_source(case: &Case<'_>) -> Option<Draft> {
@@ -103,26 +94,31 @@ fn blackhole(case: &Case<'_>) -> Option<Draft> {
         )),
         Some(_) => None,
         None => Some(
-            Draft::one_of(
-                [
-                    (
-                        Code::RouteBlackhole,
-                        "a blackhole route or rule swallows everything for the destination",
-                    ),
-                    (
-                        Code::BadAddressLength,
-                        "the length passed with the address is too short",
-                    ),
-                    (
-                        Code::SocketNotClosed,
-                        "the socket is in a state in which it cannot connect",
-                    ),
-                ],
-                Others::Possible,
-            )
-            .fixes(fix::look_at_route(case)),
+            Draft::one_of(perhaps_invalid(case), Others::Possible).fixes(fix::look_at_route(case)),
         ),
     }
+}
+
+/// What can return `EINVAL` where the route was not looked up.
+fn perhaps_invalid(case: &Case<'_>) -> impl Iterator<Item = (Code, &'static str)> {
+    let length = (
+        Code::BadAddressLength,
+        "the length passed with the address is too short",
+    );
+    let unknown = case.attempt.address_len.is_none();
+    [
+        Some((
+            Code::RouteBlackhole,
+            "a blackhole route or rule swallows everything for the destination",
+        )),
+        unknown.then_some(length),
+        Some((
+            Code::SocketNotClosed,
+            "the socket is in a state in which it cannot connect",
+        )),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn is_loopback(ip: &IpAddr) -> bool {

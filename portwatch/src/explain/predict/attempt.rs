@@ -53,6 +53,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         family: Some(family),
         proto: Some(*proto),
         requested: Some(*to),
+        address_len: None,
         effective: None,
         local: Some(local),
         fd: None,

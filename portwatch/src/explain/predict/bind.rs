@@ -12,6 +12,7 @@ use crate::{
     explain::{
         RouteKind, absence,
         conflict::{Claim, Transport, conflict},
+        scope,
     },
 };
 
@@ -199,23 +200,17 @@ fn ipv6_checks(situation: &Situation, ip: Ipv6Addr) -> Vec<Check> {
         return vec![first, ipv4_address(situation, mapped)];
     }
     let mut checks = Vec::new();
-    checks.extend(scope(situation, ip));
+    checks.extend(interface(situation, ip));
     checks.push(ipv6_address(situation, ip));
     checks
 }
 
 /// Whether the address needs an interface, and there is one.
-fn scope(situation: &Situation, ip: Ipv6Addr) -> Option<Check> {
+fn interface(situation: &Situation, ip: Ipv6Addr) -> Option<Check> {
     let station = Station::Interface;
-    if !needs_scope(ip) {
-        return None;
-    }
+    let kind = scope::kind(ip)?;
     Some(match (situation.interface(), situation.facts.interface) {
-        (None, _) => Check::no(
-            station,
-            Errno::EINVAL,
-            "a link-local address needs one: ADDRESS%INTERFACE, or --device",
-        ),
+        (None, _) => no_interface(kind),
         (Some(index), Lookup::NotThere) => Check::no(
             station,
             Errno::ENODEV,
@@ -229,10 +224,9 @@ fn scope(situation: &Situation, ip: Ipv6Addr) -> Option<Check> {
     })
 }
 
-/// `__ipv6_addr_needs_scope_id` (include/net/ipv6.h): link-local, and multicast of such a scope.
-pub(super) fn needs_scope(ip: Ipv6Addr) -> bool {
-    let multicast_scope = ip.octets()[1] & 0x0f;
-    ip.is_unicast_link_local() || ip.is_multicast() && matches!(multicast_scope, 1 | 2)
+pub(super) fn no_interface(kind: &str) -> Check {
+    let detail = format!("{kind} needs one: ADDRESS%INTERFACE, or --device");
+    Check::no(Station::Interface, Errno::EINVAL, detail)
 }
 
 /// `ipv6_chk_addr` (net/ipv6/addrconf.c): an address that duplicate address detection has not
@@ -382,7 +376,7 @@ impl Situation {
     fn interface(&self) -> Option<u32> {
         let device = self.device.and_then(|device| device.index);
         match (self.to.ip, self.to.scope_id) {
-            (IpAddr::V6(ip), scope @ 1..) if needs_scope(ip) => Some(scope),
+            (IpAddr::V6(ip), scope @ 1..) if scope::kind(ip).is_some() => Some(scope),
             _ => device,
         }
     }

@@ -5,19 +5,19 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{
     Check, Situation, Station,
-    bind::{before_the_protocol, could_not, needs_scope, unseen, whose},
+    bind::{before_the_protocol, could_not, no_interface, unseen, whose},
     shown,
 };
 use crate::{
     errno::Errno,
     event::{AcceptQueue, Holder, Lookup},
-    explain::{Route, RouteKind, absence, listener::Destination},
+    explain::{Route, RouteKind, absence, listener::Destination, scope},
 };
 
 pub(super) fn checks(situation: &Situation) -> Vec<Check> {
     let mut checks = before_the_protocol(situation);
     checks.extend(multicast(situation));
-    checks.extend(scope(situation));
+    checks.extend(interface(situation));
     checks.extend(mapped(situation));
     checks.push(route(situation));
     checks.push(local_port(situation));
@@ -48,21 +48,15 @@ fn mapped(situation: &Situation) -> Option<Check> {
     })
 }
 
-fn scope(situation: &Situation) -> Option<Check> {
+fn interface(situation: &Situation) -> Option<Check> {
     let IpAddr::V6(ip) = situation.to.ip else {
         return None;
     };
-    if !needs_scope(ip) || situation.is_stream() && ip.is_multicast() {
-        return None;
-    }
+    let kind = scope::kind(ip).filter(|_| !(situation.is_stream() && ip.is_multicast()))?;
     let device = situation.device.and_then(|device| device.index);
     let station = Station::Interface;
     Some(match (situation.to.scope_id, device) {
-        (0, None) => Check::no(
-            station,
-            Errno::EINVAL,
-            "a link-local address needs one: ADDRESS%INTERFACE, or --device",
-        ),
+        (0, None) => no_interface(kind),
         (scope @ 1.., Some(device)) if scope != device => Check::no(
             station,
             Errno::EINVAL,

@@ -155,13 +155,6 @@ fn the_source_does_not_fit() {
         attempt.local.as_mut().unwrap().ip = "::".parse().unwrap();
     });
     expect(&mixed, &none(), Code::WrongFamily, DERIVED, "");
-    expect(
-        &connect("fe80::1", EINVAL),
-        &none(),
-        Code::LinkLocalWithoutScope,
-        DERIVED,
-        "",
-    );
 }
 
 #[test]

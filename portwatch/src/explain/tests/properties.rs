@@ -117,14 +117,14 @@ prop_compose! {
         euid in option::of(select(vec![0_u32, 1000])),
         family in option::of(select(vec![Family::Ipv4, Family::Ipv6, Family::Unspec, Family::Other(1)])),
         requested in option::of((ips(), ports(), 0_u32..3)),
-        local in option::of((ips(), option::of(ports()))),
+        (local, address_len) in (option::of((ips(), option::of(ports()))), option::of(-1_i32..130)),
         (ret, options, ifindex, privileged) in (returns(), option::of(socket_options()), option::of(1_u32..4), option::of(any::<bool>())),
         (stages, before) in (stations(), states()),
         (repeat, seccomp, reset) in any::<(bool, bool, bool)>(),
         system in select(vec![System::Linux, System::Linux, System::MacOs(Version { major: 10, minor: 13 }), System::MacOs(Version { major: 15, minor: 1 })]),
     ) -> Attempt {
         Attempt {
-            system, op, via, proto, process, cgroup, euid, family, ret, options, ifindex, privileged, repeat, seccomp, reset,
+            address_len, system, op, via, proto, process, cgroup, euid, family, ret, options, ifindex, privileged, repeat, seccomp, reset,
             comm: Comm::new(comm),
             requested: requested.map(|(ip, port, scope_id)| Requested { ip, port, scope_id }),
             local: local.map(|(ip, port)| Local { ip, port }),

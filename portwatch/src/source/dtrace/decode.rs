@@ -56,6 +56,7 @@ pub fn attempt(call: &Call, system: System) -> Option<Attempt> {
         requested: call
             .address
             .and_then(|address| requested(&address, call.length, family?)),
+        address_len: None,
         effective: None,
         local: None,
         fd: Some(call.fd),

@@ -104,6 +104,7 @@ impl Attempt {
             family: family.and_then(|name| family_of(name, self.family_number)),
             proto: self.proto.as_deref().and_then(Proto::named),
             requested: end(self.addr, self.port, self.scope_id),
+            address_len: None,
             effective: end(self.effective_addr, self.effective_port, None),
             local: self.local_addr.map(|ip| Local {
                 ip,

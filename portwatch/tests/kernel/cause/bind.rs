@@ -55,6 +55,13 @@ pub(crate) const ADDRESSES: &[Row] = &[
         Derived,
     ),
     Row::new(
+        "a link-local multicast address without a scope, UDP",
+        Bind,
+        -EINVAL,
+        Code::LinkLocalWithoutScope,
+        Derived,
+    ),
+    Row::new(
         "a scope that is no interface",
         Bind,
         -ENODEV,

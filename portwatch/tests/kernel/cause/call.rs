@@ -52,31 +52,25 @@ pub(crate) const CALLS: &[Row] = &[
         Code::BadPointer,
         Derived,
     ),
-    // No station says that it was not reached.
-    unexplained("bind: an address longer than any", Bind),
-    unexplained("connect: a length below zero", Connect),
-    Row::new(
-        "bind: half an IPv4 address",
-        Bind,
-        -EINVAL,
-        Code::BadAddressLength,
-        Derived,
-    )
-    .otherwise(Code::Unexplained, Observed),
+    length("bind: an address longer than any", Bind),
+    length("connect: a length below zero", Connect),
+    length("bind: half an IPv4 address", Bind),
+    length("connect: half an IPv4 address", Connect),
+    length("bind: half an IPv6 address, UDP", Bind),
+    length("connect: half an IPv6 address, UDP", Connect),
     Row::new(
         "bind: an IPv4 address for an IPv6 socket",
         Bind,
         -EINVAL,
         Code::WrongFamily,
         Derived,
-    )
-    .otherwise(Code::Unexplained, Observed),
+    ),
     family("bind: an IPv6 address for an IPv4 socket", Bind),
     family("connect: an IPv6 address for an IPv4 socket", Connect),
 ];
 
-const fn unexplained(case: &'static str, op: Op) -> Row {
-    Row::new(case, op, -EINVAL, Code::Unexplained, Observed)
+const fn length(case: &'static str, op: Op) -> Row {
+    Row::new(case, op, -EINVAL, Code::BadAddressLength, Derived)
 }
 
 const fn family(case: &'static str, op: Op) -> Row {
@@ -98,6 +92,16 @@ pub(crate) const DENIALS: &[Row] = &[
         "connect: Landlock, no port allowed",
         -EACCES,
         Code::LandlockDenied,
+    )
+    .except("6.1", NO_LANDLOCK),
+    // It looks at the arguments before its rules.
+    length("connect: Landlock, and half an IPv4 address", Connect).except("6.1", NO_LANDLOCK),
+    Row::new(
+        "bind: Landlock, and an IPv6 address for an IPv4 socket",
+        Bind,
+        -EINVAL,
+        Code::WrongFamily,
+        Derived,
     )
     .except("6.1", NO_LANDLOCK),
     eperm(

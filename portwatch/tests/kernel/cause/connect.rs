@@ -120,6 +120,17 @@ pub(crate) const ROUTES: &[Row] = &[
         -EINVAL,
         Code::LinkLocalWithoutScope,
     ),
+    seen(
+        "to a link-local multicast address without a scope, UDP",
+        -EINVAL,
+        Code::LinkLocalWithoutScope,
+    ),
+    seen(
+        "to a link-local address by another interface than the socket's",
+        -EINVAL,
+        Code::AddressOnOtherInterface,
+    )
+    .otherwise(Code::Unexplained, Observed),
     routed(
         "no IPv6 address to come from",
         -EADDRNOTAVAIL,

@@ -7,7 +7,7 @@ use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
 
 use super::{
     super::{super::sys, child::Companion},
-    Recorder, Scene, Socket,
+    Recorder, Scene, Socket, at,
     network::{Neighbour, PATIENCE, ip, link},
     row,
 };
@@ -175,6 +175,9 @@ fn of_a_kind_that_is_not_bound(recorder: &Recorder) -> Result<()> {
     row(recorder, case, &v6only, "[::ffff:127.0.0.1]:7000")?;
     let case = "a link-local address without a scope";
     row(recorder, case, &Socket::tcp6()?, "[fe80::1]:7000")?;
+    let group = "[ff02::fb]:7000";
+    let case = "a link-local multicast address without a scope, UDP";
+    row(recorder, case, &Socket::udp(at(group)?)?, group)?;
     row(
         recorder,
         "a scope that is no interface",

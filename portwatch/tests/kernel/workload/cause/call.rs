@@ -34,15 +34,35 @@ fn descriptors(recorder: &Recorder) -> Result<()> {
 }
 
 fn addresses(recorder: &Recorder) -> Result<()> {
-    let (socket, ip) = (Socket::tcp4()?, at("127.0.0.1:7000")?);
-    for (case, address) in [
-        ("bind: a pointer to nothing", Address::Nowhere(8)),
-        ("connect: a pointer to nothing", Address::Nowhere(8)),
-        ("bind: an address longer than any", Address::Sized(ip, 129)),
-        ("connect: a length below zero", Address::Sized(ip, -1)),
-        ("bind: half an IPv4 address", Address::Sized(ip, 8)),
+    let (ip, ip6) = (at("127.0.0.1:7000")?, at("[::1]:7000")?);
+    let (tcp, udp6) = (Socket::tcp4()?, Socket::udp(ip6)?);
+    for (case, socket, address) in [
+        ("bind: a pointer to nothing", &tcp, Address::Nowhere(8)),
+        ("connect: a pointer to nothing", &tcp, Address::Nowhere(8)),
+        (
+            "bind: an address longer than any",
+            &tcp,
+            Address::Sized(ip, 129),
+        ),
+        ("connect: a length below zero", &tcp, Address::Sized(ip, -1)),
+        ("bind: half an IPv4 address", &tcp, Address::Sized(ip, 8)),
+        (
+            "connect: half an IPv4 address",
+            &tcp,
+            Address::Sized(ip, 15),
+        ),
+        (
+            "bind: half an IPv6 address, UDP",
+            &udp6,
+            Address::Sized(ip6, 16),
+        ),
+        (
+            "connect: half an IPv6 address, UDP",
+            &udp6,
+            Address::Sized(ip6, 23),
+        ),
     ] {
-        raw_row(recorder, case, Descriptor::Socket(&socket), address)?;
+        raw_row(recorder, case, Descriptor::Socket(socket), address)?;
     }
     Ok(())
 }

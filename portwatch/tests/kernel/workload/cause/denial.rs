@@ -43,6 +43,19 @@ fn landlock(recorder: &Recorder) -> Result<()> {
         "connect: Landlock, no port allowed",
         &Socket::tcp4()?,
         HERE,
+    )?;
+    let (socket, half) = (Socket::tcp4()?, Address::Sized(at(HERE)?, 8));
+    raw_row(
+        recorder,
+        "connect: Landlock, and half an IPv4 address",
+        Descriptor::Socket(&socket),
+        half,
+    )?;
+    row(
+        recorder,
+        "bind: Landlock, and an IPv6 address for an IPv4 socket",
+        &socket,
+        "[::1]:7000",
     )
 }
 

@@ -11,7 +11,7 @@ use rustix::net::{listen, sockopt};
 use super::{
     super::super::sys,
     Recorder, Scene, Socket, at, bound,
-    network::{Neighbour, ip},
+    network::{Neighbour, ip, link},
     row, try_of,
 };
 
@@ -24,6 +24,7 @@ pub(super) const SCENES: &[Scene] = &[
     from_loopback,
     mapped,
     without_scope,
+    by_another_interface,
     without_a_source,
     ipsec,
     same_tuple,
@@ -173,7 +174,19 @@ fn mapped(recorder: &Recorder) -> Result<()> {
 
 fn without_scope(recorder: &Recorder) -> Result<()> {
     let case = "to a link-local address without a scope";
-    row(recorder, case, &Socket::tcp6()?, "[fe80::1]:80")
+    row(recorder, case, &Socket::tcp6()?, "[fe80::1]:80")?;
+    let case = "to a link-local multicast address without a scope, UDP";
+    let group = "[ff02::fb]:80";
+    row(recorder, case, &Socket::udp(at(group)?)?, group)
+}
+
+fn by_another_interface(recorder: &Recorder) -> Result<()> {
+    link("other type dummy")?;
+    let socket = Socket::tcp6()?;
+    sys::bind_to_device(&socket.raw_fd(), "lo")?;
+    let other = rustix::net::netdevice::name_to_index(&socket, "other")?;
+    let case = "to a link-local address by another interface than the socket's";
+    row(recorder, case, &socket, &format!("[fe80::1%{other}]:80"))
 }
 
 /// A route, and no address on any interface.
