@@ -33,6 +33,7 @@ impl Errno {
     pub const ENOBUFS: Self = Self(105);
     pub const EISCONN: Self = Self(106);
     pub const ETIMEDOUT: Self = Self(110);
+    pub const ECONNRESET: Self = Self(104);
     pub const ECONNREFUSED: Self = Self(111);
     pub const EHOSTDOWN: Self = Self(112);
     pub const EHOSTUNREACH: Self = Self(113);

@@ -344,6 +344,8 @@ codes! {
     RejectedByFirewall "rejected_by_firewall"
     /// Refused, and it was not seen by what
     ConnectionRefused "connection_refused"
+    /// Established, and reset before the call returned
+    ConnectionReset "connection_reset"
     PacketDenied "packet_denied"
     ConnectTimedOut "connect_timed_out"
     /// No answer, and the listener on this host has no room

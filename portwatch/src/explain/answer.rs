@@ -46,6 +46,7 @@ pub(super) fn of_outcome(case: &Case<'_>, ended: &Ended) -> Option<Draft> {
 pub(super) fn explain(case: &Case<'_>, answer: Answer) -> Option<Draft> {
     Some(match answer.errno {
         Errno::ECONNREFUSED => refused(case, answer),
+        Errno::ECONNRESET => reset_at_once(case),
         Errno::ETIMEDOUT => silence::timed_out(case, answer),
         Errno::EHOSTUNREACH => host_unreachable(case),
         Errno::ENETUNREACH => icmp(
@@ -124,6 +125,21 @@ fn refused(case: &Case<'_>, answer: Answer) -> Draft {
         _ => draft,
     };
     draft.fix(look_at_firewall(case))
+}
+
+/// `ECONNRESET`: of a connection that was there already; before that a reset is `ECONNREFUSED`
+/// (`tcp_reset`, net/ipv4/tcp_input.c).
+fn reset_at_once(case: &Case<'_>) -> Draft {
+    let text = format!(
+        "the connection to {} was established, and reset (RST) before connect() returned: the server closed it at once, or a load balancer or firewall did",
+        case.target()
+    );
+    Draft::new(Code::ConnectionReset, Confidence::Derived, text)
+        .fix(fix::advice(
+            "look into the server's log: it closes a connection that it cannot serve, or was stopped",
+        ))
+        .fixes(look_for_listener(case))
+        .fix(look_at_firewall(case))
 }
 
 /// The end that was asked for, where it is on this host.

@@ -307,6 +307,9 @@ entries! {
     ConnectionRefused [ECONNREFUSED] CONNECT Both
         "refused, and it was not seen whether by a reset or a firewall",
         "see whether somebody listens: ss -tlnp";
+    ConnectionReset [ECONNRESET] CONNECT Linux
+        "the connection was established, and reset before connect() returned",
+        "look into the server's log; a load balancer or firewall on the way can reset it too";
     PacketDenied [ECONNREFUSED] CONNECT Linux
         "a security module's packet label denied the SYN",
         "ausearch -m avc -ts recent | audit2why";

@@ -48,13 +48,14 @@ pub(super) fn explain(case: &Case<'_>, errno: Errno) -> Option<Draft> {
 
 /// Whether the error came from the network, and not from the call's own steps.
 fn is_answer(case: &Case<'_>, errno: Errno) -> bool {
-    const ONLY_ANSWERS: [Errno; 7] = [
+    const ONLY_ANSWERS: [Errno; 8] = [
         Errno::ETIMEDOUT,
         Errno::EHOSTDOWN,
         Errno::ENONET,
         Errno::ENOPROTOOPT,
         Errno::EPROTO,
         Errno::ECONNREFUSED,
+        Errno::ECONNRESET,
         Errno::EOPNOTSUPP,
     ];
     let stages = &case.attempt.stages;
@@ -68,7 +69,7 @@ fn is_answer(case: &Case<'_>, errno: Errno) -> bool {
         Errno::EINPROGRESS,
     ];
     // Of a socket whose protocol is not known: no connect of a datagram returns these.
-    let of_streams = [Errno::ECONNREFUSED, Errno::ETIMEDOUT].contains(&errno);
+    let of_streams = [Errno::ECONNREFUSED, Errno::ECONNRESET, Errno::ETIMEDOUT].contains(&errno);
     let waits = case.is_tcp() || case.attempt.proto.is_none() && of_streams;
     !refused_at_once
         && !outcome.contains(&errno)

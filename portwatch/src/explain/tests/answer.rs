@@ -69,6 +69,27 @@ fn refused_by_whom() {
     );
 }
 
+/// Before it was established, a reset is a refusal.
+#[test]
+fn established_and_reset_before_the_call_returned() {
+    let reset = answered("192.0.2.1", -104);
+    let firewall = "sudo nft list ruleset";
+    let without_protocol = with(unseen(reset.clone()), |attempt| attempt.proto = None);
+    for attempt in [reset.clone(), unseen(reset), without_protocol] {
+        let cause = expect(&attempt, &none(), Code::ConnectionReset, DERIVED, firewall);
+        assert!(
+            cause
+                .text
+                .starts_with("the connection to 192.0.2.1:80 was established, and reset"),
+            "{}",
+            cause.text
+        );
+    }
+    let here = answered("127.0.0.1", -104);
+    let listeners = "sudo ss -tlnp 'sport = :80'";
+    expect(&here, &none(), Code::ConnectionReset, DERIVED, listeners);
+}
+
 #[test]
 fn a_reset_though_somebody_listens_is_no_absence() {
     let firewall = "sudo nft list ruleset";

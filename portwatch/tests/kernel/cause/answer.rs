@@ -1,8 +1,8 @@
 //! How a connect ends after its first packet was sent.
 
 use libc::{
-    EACCES, ECONNABORTED, ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENETUNREACH, ENOPROTOOPT, EPIPE,
-    ETIMEDOUT,
+    EACCES, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINPROGRESS, ENETUNREACH,
+    ENOPROTOOPT, EPIPE, ETIMEDOUT,
 };
 use portwatch::event::{
     Code,
@@ -39,6 +39,12 @@ pub(crate) const ANSWERS: &[Row] = &[
         Checked,
     )
     .otherwise(Code::NobodyListens, Likely),
+    answered(
+        "a firewall resets what has just been established",
+        -ECONNRESET,
+        Code::ConnectionReset,
+        Derived,
+    ),
     refused(
         "a firewall rejects: port unreachable",
         Code::RejectedByFirewall,

@@ -47,6 +47,7 @@ const FIREWALL: &str = "table inet filter {
         ip daddr 127.0.0.1 tcp dport 7106 reject with icmp prot-unreachable
         tcp dport 7107 drop
         tcp dport 7108 reject with tcp reset
+        tcp dport 7111 tcp flags & (syn | ack) == ack reject with tcp reset
         ip6 daddr ::1 tcp dport 7102 reject with icmpv6 port-unreachable
         ip6 daddr ::1 tcp dport 7104 reject with icmpv6 admin-prohibited
         ip6 daddr ::1 tcp dport 7105 reject with icmpv6 no-route
@@ -64,12 +65,16 @@ const REDIRECTION: &str = "table ip nat {
 }
 ";
 
-const REJECTED: [(&str, &str); 13] = [
+const REJECTED: [(&str, &str); 14] = [
     ("nobody listens", "127.0.0.1:7100"),
     ("a firewall answers with a reset", "127.0.0.1:7101"),
     (
         "a firewall answers with a reset, and somebody listens",
         "127.0.0.1:7108",
+    ),
+    (
+        "a firewall resets what has just been established",
+        "127.0.0.1:7111",
     ),
     ("a firewall rejects: port unreachable", "127.0.0.1:7102"),
     ("a firewall rejects: host unreachable", "127.0.0.1:7103"),
@@ -103,8 +108,12 @@ fn listened(recorder: &Recorder) -> Result<()> {
 /// All at once: each takes a second.
 fn rejected(recorder: &Recorder) -> Result<()> {
     nft(FIREWALL)?;
-    let listener = bound(recorder, Socket::tcp4()?, "127.0.0.1:7108")?;
+    let [listener, other] = [
+        bound(recorder, Socket::tcp4()?, "127.0.0.1:7108")?,
+        bound(recorder, Socket::tcp4()?, "127.0.0.1:7111")?,
+    ];
     listen(&listener, 8).context("listen")?;
+    listen(&other, 8).context("listen")?;
     let full = FullListener::new(recorder)?;
     let rejected = REJECTED.iter().map(|&(case, to)| Ok((case, at(to)?)));
     let timed_out = ("the listener's queue is full", full.address);
