@@ -4,7 +4,11 @@
 //! header with attributes: less than the crates for it would bring. What comes back is taken
 //! for untrusted: a length that does not fit ends the reading.
 
-use std::{ops::ControlFlow, os::fd::OwnedFd, time::Duration};
+use std::{
+    ops::ControlFlow,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     io::Errno,
@@ -95,6 +99,12 @@ impl Netlink {
         })
     }
 
+    /// Lets a dump be limited by what the question says, and refuses questions that make no sense
+    /// (`NETLINK_GET_STRICT_CHK`).
+    pub(crate) fn be_strict(&mut self) -> Result<(), Failure> {
+        strict::set(self.socket.as_fd()).map_err(Failure::Failed)
+    }
+
     /// Asks for one thing; the answer's body.
     pub(crate) fn ask(&mut self, kind: u16, question: &[u8]) -> Result<Vec<u8>, Failure> {
         self.send(kind, 0, question)?;
@@ -176,7 +186,7 @@ impl Netlink {
             let answers = messages(self.buffer.get(..len).unwrap_or_default());
             for message in answers.filter(|message| message.sequence == self.sequence) {
                 match message.kind {
-                    NLMSG_DONE => return Ok(ControlFlow::Continue(())),
+                    NLMSG_DONE => return message.end(),
                     NLMSG_ERROR => return Err(message.error()),
                     _ if take(&message).is_break() => return Ok(ControlFlow::Break(())),
                     _ => {}
@@ -216,6 +226,14 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
+    /// A dump that fails ends with the negative error (`netlink_dump`, net/netlink/af_netlink.c).
+    fn end(&self) -> Result<ControlFlow<()>, Failure> {
+        match i32::read_from_prefix(self.body) {
+            Ok((..=-1, _)) => Err(self.error()),
+            _ => Ok(ControlFlow::Continue(())),
+        }
+    }
+
     /// `struct nlmsgerr` begins with the negative error.
     fn error(&self) -> Failure {
         match i32::read_from_prefix(self.body) {
@@ -268,6 +286,34 @@ pub(crate) fn push_attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.extend(kind.to_ne_bytes());
     message.extend(value);
     message.resize(aligned(message.len()), 0);
+}
+
+#[expect(unsafe_code, reason = "rustix has no name for this option")]
+mod strict {
+    use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+    use rustix::io::Errno;
+
+    pub(super) fn set(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        let on: libc::c_int = 1;
+        let length = libc::socklen_t::try_from(size_of_val(&on)).map_err(|_| Errno::INVAL)?;
+        // SAFETY: the kernel reads an int from there.
+        let result = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_NETLINK,
+                libc::NETLINK_GET_STRICT_CHK,
+                (&raw const on).cast(),
+                length,
+            )
+        };
+        match result {
+            0 => Ok(()),
+            _ => {
+                Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -289,6 +289,8 @@ codes! {
     AddressDadFailed "address_dad_failed"
     AddressOnOtherInterface "address_on_other_interface"
     Ipv6Disabled "ipv6_disabled"
+    /// No socket of that family can be made
+    KernelWithoutIpv6 "kernel_without_ipv6"
     /// Multicast for a ping socket, a mapped address for a raw one …
     AddressNotUsable "address_not_usable"
     MulticastStream "multicast_stream"

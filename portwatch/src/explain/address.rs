@@ -231,8 +231,11 @@ pub(super) fn next(case: &Case<'_>) -> Option<String> {
     let ip = case.ip()?;
     let address = &case.facts.address;
     let anything_goes = case.option(|options| options.freebind || options.transparent)?;
-    let unneeded =
-        anything_goes || address.nonlocal_bind? || ip.is_unspecified() || is_for_many(ip);
+    let unneeded = anything_goes
+        || address.takes_any(ip)
+        || address.nonlocal_bind?
+        || ip.is_unspecified()
+        || is_for_many(ip);
     (!unneeded && address.assigned.is_not_there())
         .then(|| format!("EADDRNOTAVAIL: {ip} is {NO_ADDRESS}"))
 }

@@ -187,7 +187,11 @@ fn nobody_listens(case: &Case<'_>) -> Draft {
     if let Some(holder) = listener(case) {
         return although_it_listens(case, holder, "answered with a reset (RST)");
     }
-    let mut text = format!("nobody listens on {target}: the answer was a reset (RST)");
+    let mut text = if is_here(case) {
+        format!("nobody listens on {target}: this host answers with a reset (RST)")
+    } else {
+        format!("nobody listens on {target}: the answer was a reset (RST)")
+    };
     if is_here(case)
         && let Some(other) = listeners().next()
     {
@@ -215,7 +219,7 @@ fn nobody_listens(case: &Case<'_>) -> Draft {
 /// Refused, though a socket listens there: it does not hear this way, or it was not the one that
 /// answered, or it came later.
 fn although_it_listens(case: &Case<'_>, holder: &Holder, refused: &str) -> Draft {
-    let draft = match deaf(case, holder, refused) {
+    let draft = match deaf(case, holder) {
         Some(draft) => draft,
         None => answered_otherwise(case, holder, refused),
     };
@@ -223,7 +227,7 @@ fn although_it_listens(case: &Case<'_>, holder: &Holder, refused: &str) -> Draft
 }
 
 /// It hears only what comes in by another interface.
-fn deaf(case: &Case<'_>, holder: &Holder, refused: &str) -> Option<Draft> {
+fn deaf(case: &Case<'_>, holder: &Holder) -> Option<Draft> {
     let to = Destination::of_attempt(case.attempt)?;
     let device = to.missed_interface(holder)?;
     let (who, at) = (
@@ -234,7 +238,7 @@ fn deaf(case: &Case<'_>, holder: &Holder, refused: &str) -> Option<Draft> {
         "{who} listens on {at}, but only for what comes in by interface {device} (SO_BINDTODEVICE)"
     );
     let draft = if to.comes_by_a_known_interface() {
-        let text = format!("{} {refused}: {only}", case.target());
+        let text = format!("{only}, and a connect to {} does not", case.target());
         Draft::new(Code::NobodyListens, Confidence::Checked, text)
     } else {
         let between = "a firewall rejects it, or NAT sends it elsewhere".to_owned();

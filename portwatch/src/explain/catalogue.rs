@@ -181,6 +181,9 @@ entries! {
     Ipv6Disabled [EADDRNOTAVAIL] BIND Linux
         "IPv6 is turned off on the interface that should have the address",
         "sysctl -w net.ipv6.conf.IF.disable_ipv6=0";
+    KernelWithoutIpv6 [EAFNOSUPPORT] BOTH Linux
+        "this kernel has no IPv6 (ipv6.disable=1, or built without it): socket() fails before there is a bind or connect",
+        "use IPv4 addresses; or boot without ipv6.disable=1";
     AddressNotUsable [EADDRNOTAVAIL] BIND Linux
         "this kind of socket takes no such address: multicast for ping, a mapped one for raw",
         "bind to an address of this host";

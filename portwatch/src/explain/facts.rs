@@ -109,15 +109,25 @@ pub struct Address {
     pub elsewhere: Vec<Elsewhere>,
     /// `net.ipv4.ip_nonlocal_bind`, or the one of IPv6
     pub nonlocal_bind: Option<bool>,
+    /// Of IPv4: whether the network namespace knows which addresses are local. Until it has had an
+    /// address it does not, and takes each for one that can be bound (`__inet_dev_addr_type`,
+    /// net/ipv4/fib_frontend.c)
+    pub local_table: Option<bool>,
     /// Of IPv6: interfaces that have IPv6 turned off (`disable_ipv6`)
     pub ipv6_disabled_on: Vec<IfName>,
 }
 
 impl Address {
+    /// Whether a bind takes an address that the host does not have, since nothing is checked yet.
+    pub(super) fn takes_any(&self, ip: IpAddr) -> bool {
+        self.local_table == Some(false) && ip.to_canonical().is_ipv4()
+    }
+
     const NOT_ASKED: Self = Self {
         assigned: Lookup::NotSeen(Unseen::NotAsked),
         elsewhere: Vec::new(),
         nonlocal_bind: None,
+        local_table: None,
         ipv6_disabled_on: Vec::new(),
     };
 }

@@ -7,13 +7,14 @@
 mod attempt;
 mod bind;
 mod connect;
+mod family;
 mod macos;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use super::{Facts, explain};
+use super::{Facts, case::Case, explain};
 use crate::{
     errno::Errno,
     event::{
@@ -247,7 +248,16 @@ fn cause(situation: &Situation, result: Expected) -> Option<Box<Cause>> {
         Expected::Fails(errno) => situation.system.ret(errno)?,
         Expected::Unknown => return None,
     };
-    let mut cause = explain(&attempt::that_returned(situation, ret), &situation.facts)?;
+    let attempt = attempt::that_returned(situation, ret);
+    let mut cause = if situation.has_socket() {
+        explain(&attempt, &situation.facts)?
+    } else {
+        let case = Case {
+            attempt: &attempt,
+            facts: &situation.facts,
+        };
+        Box::new(family::no_ipv6(&case).finish(&case))
+    };
     // The checks are the evidence; no call was seen.
     cause.evidence.clear();
     cause.confidence = Confidence::Checked;

@@ -115,7 +115,7 @@ fn shared(case: &Case<'_>) -> Option<Draft> {
     )
 }
 
-/// `IP_FREEBIND`, `IP_TRANSPARENT`, `net.ipv4.ip_nonlocal_bind`
+/// `IP_FREEBIND`, `IP_TRANSPARENT`, `net.ipv4.ip_nonlocal_bind`, or no address at all yet
 fn nonlocal(case: &Case<'_>) -> Option<Draft> {
     let ip = case.ip()?;
     let found = &case.facts.address;
@@ -129,6 +129,8 @@ fn nonlocal(case: &Case<'_>) -> Option<Draft> {
         "it has IP_TRANSPARENT"
     } else if found.nonlocal_bind == Some(true) {
         "net.ipv4.ip_nonlocal_bind (or that of IPv6) is set"
+    } else if found.takes_any(ip) {
+        "that has never had an IPv4 address, and until then none is checked"
     } else {
         return None;
     };

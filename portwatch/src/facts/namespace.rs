@@ -2,7 +2,7 @@
 
 use std::{fs, io, net::IpAddr};
 
-use super::{Way, address};
+use super::{Way, address, route};
 use crate::{
     event::{IfName, Lookup, Unseen},
     explain::{Address, Elsewhere, Neighbour, Ports, Route},
@@ -105,12 +105,18 @@ impl Namespace {
             assigned: self.look(|| address::assigned(ip, ifindex)),
             elsewhere: Vec::new(),
             nonlocal_bind: self.nonlocal_bind(ip),
+            local_table: if is_ipv6 { None } else { self.local_table() },
             ipv6_disabled_on: if is_ipv6 {
                 self.without_ipv6()
             } else {
                 Vec::new()
             },
         }
+    }
+
+    /// Whether it knows which IPv4 addresses are local.
+    fn local_table(&self) -> Option<bool> {
+        self.0.visit(route::has_local_table).ok()?
     }
 
     /// Interfaces that have IPv6 turned off.

@@ -24,6 +24,7 @@ pub struct Way {
 }
 
 const RTM_GETROUTE: u16 = 26;
+const RT_TABLE_LOCAL: u8 = 255;
 
 // include/uapi/linux/rtnetlink.h
 const RTA_DST: u16 = 1;
@@ -148,6 +149,23 @@ fn parse(answer: &[u8]) -> Option<(Route, Option<u32>)> {
         source: attribute(RTA_PREFSRC).and_then(ip_from),
     };
     Some((route, interface))
+}
+
+/// Whether the thread's network namespace has the table of local IPv4 routes, which the kernel makes
+/// with the first address (`inet_dump_fib`, net/ipv4/fib_frontend.c, says it since 4.20).
+pub(super) fn has_local_table() -> Option<bool> {
+    let message = Message {
+        family: family(IpAddr::from([0; 4])),
+        table: RT_TABLE_LOCAL,
+        ..Message::default()
+    };
+    let mut socket = Netlink::to_route().ok()?;
+    socket.be_strict().ok()?;
+    match socket.dump(RTM_GETROUTE, message.as_bytes(), 1, |_| Some(())) {
+        Ok(_) => Some(true),
+        Err(Failure::Refused(Errno::NOENT)) => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// `struct ndmsg` (include/uapi/linux/neighbour.h)

@@ -43,6 +43,19 @@ fn a_length_that_says_too_little_ends_the_reading() {
 }
 
 #[test]
+fn a_dump_can_end_in_an_error() {
+    let end = |body: &[u8]| {
+        let bytes = message(NLMSG_DONE, 2, body);
+        messages(&bytes).next().unwrap().end()
+    };
+    let whole = Ok(ControlFlow::Continue(()));
+    assert_eq!(end(&0_i32.to_ne_bytes()), whole);
+    assert_eq!(end(&[]), whole);
+    let refused = Err(Failure::Refused(Errno::NOENT));
+    assert_eq!(end(&(-2_i32).to_ne_bytes()), refused);
+}
+
+#[test]
 fn an_error_is_the_kernels_answer() {
     let error = |body: &[u8]| {
         let bytes = message(NLMSG_ERROR, 0, body);

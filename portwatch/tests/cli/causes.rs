@@ -42,6 +42,10 @@ const UNMADE: &[(Code, &str)] = &[
         Code::PacketDenied,
         "only packet labels of SELinux or AppArmor refuse a SYN like this",
     ),
+    (
+        Code::KernelWithoutIpv6,
+        "no bind or connect comes of it: only `portwatch why` tells",
+    ),
     (Code::MacosLowPortAddress, "macOS"),
     (Code::MacosWildcardExempt, "macOS"),
     (Code::MacosRestrictedPort, "macOS"),

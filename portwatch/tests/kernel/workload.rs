@@ -39,7 +39,7 @@ mod ring;
 mod sctp;
 mod socket;
 
-pub(crate) use denied::{landlock_version, restrict};
+pub(crate) use denied::{hide_ipv6, landlock_version, restrict};
 use recorder::Recorder;
 
 use super::{compat as compat_calls, driver::Pace};

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Caller, Reach, Situation, Subject};
-use crate::event::{
-    Attempt, AttemptId, Before, Credentials, Family, Local, SocketBefore, Stages, Time,
+use crate::{
+    errno::Errno,
+    event::{Attempt, AttemptId, Before, Credentials, Family, Local, SocketBefore, Stages, Time},
 };
 
 /// `TCP_CLOSE` (include/net/tcp_states.h) and `SS_UNCONNECTED` (include/uapi/linux/net.h): a new
@@ -13,10 +14,9 @@ const CLOSE: u8 = 7;
 const UNCONNECTED: u8 = 1;
 
 /// As if the call had been made on a new socket and returned `ret`. No station was seen, for
-/// there was none: the cause is to rest on the state.
+/// there was none: the cause is to rest on the state. A refusal is this host's own reset.
 pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
     let Situation {
-        system,
         op,
         proto,
         to,
@@ -25,7 +25,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         caller,
         subject,
         network,
-        facts: _,
+        ..
     } = situation;
     let Caller {
         comm,
@@ -37,7 +37,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
     Attempt {
         id: AttemptId::default(),
         time: Time::default(),
-        system: *system,
+        system: situation.system,
         op: *op,
         via: None,
         tgid: *tgid,
@@ -73,7 +73,7 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         seccomp: false,
         stages: Stages::default(),
         before: before(situation, subject),
-        reset: false,
+        reset: situation.system.errno(ret) == Some(Errno::ECONNREFUSED),
         cause: None,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Check, Reach, Situation, Station, attempt, shown};
+use super::{Check, Reach, Situation, Station, attempt, family, shown};
 use crate::{
     errno::Errno,
     event::{Holder, IfName, Lookup, Unseen},
@@ -45,10 +45,7 @@ pub(super) fn checks(situation: &Situation) -> Vec<Check> {
 /// What looks at a call before the protocol does, whatever it asks for.
 pub(super) fn before_the_protocol(situation: &Situation) -> Vec<Check> {
     let mut checks = Vec::new();
-    if situation.to.ip.is_ipv6() && !situation.network.ipv6 {
-        let detail = "this kernel has no IPv6";
-        checks.push(Check::no(Station::Socket, Errno::EAFNOSUPPORT, detail));
-    }
+    checks.extend(family::check(situation));
     if let Some(device) = situation.device
         && device.index.is_none()
     {
@@ -118,6 +115,10 @@ fn ipv4_address(situation: &Situation, ip: Ipv4Addr) -> Check {
     }
     if ip.is_multicast() {
         return Check::ok(station, "a multicast address");
+    }
+    if situation.facts.address.takes_any(ip.into()) {
+        let why = "any will do: this network namespace has never had an IPv4 address";
+        return Check::ok(station, why);
     }
     let assigned = situation.facts.address.assigned.found();
     let route = situation.facts.route.as_ref();

@@ -218,6 +218,19 @@ fn some_addresses_need_not_be_assigned() {
     assert_eq!(routed(RouteKind::Unicast), "EADDRNOTAVAIL");
     let sysctl = foreign().with(|it| it.facts.address.nonlocal_bind = Some(true));
     assert_eq!(sysctl.result(), "ok");
+    for to in [
+        "198.51.100.1:8080",
+        "[::ffff:198.51.100.1]:8080",
+        "[2001:db8::1]:8080",
+    ] {
+        let new = predict(&bind(to).with(|it| it.facts.address.local_table = Some(false)));
+        let cause = new.cause.map(|cause| cause.code);
+        let expected = match to {
+            "[2001:db8::1]:8080" => Code::AddressNotLocal,
+            _ => Code::NonlocalAddressAllowed,
+        };
+        assert_eq!(cause, Some(expected), "{to}");
+    }
 }
 
 #[test]
@@ -354,8 +367,77 @@ fn what_could_refuse_does_not_decide() {
 
 #[test]
 fn a_kernel_without_ipv6_has_no_such_socket() {
-    let none = bind("[::1]:8080").with(|it| it.network.ipv6 = false);
-    assert_eq!(none.result(), "EAFNOSUPPORT");
+    for (op, to, instead) in [
+        (Op::Bind, "[::]:8080", "use 0.0.0.0"),
+        (Op::Bind, "[::1]:8080", "use 127.0.0.1"),
+        (Op::Connect, "[2001:db8::1]:80", "use an IPv4 address"),
+        (Op::Bind, "[::ffff:10.0.0.1]:80", "use 10.0.0.1"),
+    ] {
+        let none = bind(to).with(|it| {
+            it.op = op;
+            it.network.ipv6 = false;
+        });
+        let prediction = predict(&none);
+        assert_eq!(errors(&prediction)[0], "socket EAFNOSUPPORT");
+        let cause = prediction.cause.unwrap();
+        assert_eq!(cause.code, Code::KernelWithoutIpv6);
+        assert!(
+            cause.text.starts_with("this kernel has no IPv6"),
+            "{}",
+            cause.text
+        );
+        assert_eq!(cause.fixes[0].what, instead);
+    }
+    let other_system = on_macos("[::1]:8080", MOJAVE).with(|it| it.network.ipv6 = false);
+    assert_eq!(other_system.result(), "ok");
+}
+
+/// No call was made: nothing can have been.
+#[test]
+fn a_prediction_is_no_report() {
+    let many = [
+        "127.0.0.1:80",
+        "198.51.100.1:8080",
+        "[::1]:80",
+        "[fe80::1]:8080",
+        "[ff02::1]:5353",
+        "224.0.0.1:80",
+        "[::ffff:127.0.0.1]:80",
+    ];
+    let calls = many.into_iter().flat_map(|to| {
+        [
+            (Op::Bind, TCP),
+            (Op::Bind, UDP),
+            (Op::Connect, TCP),
+            (Op::Connect, UDP),
+        ]
+        .map(|(op, proto)| (to, op, proto))
+    });
+    for (to, op, proto) in calls {
+        for with_ipv6 in [true, false] {
+            let asked = bind(to).with(|it| {
+                (it.op, it.proto, it.network.ipv6) = (op, proto, with_ipv6);
+                it.options.v6only = true;
+            });
+            let Some(cause) = predict(&asked).cause else {
+                continue;
+            };
+            for past in [" was ", " were ", " had ", "refused", "answered"] {
+                assert!(!cause.text.contains(past), "{op:?} {to}: {}", cause.text);
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_would_answer_but_this_host() {
+    let nobody = predict(&connect("127.0.0.1:9", RouteKind::Local));
+    let cause = nobody.cause.unwrap();
+    assert_eq!(cause.code, Code::NobodyListens);
+    assert_eq!(
+        cause.text,
+        "nobody listens on 127.0.0.1:9: this host answers with a reset (RST)"
+    );
 }
 
 fn connect(to: &str, kind: RouteKind) -> Situation {

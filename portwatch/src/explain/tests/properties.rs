@@ -185,13 +185,14 @@ prop_compose! {
         missing in missing(),
         assigned in option::of((1_u32..4, interfaces(), any::<[bool; 2]>(), interfaces())),
         elsewhere in vec((option::of(1_u32..9), option::of(names())), 0..2),
-        nonlocal_bind in option::of(any::<bool>()),
+        (nonlocal_bind, local_table) in any::<(Option<bool>, Option<bool>)>(),
         off in vec(interfaces(), 0..2),
     ) -> Address {
         Address {
             assigned: assigned.map_or(missing, |(ifindex, ifname, [tentative, dad_failed], vrf)| Lookup::Found(Assigned { ifindex, ifname, tentative, dad_failed, vrf })),
             elsewhere: elsewhere.into_iter().map(|(tgid, name)| Elsewhere { netns: 5, tgid, name }).collect(),
             nonlocal_bind,
+            local_table,
             ipv6_disabled_on: off.into_iter().flatten().collect(),
         }
     }

@@ -28,14 +28,16 @@ use rustix::{
 use super::super::{
     process::{Process, next_line},
     source, sys, timing,
-    workload::{CONFINED, DWELLER, FLAG, USER},
+    workload::{CONFINED, DWELLER, FLAG, USER, hide_ipv6},
 };
 
 type Test = fn() -> Result<()>;
 
-const TRIALS: [(&str, Test); 8] = [
+const TRIALS: [(&str, Test); 10] = [
     ("why::agrees_about_ports", ports),
     ("why::agrees_about_addresses", addresses),
+    ("why::agrees_about_a_new_namespace", new_namespace),
+    ("why::agrees_without_ipv6", without_ipv6),
     ("why::agrees_about_shared_ports", shared_ports),
     ("why::agrees_about_listeners_and_owners", owners),
     ("why::agrees_about_connections", connections),
@@ -281,6 +283,42 @@ fn addresses() -> Result<()> {
         sys::set_net("ipv6/bindv6only", "1")?;
         everything(&mut tally, "")?;
         tally.finish(400)
+    })
+}
+
+/// Before its first address a network namespace takes every IPv4 one.
+fn new_namespace() -> Result<()> {
+    sys::in_empty_netns(|| {
+        let mut tally = Tally::of_many();
+        let everything = |tally: &mut Tally| -> Result<()> {
+            for address in ADDRESSES {
+                for proto in ["", "--udp"] {
+                    for options in ["", "--device lo", "--v6only"] {
+                        tally.ask(&format!("{address}:8080 {proto} {options}"))?;
+                        tally.ask(&format!("{address}:80 {proto} {options} --user {USER}"))?;
+                    }
+                }
+            }
+            Ok(())
+        };
+        everything(&mut tally)?;
+        sys::raise_loopback()?;
+        everything(&mut tally)?;
+        tally.finish(360)
+    })
+}
+
+/// As with ipv6.disable=1.
+fn without_ipv6() -> Result<()> {
+    sys::in_own_netns(|| {
+        hide_ipv6()?;
+        let mut tally = Tally::default();
+        for address in ["[::]", "[::1]", "[::ffff:127.0.0.1]", "127.0.0.1"] {
+            for options in ["", "--udp", "--connect", "--udp --connect"] {
+                tally.ask(&format!("{address}:8080 {options}"))?;
+            }
+        }
+        tally.finish(16)
     })
 }
 

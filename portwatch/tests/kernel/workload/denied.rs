@@ -124,26 +124,50 @@ pub(super) fn by_seccomp(recorder: &Recorder) -> Result<()> {
 }
 
 pub(super) fn filter_system_calls() -> Result<()> {
-    let statement = |code: u32, k: u32| filter(code, 0, k);
-    let is_call = |number: i64, skip| -> Result<libc::sock_filter> {
-        let number = u32::try_from(number)?;
-        Ok(filter(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            skip,
-            number,
-        ))
-    };
-    let mut program = [
-        // `seccomp_data.nr` is the first word.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
-        is_call(libc::SYS_bind, 2)?,
-        is_call(libc::SYS_connect, 1)?,
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-        statement(
-            libc::BPF_RET | libc::BPF_K,
-            libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned(),
-        ),
-    ];
+    install(&mut [
+        word(SYSTEM_CALL),
+        equals(u32::try_from(libc::SYS_bind)?, 2),
+        equals(u32::try_from(libc::SYS_connect)?, 1),
+        ret(libc::SECCOMP_RET_ALLOW),
+        refuse(libc::EPERM),
+    ])
+}
+
+/// To the calling thread, a kernel without IPv6.
+pub(crate) fn hide_ipv6() -> Result<()> {
+    no_new_privileges()?;
+    install(&mut [
+        word(SYSTEM_CALL),
+        equals(u32::try_from(libc::SYS_socket)?, 1),
+        ret(libc::SECCOMP_RET_ALLOW),
+        word(FIRST_ARGUMENT),
+        equals(libc::AF_INET6.cast_unsigned(), 1),
+        ret(libc::SECCOMP_RET_ALLOW),
+        refuse(libc::EAFNOSUPPORT),
+    ])
+}
+
+/// Offsets in `struct seccomp_data`; of an argument, the low half.
+const SYSTEM_CALL: u32 = 0;
+const FIRST_ARGUMENT: u32 = 16;
+
+fn word(offset: u32) -> libc::sock_filter {
+    filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, offset)
+}
+
+fn equals(number: u32, skip: u8) -> libc::sock_filter {
+    filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, skip, number)
+}
+
+fn ret(action: u32) -> libc::sock_filter {
+    filter(libc::BPF_RET | libc::BPF_K, 0, action)
+}
+
+fn refuse(errno: i32) -> libc::sock_filter {
+    ret(libc::SECCOMP_RET_ERRNO | errno.cast_unsigned())
+}
+
+fn install(program: &mut [libc::sock_filter]) -> Result<()> {
     let filter = libc::sock_fprog {
         len: u16::try_from(program.len())?,
         filter: program.as_mut_ptr(),
