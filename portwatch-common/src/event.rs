@@ -40,8 +40,8 @@ pub mod known {
     pub const EFFECTIVE: u32 = 1 << 8;
     /// `unprivileged_port_start`
     pub const THRESHOLD: u32 = 1 << 9;
-    /// `state_before`, `socket_state_before`, `port_before`, `socket_uid`: the socket as it was
-    /// before the call.
+    /// `state_before`, `socket_state_before`, `port_before`, `socket_uid`, `first_port`, `last_port`:
+    /// the socket as it was before the call.
     pub const BEFORE: u32 = 1 << 10;
     /// `cap_effective`, `user_ns`, `user_ns_level`: what the caller may do, and where.
     pub const CREDENTIALS: u32 = 1 << 11;
@@ -249,7 +249,10 @@ pub struct Attempt {
     /// [`lsm`]
     pub lsm: u8,
     /// 0
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// `IP_LOCAL_PORT_RANGE`, both ends included, with [`known::BEFORE`]; 0 for an end without a limit
+    pub first_port: u16,
+    pub last_port: u16,
 }
 
 const _: () = assert!(size_of::<Attempt>() == 240);

@@ -154,6 +154,8 @@ pub struct Offsets {
     /// The byte of `skc_flags` with `SOCK_BROADCAST`, and its mask
     pub skc_flags: Offset,
     pub broadcast: u32,
+    /// `struct inet_sock.local_port_range`, u32: the first port, the last one in the upper half
+    pub inet_local_port_range: Offset,
     /// The four bytes with the bits of `struct inet_sock`, and their masks in them
     pub inet_flags: Offset,
     pub freebind: u32,
@@ -227,6 +229,7 @@ impl Offsets {
         ipv6only: 0,
         skc_flags: Settings::ABSENT,
         broadcast: 0,
+        inet_local_port_range: Settings::ABSENT,
         inet_flags: Settings::ABSENT,
         freebind: 0,
         transparent: 0,

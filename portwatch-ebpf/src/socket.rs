@@ -296,6 +296,16 @@ pub(crate) fn before<M: Memory>(attempt: &mut Attempt, socket: u64, sk: u64) -> 
     attempt.port_before = port::<M>(sk)?;
     attempt.socket_uid = uid::<M>(sk)?;
     attempt.known |= known::BEFORE;
+    port_range(attempt, sk)
+}
+
+/// `IP_LOCAL_PORT_RANGE`, since Linux 6.3. It lies behind `struct sock`, where a typed pointer does
+/// not reach.
+#[inline(always)]
+fn port_range(attempt: &mut Attempt, sk: u64) -> Option<()> {
+    let range: u32 = Probed::read(sk, present(setting!(offsets.inet_local_port_range))?)?;
+    attempt.first_port = range as u16;
+    attempt.last_port = (range >> 16) as u16;
     Some(())
 }
 

@@ -105,6 +105,8 @@ pub struct Attempt {
     pub ifindex: Option<u32>,
     pub ifname: Option<IfName>,
     pub options: Option<Options>,
+    /// `IP_LOCAL_PORT_RANGE`, where the socket has one
+    pub port_range: Option<PortRange>,
     /// Of a bind: whether the port is one that needs a privilege in the socket's network namespace
     pub privileged: Option<bool>,
     /// The socket was connecting already: no new attempt
@@ -361,6 +363,21 @@ pub struct Requested {
 impl Requested {
     pub const fn socket_addr(self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
+    }
+}
+
+/// The ports that the kernel may choose from for one socket, both ends included; 0 for an end
+/// without a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl PortRange {
+    /// `None` for the range of a socket that has none.
+    pub fn new(first: u16, last: u16) -> Option<Self> {
+        (first != 0 || last != 0).then_some(Self { first, last })
     }
 }
 

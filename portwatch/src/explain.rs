@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod conflict;
 mod connect;
 mod draft;
+mod exhausted;
 mod facts;
 mod fix;
 mod gate;

@@ -20,7 +20,9 @@ use rustix::net::{
 
 use self::borrow::Borrowed;
 use crate::{
-    event::{Attempt, Family, Local, Lookup, Op, Options, Outcome, Proto, Requested, Unseen},
+    event::{
+        Attempt, Family, Local, Lookup, Op, Options, Outcome, PortRange, Proto, Requested, Unseen,
+    },
     netns::Namespace,
     nsfs,
 };
@@ -84,6 +86,7 @@ pub struct Seen {
     local: Local,
     peer: Option<(IpAddr, u16)>,
     options: Options,
+    port_range: Option<PortRange>,
     netns: Option<u32>,
     inode: Option<u32>,
 }
@@ -96,12 +99,14 @@ impl Seen {
             local,
             peer: _,
             options,
+            port_range,
             netns,
             inode,
         } = self;
         attempt.proto = Some(proto);
         attempt.local = Some(local);
         attempt.options = Some(options);
+        attempt.port_range = port_range;
         attempt.netns = netns;
         attempt.inode = inode;
     }
@@ -119,6 +124,7 @@ impl Seen {
             },
             peer: getpeername(socket).ok().flatten().and_then(internet),
             options: options(socket),
+            port_range: socket.port_range(),
             netns: namespace_inode(socket),
             inode: inode(socket),
         })

@@ -320,6 +320,8 @@ codes! {
     PortInUseHolderGone "port_in_use_holder_gone"
     PingIdentifierInUse "ping_identifier_in_use"
     EphemeralPortsExhausted "ephemeral_ports_exhausted"
+    /// Those of the socket's own range, `IP_LOCAL_PORT_RANGE`
+    OwnPortRangeExhausted "own_port_range_exhausted"
     // The state of the socket
     AlreadyBound "already_bound"
     SocketNotClosed "socket_not_closed"

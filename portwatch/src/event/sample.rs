@@ -43,6 +43,7 @@ pub(crate) fn attempt() -> Attempt {
         options: None,
         address_len: None,
         effective: None,
+        port_range: None,
         privileged: None,
         repeat: false,
         interrupted: false,

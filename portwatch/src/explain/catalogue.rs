@@ -244,6 +244,9 @@ entries! {
     EphemeralPortsExhausted [EADDRINUSE EADDRNOTAVAIL EAGAIN] PORTS Linux
         "none of the ports that the kernel gives out is free",
         "keep connections open; widen net.ipv4.ip_local_port_range";
+    OwnPortRangeExhausted [EADDRINUSE EADDRNOTAVAIL EAGAIN] PORTS Linux
+        "none of the ports is free that the socket limits itself to (IP_LOCAL_PORT_RANGE)",
+        "set a wider IP_LOCAL_PORT_RANGE in the program, or none";
     AlreadyBound [EINVAL] BIND Both
         "the socket is bound already",
         "make a new socket";

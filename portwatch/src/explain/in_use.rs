@@ -3,9 +3,9 @@
 use super::{
     absence,
     case::{Case, endpoint, name_of},
-    conflict::{Change, Claim, Conflict, Overlap, Rule, Transport, conflict},
+    conflict::{Change, Claim, Conflict, Overlap, Rule, conflict},
     draft::Draft,
-    fix, quote,
+    exhausted, fix, quote,
 };
 use crate::event::{Code, Confidence, Fix, Holder, Lookup, Op, SocketState, Unseen};
 
@@ -39,7 +39,7 @@ const fn rank(state: SocketState) -> u8 {
 pub(super) fn explain(case: &Case<'_>) -> Draft {
     let port = case.port().unwrap_or(0);
     if case.attempt.op == Op::Listen || port == 0 {
-        return exhausted(case);
+        return exhausted::explain(case);
     }
     if case.is_ping() {
         let text = format!("a ping socket with identifier {port} exists already");
@@ -342,45 +342,6 @@ fn unknown(case: &Case<'_>, port: u16, why: Unseen) -> Draft {
     Draft::new(Code::PortInUse, Confidence::Derived, text)
         .fix(fix::look_for_holder(case, port))
         .holders_unseen(Some(why))
-}
-
-/// No port is left of those that the kernel gives out by itself.
-pub(super) fn exhausted(case: &Case<'_>) -> Draft {
-    let range = case.facts.ports.map_or_else(
-        || "net.ipv4.ip_local_port_range".to_owned(),
-        |ports| {
-            format!(
-                "{} to {} (net.ipv4.ip_local_port_range)",
-                ports.first, ports.last
-            )
-        },
-    );
-    let whom = match case.attempt.op {
-        Op::Connect => format!(" for a connection to {}", case.target()),
-        Op::Bind | Op::Listen => String::new(),
-    };
-    let text = format!("no port of the range {range} is free{whom}");
-    let widen = fix::opening(
-        fix::command(
-            "widen the range",
-            case.in_namespace("sysctl -w net.ipv4.ip_local_port_range='1024 65535'"),
-        ),
-        "servers on these ports may find theirs taken by a connection",
-    );
-    let table = if case.transport() == Some(Transport::Udp) {
-        "-uan"
-    } else {
-        "-tan"
-    };
-    Draft::new(Code::EphemeralPortsExhausted, Confidence::Derived, text)
-        .fix(fix::command(
-            "see what uses them up",
-            case.in_namespace(&format!("ss {table}")),
-        ))
-        .fix(fix::advice(
-            "keep connections open and use them again, instead of a new one each time",
-        ))
-        .fix(widen)
 }
 
 /// Of a call that something else stopped: the port would not have been free either.

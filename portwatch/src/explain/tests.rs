@@ -19,8 +19,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::*;
 use crate::event::{
     AcceptQueue, Before, Binder, Cgroup, Code, Comm, Confidence, Container, Credentials, Family,
-    Holder, Holders, HoldingProcess, IfName, Local, Lookup, Options, Process, Proto, Requested,
-    Runtime, SocketBefore, SocketState, Stages, Time, Unseen, Version, sample,
+    Holder, Holders, HoldingProcess, IfName, Local, Lookup, Options, PortRange, Process, Proto,
+    Requested, Runtime, SocketBefore, SocketState, Stages, Time, Unseen, Version, sample,
 };
 
 const TCP: Proto = Proto::Ip(6);

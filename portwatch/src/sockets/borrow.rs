@@ -19,7 +19,7 @@ use rustix::{
     process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
 };
 
-use crate::event::{Lookup, Unseen};
+use crate::event::{Lookup, PortRange, Unseen};
 
 /// Duplicates that are being closed at once, at most: with so many nothing more is duplicated.
 const CLOSING: usize = 16;
@@ -89,21 +89,35 @@ impl Borrowed {
     }
 
     /// The interface that it is bound to (`SO_BINDTOIFINDEX`, older than pidfd_getfd).
-    #[expect(unsafe_code, reason = "rustix does not know the option")]
     pub(super) fn device(&self) -> Option<u32> {
-        let mut index: u32 = 0;
-        let mut length = libc::socklen_t::try_from(size_of_val(&index)).ok()?;
+        let index = self.number(libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX)?;
+        (index != 0).then_some(index)
+    }
+
+    /// `IP_LOCAL_PORT_RANGE` (include/uapi/linux/in.h), since Linux 6.3
+    pub(super) fn port_range(&self) -> Option<PortRange> {
+        const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
+        let [a, b, c, d] = self
+            .number(libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE)?
+            .to_le_bytes();
+        PortRange::new(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
+    }
+
+    #[expect(unsafe_code, reason = "rustix does not know these options")]
+    fn number(&self, level: libc::c_int, option: libc::c_int) -> Option<u32> {
+        let mut number: u32 = 0;
+        let mut length = libc::socklen_t::try_from(size_of_val(&number)).ok()?;
         // SAFETY: the kernel writes at most `length` bytes there, and any are a number.
         let result = unsafe {
             libc::getsockopt(
                 self.as_fd().as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_BINDTOIFINDEX,
-                (&raw mut index).cast(),
+                level,
+                option,
+                (&raw mut number).cast(),
                 &raw mut length,
             )
         };
-        (result == 0 && index != 0).then_some(index)
+        (result == 0).then_some(number)
     }
 }
 

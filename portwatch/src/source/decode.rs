@@ -19,7 +19,7 @@ use crate::{
     errno,
     event::{
         Attempt, AttemptId, Before, Comm, Credentials, End, Ended, Family, Local, Lsm, Op, Options,
-        Proto, Requested, SocketBefore, Stages, System, Time, Via,
+        PortRange, Proto, Requested, SocketBefore, Stages, System, Time, Via,
     },
 };
 
@@ -136,6 +136,8 @@ fn attempt(record: &wire::Attempt, clock: ClockOffset) -> Attempt {
                 let port = asked?.port;
                 (record.op == wire::op::BIND && port != 0).then_some(u32::from(port) < start)
             }),
+        port_range: PortRange::new(record.first_port, record.last_port)
+            .filter(|_| has(known::BEFORE)),
         repeat: has(known::REPEAT),
         interrupted: has(known::RET) && errno::is_restart(record.ret),
         deferred: has(known::DEFERRED),

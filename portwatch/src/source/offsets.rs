@@ -100,6 +100,7 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         ipv6only: sk_flags.masks[2],
         skc_flags: broadcast.byte,
         broadcast: broadcast.masks[0],
+        inet_local_port_range: local_port_range(btf),
         inet_flags: inet_flags.byte,
         freebind: inet_flags.masks[0],
         transparent: inet_flags.masks[1],
@@ -189,6 +190,14 @@ fn flags<const COUNT: usize>(fields: [Option<Field>; COUNT], width: u32) -> Flag
     }
 }
 
+/// Since 6.3 a struct of two numbers, since 6.10 one number that has both in the same places
+/// (include/net/inet_sock.h; both processors that portwatch knows have the low half first).
+fn local_port_range(btf: &Btf<'_>) -> Offset {
+    let first = byte(btf, "inet_sock.local_port_range.lo");
+    let both = || byte(btf, "inet_sock.local_port_range");
+    first.or_else(both).unwrap_or(Settings::ABSENT)
+}
+
 /// The bits of `inet_flags` where the kernel has that, else the bit fields of old.
 fn inet_flags(btf: &Btf<'_>) -> [Option<Field>; 3] {
     match btf.field("inet_sock.inet_flags") {
@@ -226,10 +235,12 @@ mod tests {
             eprintln!("this kernel shows no BTF");
             return;
         };
-        let offsets = format!(
-            "{:?}",
-            resolve(&Btf::parse(&data, STRUCTS, &[]).unwrap()).unwrap()
-        );
+        let mut offsets = resolve(&Btf::parse(&data, STRUCTS, &[]).unwrap()).unwrap();
+        // Not before Linux 6.3.
+        if offsets.inet_local_port_range == Settings::ABSENT {
+            offsets.inet_local_port_range = 0;
+        }
+        let offsets = format!("{offsets:?}");
         assert!(
             !offsets.contains(&Settings::ABSENT.to_string()),
             "{offsets}"

@@ -123,6 +123,7 @@ pub(super) fn attempt() -> Attempt {
         process_start: None,
         address_len: Some(16),
         effective: Some(ASKED),
+        port_range: None,
         privileged: Some(true),
         interrupted: false,
         repeat: true,

@@ -4,7 +4,7 @@ use super::{
     super::{
         case::Case,
         draft::{Draft, Others},
-        fix, in_use,
+        exhausted, fix,
     },
     is_ipv6,
 };
@@ -34,23 +34,20 @@ pub(super) fn no_local_end(case: &Case<'_>) -> Draft {
         .found()
         .map(|route| route.source.is_some());
     match (is_ipv6(case), has_source) {
-        (false, _) if case.before().is_some() => in_use::exhausted(case),
-        (true, _) if stages.syn_sent => in_use::exhausted(case),
+        (false, _) if case.before().is_some() => exhausted::explain(case),
+        (true, _) if stages.syn_sent => exhausted::explain(case),
         (true, _) if stages.connect.is_some() || case.is_udp() => no_source(Confidence::Derived),
         (true, Some(false)) => no_source(Confidence::Checked),
         (v6, _) => Draft::one_of(
             [
-                (
-                    Code::EphemeralPortsExhausted,
-                    "no local port is free for this destination",
-                ),
+                exhausted::candidate(case),
                 (
                     Code::TupleInUse,
-                    "the socket's own port has a connection to this destination already",
+                    "the socket's own port has a connection to this destination already".to_owned(),
                 ),
                 (
                     Code::NoSourceAddress,
-                    "this host has no IPv6 address that could be the source",
+                    "this host has no IPv6 address that could be the source".to_owned(),
                 ),
             ]
             .into_iter()
@@ -83,15 +80,15 @@ fn tuple_in_use(case: &Case<'_>, port: u16) -> Draft {
 pub(super) fn autobind(case: &Case<'_>) -> Draft {
     let failed = case.attempt.stages.get_port.is_some_and(|ret| ret != 0);
     if failed {
-        return in_use::exhausted(case);
+        return exhausted::explain(case);
     }
     Draft::one_of(
         [
+            exhausted::candidate(case),
             (
-                Code::EphemeralPortsExhausted,
-                "no local port is free (net.ipv4.ip_local_port_range)",
+                Code::IpsecBlocked,
+                "an IPsec policy waits for its keys".to_owned(),
             ),
-            (Code::IpsecBlocked, "an IPsec policy waits for its keys"),
         ],
         Others::Possible,
     )

@@ -24,7 +24,6 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         device,
         caller,
         subject,
-        network,
         ..
     } = situation;
     let Caller {
@@ -60,12 +59,13 @@ pub(super) fn that_returned(situation: &Situation, ret: i32) -> Attempt {
         inode: None,
         ret: Some(ret),
         latency: None,
-        netns: network.netns,
+        netns: situation.network.netns,
         cgroup_id: None,
         cgroup: cgroup.clone(),
         ifindex: device.and_then(|device| device.index),
         ifname: device.map(|device| device.name),
         options: Some(*options),
+        port_range: None,
         privileged: situation.is_privileged_port(),
         repeat: false,
         interrupted: false,

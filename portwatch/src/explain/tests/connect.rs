@@ -219,6 +219,53 @@ fn no_local_port_is_left() {
     );
 }
 
+/// An end of the socket's range counts within the network namespace's.
+#[test]
+fn no_port_is_left_of_the_sockets_own_range() {
+    let limited = |first, last| {
+        with(connect("192.0.2.1", EADDRNOTAVAIL), |attempt| {
+            attempt.port_range = PortRange::new(first, last);
+        })
+    };
+    let of_all = Facts {
+        ports: Some(Ports {
+            first: 32768,
+            last: 60999,
+        }),
+        ..none()
+    };
+    let code = Code::OwnPortRangeExhausted;
+    for (first, last, ports) in [
+        (40000, 40000, "40000 to 40000"),
+        (40000, 0, "40000 to 60999"),
+        (0, 40000, "32768 to 40000"),
+        (1024, 40000, "32768 to 40000"),
+    ] {
+        let cause = explain(&limited(first, last), &of_all).unwrap();
+        assert_eq!(cause.code, code, "{first} {last}");
+        assert!(cause.text.contains(ports), "{}", cause.text);
+        assert!(cause.fixes[0].what.contains("IP_LOCAL_PORT_RANGE"));
+        let fixes = format!("{:?}", cause.fixes);
+        assert!(!fixes.contains("sysctl"), "{fixes}");
+    }
+    for (first, last) in [(0, 0), (1024, 2048), (1024, 0)] {
+        let cause = explain(&limited(first, last), &of_all).unwrap();
+        assert_eq!(cause.code, Code::EphemeralPortsExhausted, "{first} {last}");
+    }
+    let look = "sudo ss -tan '( sport >= :40000 and sport <= :40000 )'";
+    let own = limited(40000, 40000);
+    expect(&own, &none(), code, DERIVED, look);
+    expect(&unseen(own), &none(), code, LIKELY, "sudo ss -tan");
+    let autobind = with(udp(connect("192.0.2.1", -11)), |attempt| {
+        attempt.port_range = PortRange::new(40000, 40000);
+    });
+    expect(&autobind, &none(), code, LIKELY, "sudo ss -uan");
+    let bound = with(bind("0.0.0.0", 0, EADDRINUSE), |attempt| {
+        attempt.port_range = PortRange::new(40000, 40000);
+    });
+    expect(&bound, &none(), code, DERIVED, look);
+}
+
 #[test]
 fn the_socket_is_busy() {
     let busy = |ret, state, socket_state| {

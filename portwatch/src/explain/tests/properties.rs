@@ -119,14 +119,16 @@ prop_compose! {
         requested in option::of((ips(), ports(), 0_u32..3)),
         (local, address_len) in (option::of((ips(), option::of(ports()))), option::of(-1_i32..130)),
         (ret, options, ifindex, privileged) in (returns(), option::of(socket_options()), option::of(1_u32..4), option::of(any::<bool>())),
-        (stages, before) in (stations(), states()),
+        (stages, before) in (stations(), states()).boxed(),
         (repeat, seccomp, reset) in any::<(bool, bool, bool)>(),
+        (first_port, last_port) in any::<(u16, u16)>(),
         system in select(vec![System::Linux, System::Linux, System::MacOs(Version { major: 10, minor: 13 }), System::MacOs(Version { major: 15, minor: 1 })]),
     ) -> Attempt {
         Attempt {
             address_len, system, op, via, proto, process, cgroup, euid, family, ret, options, ifindex, privileged, repeat, seccomp, reset,
             comm: Comm::new(comm),
             requested: requested.map(|(ip, port, scope_id)| Requested { ip, port, scope_id }),
+            port_range: PortRange::new(first_port, last_port),
             local: local.map(|(ip, port)| Local { ip, port }),
             stages: if seccomp { Stages::default() } else { stages },
             before,

@@ -69,6 +69,7 @@ pub fn attempt(call: &Call, system: System) -> Option<Attempt> {
         ifindex: None,
         ifname: None,
         options: None,
+        port_range: None,
         privileged: None,
         repeat: false,
         interrupted: false,

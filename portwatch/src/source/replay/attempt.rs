@@ -120,6 +120,7 @@ impl Attempt {
             ifindex: self.ifindex,
             ifname: self.ifname.and_then(|name| IfName::new(&bytes(&name))),
             options: self.options.as_deref().map(options),
+            port_range: None,
             privileged: self.privileged,
             repeat: self.repeat,
             interrupted: self.ret.is_some_and(errno::is_restart),

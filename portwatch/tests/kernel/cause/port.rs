@@ -62,6 +62,17 @@ pub(crate) const PORTS: &[Row] = &[
     exhausted("connect: no port left", Connect, -EADDRNOTAVAIL).sure(Derived, Derived, Likely),
     exhausted("connect: no port left for UDP", Connect, -EAGAIN).sure(Derived, Derived, Likely),
     exhausted("listen: no port left", Listen, -EADDRINUSE).tracepoint(Answer::Unseen),
+    own_range(
+        "bind: no port left of the socket's own range",
+        Bind,
+        -EADDRINUSE,
+    ),
+    own_range(
+        "connect: no port left of the socket's own range",
+        Connect,
+        -EADDRNOTAVAIL,
+    )
+    .sure(Derived, Derived, Likely),
     Row::new("both have SO_REUSEPORT", Bind, 0, Code::PortShared, Checked),
     // With that alone, nobody looks who else has the port.
     Row::silent("both have SO_REUSEADDR, of UDP", Bind),
@@ -79,4 +90,9 @@ const fn used(case: &'static str, code: Code) -> Row {
 
 const fn exhausted(case: &'static str, op: Op, ret: i32) -> Row {
     Row::new(case, op, ret, Code::EphemeralPortsExhausted, Derived)
+}
+
+const fn own_range(case: &'static str, op: Op, ret: i32) -> Row {
+    Row::new(case, op, ret, Code::OwnPortRangeExhausted, Derived)
+        .except("6.1", "it has no IP_LOCAL_PORT_RANGE")
 }

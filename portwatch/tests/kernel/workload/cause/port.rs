@@ -15,7 +15,7 @@ use super::{
         USER,
         child::Companion,
     },
-    Address, Descriptor, Recorder, Scene, Socket, at, bound,
+    Address, Descriptor, Recorder, Scene, Socket, at, bound, lacking,
     network::{ip, link},
     raw_row, row, try_of,
 };
@@ -33,6 +33,7 @@ pub(super) const SCENES: &[Scene] = &[
     gone,
     ping,
     exhausted,
+    own_range,
     shared,
     without_a_port,
     in_another_namespace,
@@ -296,6 +297,38 @@ fn exhausted(recorder: &Recorder) -> Result<()> {
     let (socket, case) = (Socket::tcp4()?, "listen: no port left");
     let (descriptor, backlog) = (Descriptor::Socket(&socket), Address::Backlog(8));
     raw_row(recorder, case, descriptor, backlog)
+}
+
+/// One port, and a connection to the same place has it.
+fn own_range(recorder: &Recorder) -> Result<()> {
+    let listener = bound(recorder, Socket::tcp4()?, HERE)?;
+    listen(&listener, 8).context("listen")?;
+    let first = limited()?;
+    recorder.connect("before", &first, at(HERE)?, 0)?;
+    row(
+        recorder,
+        "connect: no port left of the socket's own range",
+        &limited()?,
+        HERE,
+    )?;
+    row(
+        recorder,
+        "bind: no port left of the socket's own range",
+        &limited()?,
+        "127.0.0.1:0",
+    )
+}
+
+/// A socket whose only port is 40000.
+fn limited() -> Result<Socket> {
+    const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
+    const PORT: [u8; 2] = 40000_u16.to_ne_bytes();
+    let socket = Socket::tcp4()?;
+    let bytes = [PORT, PORT].concat();
+    match sys::set_option(&socket, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, &bytes) {
+        Ok(()) => Ok(socket),
+        Err(error) => Err(lacking(format!("no IP_LOCAL_PORT_RANGE: {error}"))),
+    }
 }
 
 fn without_a_port(recorder: &Recorder) -> Result<()> {
