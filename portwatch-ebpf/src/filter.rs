@@ -68,6 +68,15 @@ pub(crate) fn judge<M: CurrentTask>(call: &impl Call) -> Verdict {
     }
 }
 
+/// What becomes of a system call that is over and reached no socket.
+#[inline(always)]
+pub(crate) fn judge_unreached<M: CurrentTask>(unreached: &Unreached) -> Verdict {
+    match active() {
+        Some(filter) => unreached_verdict::<M>(filter, unreached),
+        None => Verdict::Pass,
+    }
+}
+
 // Functions of their own: they are called from many places, and need no types to be followed.
 
 #[inline(never)]
@@ -78,6 +87,11 @@ fn record_may_pass<M: CurrentTask>(filter: &Block, attempt: &Attempt) -> bool {
 #[inline(never)]
 fn record_verdict<M: CurrentTask>(filter: &Block, attempt: &Attempt) -> Verdict {
     filter.judge(&Current::<M>(PhantomData), attempt)
+}
+
+#[inline(never)]
+fn unreached_verdict<M: CurrentTask>(filter: &Block, unreached: &Unreached) -> Verdict {
+    filter.judge(&Current::<M>(PhantomData), unreached)
 }
 
 /// The current task.

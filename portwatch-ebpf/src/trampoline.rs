@@ -324,7 +324,7 @@ fn is_of(inflight: &Inflight, op: u8, fd: i32) -> bool {
 /// Sends a call that reached no socket, if the filter lets it pass.
 #[inline(always)]
 fn emit_unreached(unreached: &Unreached, write: impl FnOnce(&mut Attempt)) {
-    if filter::judge::<Typed>(unreached) == Verdict::Pass {
+    if filter::judge_unreached::<Typed>(unreached) == Verdict::Pass {
         attempt::emit::<Typed>(write);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use xtask::wire::Job;
 
@@ -26,6 +26,9 @@ pub(crate) struct Options {
     knowledge: bool,
 }
 
+/// What portwatch says of a program that does not pass the verifier; others have no function to be attached to.
+const REFUSAL: &str = "the kernel refuses the program";
+
 /// The part of `portwatch doctor --programs --json` that matters here.
 #[derive(Deserialize)]
 struct Report {
@@ -41,6 +44,7 @@ struct Program {
     translated: Option<u32>,
     jitted: Option<u32>,
     load_ns: Option<u64>,
+    why: Option<String>,
 }
 
 /// `cargo xtask tables`.
@@ -98,6 +102,14 @@ fn programs(built: &KernelTest) -> Result<String> {
         };
         let text = boot.output()?;
         let report: Report = serde_json::from_slice(&text).context("portwatch doctor's JSON")?;
+        for program in &report.programs {
+            let why = program.why.as_deref().unwrap_or_default();
+            ensure!(
+                !why.contains(REFUSAL),
+                "{} on {series}: {why}",
+                program.name
+            );
+        }
         reports.push((series, report));
     }
     Ok(programs_table(&reports))
