@@ -10,7 +10,7 @@ use portwatch::{
 #[path = "../kernel/cause.rs"]
 mod cause;
 
-use cause::{Answer, GROUPS, Row};
+use cause::{Answer, GROUPS, Row, Since};
 
 /// The causes that no test makes, and why.
 const UNMADE: &[(Code, &str)] = &[
@@ -114,7 +114,7 @@ fn write_row(table: &mut String, code: &str, row: &Row) {
         case,
         op,
         ret,
-        except,
+        since,
         ..
     } = row;
     let [fexit, kprobe, tracepoint] = row.answers.map(|answer| said(answer, code_of(row)));
@@ -122,8 +122,8 @@ fn write_row(table: &mut String, code: &str, row: &Row) {
         .split_once(": ")
         .filter(|(first, _)| is_op(first))
         .map_or(*case, |(_, rest)| rest);
-    let kernels = match except {
-        Some((kernel, why)) => format!("not {kernel}: {why}"),
+    let kernels = match since {
+        Some(Since { major, minor, what }) => format!("{major}.{minor} and later: {what}"),
         None => "all".to_owned(),
     };
     let _ = writeln!(

@@ -27,8 +27,16 @@ pub(crate) struct Row {
     pub(crate) ret: i32,
     /// By source: fexit, kprobe, tracepoint
     pub(crate) answers: [Answer; 3],
-    /// The kernel on which it cannot be made, and why
-    pub(crate) except: Option<(&'static str, &'static str)>,
+    /// Where it can be made; `None` is everywhere
+    pub(crate) since: Option<Since>,
+}
+
+/// The first version of Linux that has what it takes, and what that is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Since {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) what: &'static str,
 }
 
 /// What a source says of it.
@@ -62,7 +70,7 @@ impl Row {
             op,
             ret,
             answers: [Answer::Says(code, confidence); 3],
-            except: None,
+            since: None,
         }
     }
 
@@ -90,7 +98,7 @@ impl Row {
             op,
             ret: 0,
             answers: [Answer::Silent; 3],
-            except: None,
+            since: None,
         }
     }
 
@@ -110,16 +118,16 @@ impl Row {
         Self { answers, ..self }
     }
 
-    const fn except(self, kernel: &'static str, why: &'static str) -> Self {
+    const fn since(self, since: Since) -> Self {
         Self {
-            except: Some((kernel, why)),
+            since: Some(since),
             ..self
         }
     }
 
-    const fn except_on_aarch64(self, kernel: &'static str, why: &'static str) -> Self {
+    const fn since_on_aarch64(self, since: Since) -> Self {
         if cfg!(target_arch = "aarch64") {
-            self.except(kernel, why)
+            self.since(since)
         } else {
             self
         }

@@ -7,7 +7,7 @@ use portwatch::event::{
     Op::{self, Bind, Connect},
 };
 
-use super::{Answer, Row};
+use super::{Answer, Row, Since};
 
 pub(crate) const CALLS: &[Row] = &[
     Row::new(
@@ -77,8 +77,16 @@ const fn family(case: &'static str, op: Op) -> Row {
     Row::new(case, op, -EAFNOSUPPORT, Code::WrongFamily, Derived)
 }
 
-const NO_LANDLOCK: &str = "its Landlock knows no network";
-const NO_TRAMPOLINES: &str = "BPF trampolines need Linux 6.4 on aarch64";
+const LANDLOCK: Since = Since {
+    major: 6,
+    minor: 7,
+    what: "Landlock knows the network",
+};
+const TRAMPOLINES: Since = Since {
+    major: 6,
+    minor: 4,
+    what: "BPF trampolines on aarch64",
+};
 
 /// tracepoint does not see who refused.
 pub(crate) const DENIALS: &[Row] = &[
@@ -87,15 +95,15 @@ pub(crate) const DENIALS: &[Row] = &[
         -EACCES,
         Code::LandlockDenied,
     )
-    .except("6.1", NO_LANDLOCK),
+    .since(LANDLOCK),
     connect(
         "connect: Landlock, no port allowed",
         -EACCES,
         Code::LandlockDenied,
     )
-    .except("6.1", NO_LANDLOCK),
+    .since(LANDLOCK),
     // It looks at the arguments before its rules.
-    length("connect: Landlock, and half an IPv4 address", Connect).except("6.1", NO_LANDLOCK),
+    length("connect: Landlock, and half an IPv4 address", Connect).since(LANDLOCK),
     Row::new(
         "bind: Landlock, and an IPv6 address for an IPv4 socket",
         Bind,
@@ -103,19 +111,19 @@ pub(crate) const DENIALS: &[Row] = &[
         Code::WrongFamily,
         Derived,
     )
-    .except("6.1", NO_LANDLOCK),
+    .since(LANDLOCK),
     eperm(
         "bind: a BPF program at the security hook",
         Bind,
         Code::BpfLsmDenied,
     )
-    .except_on_aarch64("6.1", NO_TRAMPOLINES),
+    .since_on_aarch64(TRAMPOLINES),
     eperm(
         "connect: a BPF program at the security hook",
         Connect,
         Code::BpfLsmDenied,
     )
-    .except_on_aarch64("6.1", NO_TRAMPOLINES),
+    .since_on_aarch64(TRAMPOLINES),
     bind(
         "bind: an AppArmor profile without network",
         -EACCES,

@@ -7,7 +7,13 @@ use portwatch::event::{
     Op::{self, Bind, Connect, Listen},
 };
 
-use super::{Answer, Row};
+use super::{Answer, Row, Since};
+
+const IP_LOCAL_PORT_RANGE: Since = Since {
+    major: 6,
+    minor: 3,
+    what: "`IP_LOCAL_PORT_RANGE`",
+};
 
 pub(crate) const PORTS: &[Row] = &[
     used("another socket listens", Code::PortInUse),
@@ -93,6 +99,5 @@ const fn exhausted(case: &'static str, op: Op, ret: i32) -> Row {
 }
 
 const fn own_range(case: &'static str, op: Op, ret: i32) -> Row {
-    Row::new(case, op, ret, Code::OwnPortRangeExhausted, Derived)
-        .except("6.1", "it has no IP_LOCAL_PORT_RANGE")
+    Row::new(case, op, ret, Code::OwnPortRangeExhausted, Derived).since(IP_LOCAL_PORT_RANGE)
 }
