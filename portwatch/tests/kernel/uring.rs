@@ -26,6 +26,8 @@ const ENTRIES: u32 = 4;
 const FEAT_SINGLE_MMAP: u32 = 1;
 const OFF_SQES: i64 = 0x1000_0000;
 const ENTER_GETEVENTS: u32 = 1;
+const ENTER_SQ_WAKEUP: u32 = 1 << 1;
+const SETUP_SQPOLL: u32 = 1 << 1;
 const REGISTER_IOWQ_MAX_WORKERS: u32 = 19;
 
 #[repr(C)]
@@ -100,7 +102,19 @@ unsafe impl Send for Ring {}
 
 impl Ring {
     pub(crate) fn new() -> Result<Self> {
-        let mut params = Params::default();
+        Self::set_up(Params::default())
+    }
+
+    /// One whose requests a thread of the kernel's fetches and does.
+    pub(crate) fn polled() -> Result<Self> {
+        Self::set_up(Params {
+            flags: SETUP_SQPOLL,
+            sq_thread_idle: 1000,
+            ..Params::default()
+        })
+    }
+
+    fn set_up(mut params: Params) -> Result<Self> {
         let entries = libc::c_long::from(ENTRIES);
         // SAFETY: the parameters are laid out as the kernel has them.
         let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, entries, &raw mut params) };
@@ -216,6 +230,12 @@ impl Ring {
     }
 
     fn enter(&self, submitted: i64, complete: u32) -> Result<()> {
+        let wait = if complete == 0 { 0 } else { ENTER_GETEVENTS };
+        let wake = if self.params.flags & SETUP_SQPOLL == 0 {
+            0
+        } else {
+            ENTER_SQ_WAKEUP
+        };
         // SAFETY: without a signal mask the call reads no memory of its arguments.
         let entered = unsafe {
             libc::syscall(
@@ -223,7 +243,7 @@ impl Ring {
                 self.fd.as_raw_fd(),
                 submitted,
                 complete,
-                if complete == 0 { 0 } else { ENTER_GETEVENTS },
+                wait | wake,
                 std::ptr::null::<libc::sigset_t>(),
                 0,
             )

@@ -169,6 +169,7 @@ fn named(name: &str, recorder: &Recorder) -> Result<()> {
         "containers" => fault::containers(recorder),
         "many_namespaces" => fault::many_namespaces(recorder),
         "io_uring" => ring::attempts(recorder),
+        "io_uring_within" => ring::attempts_within(recorder),
         "compat32" => compat::attempts(recorder),
         "blocked_compat" => compat::blocked(recorder),
         "fastopen" => fastopen::attempts(recorder),

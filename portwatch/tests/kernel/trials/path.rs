@@ -18,9 +18,12 @@ use super::{
 
 /// The ring's connects end after their calls, like others that do not wait.
 pub(super) fn io_uring(source: Source) -> Result<()> {
-    let (done, stream) = exactly(source, "io_uring", Pace::Stepwise)?;
-    let expected = [OK, REFUSED, REFUSED].repeat(5);
-    same_ends(source, &done, &stream, "io_uring", &expected)
+    let expected = [OK, REFUSED, REFUSED].repeat(3);
+    for workload in ["io_uring", "io_uring_within"] {
+        let (done, stream) = exactly(source, workload, Pace::Stepwise)?;
+        same_ends(source, &done, &stream, "io_uring", &expected)?;
+    }
+    Ok(())
 }
 
 pub(super) fn compat32(source: Source) -> Result<()> {

@@ -34,6 +34,8 @@ use super::{
 enum Manner {
     Inline,
     Worker,
+    /// A thread of the ring's own that waits for requests
+    Polled,
     /// The thread that asked, while it waits in another call
     Within(Wait),
 }
@@ -65,17 +67,32 @@ struct Attempts<'a> {
     binds: bool,
 }
 
+/// By whatever thread is free for it.
 pub(super) fn attempts(recorder: &Recorder) -> Result<()> {
+    // Before, a ring that is polled took only descriptors that had been registered.
+    let manners: &[Manner] = if sys::is_before(5, 11)? {
+        &[Manner::Inline, Manner::Worker]
+    } else {
+        &[Manner::Inline, Manner::Worker, Manner::Polled]
+    };
+    in_manners(recorder, manners)
+}
+
+/// By the thread that asked, while it waits.
+pub(super) fn attempts_within(recorder: &Recorder) -> Result<()> {
+    let waits = [Wait::Sleep, Wait::Epoll, Wait::Connect];
+    in_manners(recorder, &waits.map(Manner::Within))
+}
+
+fn in_manners(recorder: &Recorder, manners: &[Manner]) -> Result<()> {
     sys::enter_own_netns()?;
     let (_listener, address) = listener(recorder, 8)?;
-    for manner in [
-        Manner::Inline,
-        Manner::Worker,
-        Manner::Within(Wait::Sleep),
-        Manner::Within(Wait::Epoll),
-        Manner::Within(Wait::Connect),
-    ] {
-        let ring = match Ring::new() {
+    for &manner in manners {
+        let ring = match manner {
+            Manner::Polled => Ring::polled(),
+            _ => Ring::new(),
+        };
+        let ring = match ring {
             Ok(ring) => ring,
             Err(error) => return impossible(format!("{error:#}")),
         };
@@ -227,8 +244,8 @@ impl Attempts<'_> {
         result?;
         "io_uring".clone_into(&mut truth.via);
         truth.fd = None;
-        if self.manner == Manner::Worker {
-            (truth.caller.tid, truth.caller.comm) = worker(op)?;
+        if let Some(thread) = self.manner.thread(op)? {
+            (truth.caller.tid, truth.caller.comm) = thread;
         }
         Ok(truth)
     }
@@ -236,7 +253,7 @@ impl Attempts<'_> {
     fn run(&self, opcode: u8, fd: RawFd, address: SocketAddr) -> Result<i32> {
         let address = sys::sockaddr(address);
         match self.manner {
-            Manner::Inline => self.ring.run(opcode, 0, fd, &address),
+            Manner::Inline | Manner::Polled => self.ring.run(opcode, 0, fd, &address),
             Manner::Worker => self.ring.run(opcode, SQE_ASYNC, fd, &address),
             Manner::Within(wait) => self.run_within(wait, opcode, fd, &address),
         }
@@ -314,9 +331,26 @@ fn until_in_call(thread: Pid, number: libc::c_long) -> Result<()> {
     Ok(())
 }
 
-/// The ring's own thread, which stays for a while when it has nothing more to do. There is one
-/// for what may take long, as connects, which come first here, and one for the rest.
-fn worker(op: Op) -> Result<(u32, String)> {
+impl Manner {
+    /// The ring's own thread that does it, where one does. A worker stays for a while when it has nothing
+    /// more to do. There is one for what may take long, as connects, which come first here, and one for the
+    /// rest.
+    fn thread(self, op: Op) -> Result<Option<(u32, String)>> {
+        match self {
+            Self::Inline | Self::Within(_) => Ok(None),
+            Self::Worker => {
+                let place = usize::from(op == Op::Bind);
+                let found = threads("iou-wrk-")?;
+                ensure!(found.len() <= 2, "more than two workers: {found:?}");
+                found.into_iter().nth(place).context("no worker").map(Some)
+            }
+            Self::Polled => threads("iou-sqp-")?.pop().context("no poller").map(Some),
+        }
+    }
+}
+
+/// Threads of this process whose names begin with that, in the order of their numbers.
+fn threads(prefix: &str) -> Result<Vec<(u32, String)>> {
     let mut found: Vec<(u32, String)> = Vec::new();
     for task in fs::read_dir("/proc/self/task")? {
         let path = task?.path();
@@ -324,13 +358,10 @@ fn worker(op: Op) -> Result<(u32, String)> {
         let tid = path
             .file_name()
             .and_then(|name| name.to_str()?.parse().ok());
-        if comm.starts_with("iou-wrk-") {
+        if comm.starts_with(prefix) {
             found.push((tid.context("no thread number")?, comm.trim_end().to_owned()));
         }
     }
     found.sort();
-    ensure!(found.len() <= 2, "more than two workers: {found:?}");
-    let place = usize::from(op == Op::Bind);
-    ensure!(place < found.len(), "no worker to {op}: {found:?}");
-    Ok(found.swap_remove(place))
+    Ok(found)
 }
