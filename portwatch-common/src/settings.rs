@@ -30,12 +30,13 @@ pub const EVENTS_BYTES: u32 = 512 * 1024;
 /// Calls that can be under way at once, machine-wide, where threads cannot hold them.
 pub const INFLIGHT_ENTRIES: u32 = 8192;
 
-/// Entries of the map of pending connects, beside [`LRU_NODES_OF_A_CPU`] for each CPU.
+/// Entries of the map of pending connects, beside [`LRU_NODES_OF_A_CPU`] for each CPU and one for each
+/// attempt that the ring holds.
 ///
 /// The map evicts the oldest and tells nobody. So there is room for more than userspace waits for:
 /// what is evicted was forgotten there, and counted, before. 16,384 are waited for; 8,192 calls have
-/// not returned and are not known there; 4,096, more than the ring holds, are not read yet.
-pub const PENDING_ENTRIES: u32 = 16384 + INFLIGHT_ENTRIES + 4096;
+/// not returned and are not known there; those in the ring are not read yet.
+pub const PENDING_ENTRIES: u32 = 16384 + INFLIGHT_ENTRIES;
 
 /// Free entries that a CPU may keep from the others (`LOCAL_FREE_TARGET`, kernel/bpf/bpf_lru_list.c).
 pub const LRU_NODES_OF_A_CPU: u32 = 128;

@@ -6,7 +6,7 @@ mod mistake;
 pub mod moot;
 mod why;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZeroU32, path::PathBuf};
 
 use clap::{ArgAction, ArgMatches, CommandFactory as _, Parser, Subcommand};
 
@@ -322,6 +322,11 @@ pub struct Watch {
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds, help_heading = "Run")]
     pub duration: Option<std::time::Duration>,
 
+    /// Room for attempts that wait to be read, such as 8M: a power of two, or the next; without it
+    /// 2 MiB for each CPU, at most 8 MiB and a 128th of the memory
+    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Run")]
+    pub ring_size: Option<NonZeroU32>,
+
     /// Be this user, by name or number, once everything is attached: with no more than the
     /// capabilities that a watch takes. A log file is then opened by that user
     #[arg(long, value_name = "USER", help_heading = "Run")]
@@ -362,6 +367,22 @@ fn seconds(typed: &str) -> Result<std::time::Duration, String> {
         .map_err(|_| format!("`{typed}` seconds cannot be counted"))
 }
 
+/// Bytes, with `K` or `M` in units of 1,024 of the one before; at most 256 MiB.
+fn bytes(typed: &str) -> Result<NonZeroU32, String> {
+    const MOST: u32 = 256 << 20;
+    let (number, unit) = match typed.char_indices().next_back() {
+        Some((end, 'k' | 'K')) => (&typed[..end], 1 << 10),
+        Some((end, 'm' | 'M')) => (&typed[..end], 1 << 20),
+        _ => (typed, 1),
+    };
+    let number: u32 = number
+        .parse()
+        .map_err(|_| format!("`{typed}` is not a size such as 512K or 8M"))?;
+    let bytes = number.checked_mul(unit).filter(|bytes| *bytes <= MOST);
+    let bytes = bytes.ok_or("it must be 256M at most")?;
+    NonZeroU32::new(bytes).ok_or_else(|| "it must be more than 0".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -386,6 +407,27 @@ mod tests {
         assert!(error(&["-d", "-1"]).contains("error"));
         assert!(error(&["-d", "soon"]).contains("`soon` is not a number of seconds"));
         assert!(error(&["-d", "NaN"]).contains("cannot be counted"));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let read = |typed| bytes(typed).map(NonZeroU32::get);
+        assert_eq!(read("512K"), Ok(512 << 10));
+        assert_eq!(read("8m"), Ok(8 << 20));
+        assert_eq!(read("65536"), Ok(65536));
+        assert_eq!(read("256M"), Ok(256 << 20));
+        for (typed, why) in [
+            ("257M", "it must be 256M at most"),
+            ("99999999M", "it must be 256M at most"),
+            ("0", "it must be more than 0"),
+            ("", "`` is not a size such as 512K or 8M"),
+            ("M", "`M` is not a size such as 512K or 8M"),
+            ("1G", "`1G` is not a size such as 512K or 8M"),
+            ("-1", "`-1` is not a size such as 512K or 8M"),
+            ("4€", "`4€` is not a size such as 512K or 8M"),
+        ] {
+            assert_eq!(read(typed), Err(why.to_owned()), "{typed}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod dtrace;
 mod filters;
 mod names;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZeroU32, path::PathBuf};
 
 pub use self::contradiction::why_beyond;
 use self::{contradiction::Contradiction, names::Host};
@@ -49,6 +49,7 @@ pub struct Config {
     pub count: Option<u64>,
     pub duration: Option<std::time::Duration>,
     /// Who the watch is once everything is attached, if not who started it
+    pub ring_size: Option<NonZeroU32>,
     pub user_after: Option<Login>,
     pub source: cli::Source,
     /// For `--source dtrace`, if it is not macOS's own
@@ -271,6 +272,7 @@ impl Config {
             verbosity: watch.verbose,
             count: watch.count,
             duration: watch.duration,
+            ring_size: watch.ring_size,
             user_after: user_after(watch)?,
             source: watch.source,
             dtrace: watch.dtrace.clone(),

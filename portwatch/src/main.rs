@@ -285,6 +285,7 @@ mod ebpf {
             filter: config.filter.clone(),
             pinned: config.pinned.clone(),
             keeps_binds: config.explain.is_some(),
+            ring_size: config.ring_size,
             diagnostics: (config.verbosity >= 2).then_some(log::Level::Debug),
         };
         source::ebpf::check(&request.pinned)?;

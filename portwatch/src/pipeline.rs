@@ -82,6 +82,7 @@ pub async fn watch(
         time,
         system: opened.system,
         backend: opened.backend.name().into(),
+        ring_bytes: opened.ring_bytes,
         hooks: opened.hooks,
         missing: opened.missing,
         degradations,

@@ -18,6 +18,8 @@ pub mod replay;
 #[cfg(target_os = "linux")]
 pub mod tracefs;
 
+use std::num::NonZeroU32;
+
 #[cfg(target_os = "linux")]
 pub use self::choose::{NoSource, open};
 pub use self::live::Source;
@@ -91,6 +93,8 @@ pub struct Request {
     pub pinned: Pinned,
     /// Binds that succeed are remembered all the same, to explain attempts that pass
     pub keeps_binds: bool,
+    /// Bytes for attempts that wait to be read, if not as the machine suggests
+    pub ring_size: Option<NonZeroU32>,
     /// Attempts of kernel threads too
     pub kernel_threads: bool,
     /// Attempts that seccomp denies too, at the price of a slower path for every system call
@@ -114,6 +118,8 @@ pub struct Opened {
     /// The system that is watched
     pub system: System,
     pub backend: Backend,
+    /// Bytes for attempts that wait to be read, where that is known
+    pub ring_bytes: Option<u32>,
     pub hooks: Vec<String>,
     pub missing: Vec<MissingHook>,
     pub degradations: Vec<Degradation>,

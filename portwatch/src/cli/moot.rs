@@ -15,6 +15,7 @@ pub const IN_REPLAY: &[Moot] = &[
     ("mntnsmap", |watch| watch.filters.mntnsmap.is_some()),
     ("duration", |watch| watch.duration.is_some()),
     ("source", |watch| watch.source != Source::Auto),
+    ("ring-size", |watch| watch.ring_size.is_some()),
     ("user-after", |watch| watch.user_after.is_some()),
     ("log-file", |watch| watch.log_file.is_some()),
     ("log-format", |watch| watch.log_file.is_some()),

@@ -75,6 +75,11 @@ pub(super) fn check(watch: &Watch, filter: &Filter) -> Result<(), ConfigError> {
             "nothing is looked up of a process there",
         ),
         (
+            watch.ring_size.is_some(),
+            "--ring-size",
+            "DTrace's buffers are its own",
+        ),
+        (
             watch.user_after.is_some(),
             "--user-after",
             "macOS has no capabilities to keep",

@@ -13,6 +13,8 @@ pub struct Start {
     pub system: System,
     /// Name of the source that runs
     pub backend: Cow<'static, str>,
+    /// Bytes for attempts that wait to be read, where the source tells
+    pub ring_bytes: Option<u32>,
     /// Hooks that are attached
     pub hooks: Vec<String>,
     /// Hooks that are not, and what is lost by it

@@ -379,6 +379,9 @@ pub static TABLE: &[Field] = &[
     field("backend", 10, |of| {
         of.start().map(|start| foreign(&start.backend)).into()
     }),
+    field("ring_bytes", 10, |of| {
+        of.start().and_then(|start| start.ring_bytes).into()
+    }),
     field("kernel", 20, |of| {
         of.start().map(|start| foreign(&start.kernel)).into()
     }),

@@ -70,6 +70,8 @@ struct Start<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<String>,
     backend: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ring_bytes: Option<u32>,
     hooks: &'a [String],
     missing: Vec<Missing<'a>>,
     degradations: Vec<Degradation<'a>>,
@@ -131,6 +133,7 @@ impl<'a> Start<'a> {
             time,
             system,
             backend,
+            ring_bytes,
             hooks,
             missing,
             degradations,
@@ -144,6 +147,7 @@ impl<'a> Start<'a> {
             time: *time,
             system: foreign(*system),
             backend,
+            ring_bytes: *ring_bytes,
             hooks,
             missing: missing
                 .iter()

@@ -189,6 +189,7 @@ pub(crate) fn start() -> Event {
         system: System::Linux,
         time: Time(1_783_566_240_000_000_000),
         backend: "fexit".into(),
+        ring_bytes: Some(4 << 20),
         hooks: vec!["fexit:inet_bind".to_owned()],
         missing: vec![],
         degradations: vec![Degradation {

@@ -96,6 +96,7 @@ pub fn open(request: &Request) -> Result<Opened, NoSource> {
                     source: Source::Ebpf(Box::new(source)),
                     system: System::Linux,
                     backend: Backend::Ebpf(kind),
+                    ring_bytes: Some(attached.ring_bytes),
                     hooks: attached.hooks,
                     missing: attached.missing,
                     degradations: degradations(kind, request, &tried, attached.degradations),

@@ -135,6 +135,7 @@ pub async fn open(program: &Program) -> Result<Opened, Refused> {
         source: Live::Dtrace(Box::new(source)),
         system,
         backend: Backend::Dtrace,
+        ring_bytes: None,
         hooks: script::probes(system),
         missing: Vec::new(),
         degradations: [OUTCOMES, CALLS, OTHER_WAYS].map(blind_spot).to_vec(),

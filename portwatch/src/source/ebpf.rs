@@ -12,6 +12,7 @@ mod load;
 mod pinned;
 pub mod probe;
 mod programs;
+mod ring;
 mod side;
 mod skipped;
 mod storage;
@@ -40,10 +41,6 @@ use crate::{
     sockets::kernel::Kernel,
 };
 
-/// Bytes read after which the counters are looked at: for a ring to have been full, more than
-/// this must have been read since it was empty.
-const BURST: usize = settings::EVENTS_BYTES as usize / 2;
-
 /// A loaded and attached set of programs. Dropping it detaches them.
 pub struct Source {
     ring: AsyncFd<RingBuf<MapData>>,
@@ -58,8 +55,10 @@ pub struct Source {
     reported: [Vec<u64>; loss::COUNT as usize],
     /// The counters may have moved since they were read
     unread_losses: bool,
-    /// Bytes that may still be read, the ring not being empty meanwhile, before the counters are
-    /// looked at
+    /// Bytes read after which the counters are looked at: for the ring to have been full, more than
+    /// this must have been read since it was empty
+    burst: usize,
+    /// How many of them may still be read, the ring not being empty meanwhile
     burst_left: usize,
     skipped: Skipped,
     /// What look-ups can ask of the programs, until it is handed out
@@ -75,6 +74,8 @@ pub struct Source {
 
 /// What came of attaching.
 pub struct Attached {
+    /// Of the ring
+    pub ring_bytes: u32,
     pub hooks: Vec<String>,
     pub missing: Vec<MissingHook>,
     /// What works less than it should
@@ -90,6 +91,7 @@ impl Source {
     ) -> anyhow::Result<(Self, Attached)> {
         let load::Attached {
             programs,
+            ring_bytes,
             hooks,
             missing,
             unhooked,
@@ -99,12 +101,13 @@ impl Source {
         let mut source = Self {
             unhooked,
             side: files.map(|files| Side::new(&programs, files)).transpose()?,
-            ..Self::over(programs, skipped, request)?
+            ..Self::over(programs, ring_bytes, skipped, request)?
         };
         let hooks: Vec<_> = hooks.iter().map(|hook| hook.attach.to_string()).collect();
         let silent = source.try_hooks(kind, &hooks)?;
         source.arm()?;
         let attached = Attached {
+            ring_bytes,
             hooks,
             missing,
             degradations: silent.into_iter().chain(uncounted).collect(),
@@ -166,7 +169,13 @@ impl Source {
         self.read
     }
 
-    fn over(mut programs: Ebpf, skipped: Skipped, request: &Request) -> anyhow::Result<Self> {
+    fn over(
+        mut programs: Ebpf,
+        ring_bytes: u32,
+        skipped: Skipped,
+        request: &Request,
+    ) -> anyhow::Result<Self> {
+        let burst = ring_bytes as usize / 2;
         let ring = RingBuf::try_from(load::take(&mut programs, settings::EVENTS)?)?;
         let losses = PerCpuArray::try_from(load::take(&mut programs, settings::LOSSES)?)?;
         let ruled_out = HashMap::try_from(load::take(&mut programs, settings::RULED_OUT)?)?;
@@ -187,7 +196,8 @@ impl Source {
             read: 0,
             reported: Default::default(),
             unread_losses: false,
-            burst_left: BURST,
+            burst,
+            burst_left: burst,
             skipped,
             side: None,
             unhooked: None,
@@ -224,7 +234,7 @@ impl Source {
         let clock = clock_offset();
         while records.len() < most {
             let Some(item) = self.ring.get_mut().next() else {
-                self.burst_left = BURST;
+                self.burst_left = self.burst;
                 return true;
             };
             // A ring that was ever full holds more than this at once, whatever is read meanwhile.
@@ -292,7 +302,7 @@ impl Source {
     pub fn losses(&mut self) -> anyhow::Result<Vec<LossCount>> {
         let mut news = Vec::new();
         self.unread_losses = false;
-        self.burst_left = BURST;
+        self.burst_left = self.burst;
         for (reported, (counter, reason)) in self.reported.iter_mut().zip([
             (loss::RING_FULL, LossReason::RingFull),
             (loss::INFLIGHT_FULL, LossReason::InflightFull),

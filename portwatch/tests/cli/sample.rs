@@ -24,6 +24,7 @@ pub(super) fn events() -> [(&'static str, Event); 6] {
         time: Time(0),
         system: MACOS,
         backend: "kprobe".into(),
+        ring_bytes: Some(4 << 20),
         hooks: vec!["kprobe:inet_bind".to_owned()],
         missing: vec![MissingHook {
             hook: "kprobe:inet6_bind".to_owned(),

@@ -37,6 +37,7 @@ pub(crate) struct Start {
     kind: String,
     time: Time,
     pub(crate) backend: String,
+    pub(crate) ring_bytes: u64,
     pub(crate) hooks: Vec<String>,
     missing: Vec<Missing>,
     pub(crate) degradations: Vec<Degradation>,

@@ -92,6 +92,7 @@ fn write_start(text: &mut String, start: &Start) -> fmt::Result {
         time: _,
         system,
         backend,
+        ring_bytes: _,
         hooks: _,
         missing,
         degradations,

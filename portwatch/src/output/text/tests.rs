@@ -202,6 +202,7 @@ fn start() -> Start {
         system: System::Linux,
         time: Time(0),
         backend: "fentry".into(),
+        ring_bytes: Some(4 << 20),
         hooks: vec!["bind_enter".into()],
         missing: vec![],
         degradations: vec![],

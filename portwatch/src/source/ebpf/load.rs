@@ -7,7 +7,7 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, TracePoint},
     sys::SyscallError,
-    util::nr_cpus,
+    util::{nr_cpus, online_cpus},
 };
 use portwatch_common::{
     bound::{LAST_BINDS, LAST_BINDS_ENTRIES},
@@ -24,7 +24,7 @@ use super::{
     iterator::{self, Files},
     kfunc,
     probe::{self, Trial},
-    side, storage,
+    ring, side, storage,
 };
 use crate::{
     event::MissingHook,
@@ -98,6 +98,8 @@ pub(super) fn without_opening_files<T>(action: impl FnOnce() -> T) -> T {
 /// A source's programs, loaded and attached. Dropping them detaches them.
 pub(super) struct Attached {
     pub(super) programs: Ebpf,
+    /// Of the ring
+    pub(super) ring_bytes: u32,
     pub(super) hooks: Vec<&'static Hook>,
     pub(super) missing: Vec<MissingHook>,
     /// Which security module refused what none that is hooked has refused
@@ -107,6 +109,18 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    /// The programs before any is attached.
+    fn none(programs: Ebpf, ring_bytes: u32, modules: &hooks::Active) -> Self {
+        Self {
+            programs,
+            ring_bytes,
+            hooks: Vec::new(),
+            missing: Vec::new(),
+            unhooked: modules.unhooked(),
+            files: None,
+        }
+    }
+
     /// Attaches one more; one that is not needed and does not attach is missing.
     fn add(&mut self, hook: &'static Hook, functions: Option<&Btf>) -> anyhow::Result<()> {
         match attach(&mut self.programs, hook, functions) {
@@ -161,7 +175,8 @@ impl Loader {
         if kind != Kind::Tracepoint && Path::new(SCTP_MODULE).exists() {
             hooks.extend(hooks::SCTP);
         }
-        let mut attached = attach_all(programs, &hooks, kernel.functions.as_ref().ok(), &modules)?;
+        let attached = Attached::none(programs, ring_bytes(request)?, &modules);
+        let mut attached = attach_all(attached, &hooks, kernel.functions.as_ref().ok())?;
         if request.keeps_binds {
             attached.files = Some(kernel.iterator(&mut attached.programs));
         }
@@ -211,7 +226,8 @@ impl Loader {
             filter: block::of(kind, request),
         });
         let Self(loader) = self;
-        loader.map_max_entries(settings::PENDING, pending_entries(kind)?);
+        loader.map_max_entries(settings::EVENTS, ring_bytes(request)?);
+        loader.map_max_entries(settings::PENDING, pending_entries(kind, request)?);
         Ok((self.load(told, request, &kernel)?, kernel))
     }
 
@@ -287,13 +303,20 @@ impl Loader {
 }
 
 /// The size of the map of pending connects: room for all of them, wherever free entries are.
-fn pending_entries(kind: Kind) -> anyhow::Result<u32> {
+fn pending_entries(kind: Kind, request: &Request) -> anyhow::Result<u32> {
     if kind == Kind::Tracepoint {
         // Nothing tells it how they end.
         return Ok(1);
     }
-    let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
-    Ok(settings::PENDING_ENTRIES + settings::LRU_NODES_OF_A_CPU * u32::try_from(cpus)?)
+    let cpus = nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
+    Ok(settings::PENDING_ENTRIES
+        + settings::LRU_NODES_OF_A_CPU * u32::try_from(cpus)?
+        + u32::try_from(ring::attempts(ring_bytes(request)?))?)
+}
+
+fn ring_bytes(request: &Request) -> anyhow::Result<u32> {
+    let cpus = online_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
+    Ok(ring::bytes(request.ring_size, u32::try_from(cpus.len())?))
 }
 
 /// Finds out what needs nothing to be loaded, and makes tracefs visible where it is needed.
@@ -416,18 +439,10 @@ pub(super) fn take(programs: &mut Ebpf, name: &str) -> anyhow::Result<aya::maps:
 
 /// Attaches every hook; one that is needed and missing fails the whole source.
 fn attach_all(
-    programs: Ebpf,
+    mut attached: Attached,
     hooks: &[&'static Hook],
     functions: Option<&Btf>,
-    modules: &hooks::Active,
 ) -> anyhow::Result<Attached> {
-    let mut attached = Attached {
-        programs,
-        hooks: Vec::new(),
-        missing: Vec::new(),
-        unhooked: modules.unhooked(),
-        files: None,
-    };
     for hook in hooks {
         attached.add(hook, functions)?;
     }

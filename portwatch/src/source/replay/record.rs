@@ -114,6 +114,7 @@ struct Start {
     #[serde(default, deserialize_with = "system")]
     system: System,
     backend: String,
+    ring_bytes: Option<u32>,
     hooks: Vec<String>,
     missing: Vec<Missing>,
     degradations: Vec<Weaker>,
@@ -172,6 +173,7 @@ impl From<Start> for event::Start {
             time: start.time,
             system: start.system,
             backend: start.backend.into(),
+            ring_bytes: start.ring_bytes,
             hooks: start.hooks,
             missing: missing.collect(),
             degradations: degradations.collect(),

@@ -1,6 +1,6 @@
 //! More attempts than can be written as they come: none disappears in silence.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     super::{
@@ -33,13 +33,17 @@ pub(super) fn storm_of_200_000(source: Source) -> Result<()> {
 }
 
 pub(super) fn storm_with_a_stalled_reader(source: Source) -> Result<()> {
-    let stalled = Started::run(&mut portwatch::command(source, &[])?)?;
+    // On a larger machine the ring would hold all of it.
+    let mut command = portwatch::command(source, &["--ring-size", "512K"])?;
+    let stalled = Started::run(&mut command)?;
     let done = Workload::prepare("storm", Pace::Burst)?.run_watched_by(&mut [])?;
     own_memory_is_small(stalled.pid())?;
     let mut resumed = stalled.read();
     // Whoever reads again gets all that was kept, and the losses, without waiting for more.
     resumed.wait_for_account(done.pid, usize::try_from(STORM)?)?;
     let stream = resumed.stop()?;
+    let start = stream.starts.first().context("no start")?;
+    ensure!(start.ring_bytes == 512 * 1024, "{}", start.ring_bytes);
     written_or_counted(&done, STORM, &stream)?;
     ensure!(
         stream.lost() > 0,
