@@ -24,8 +24,10 @@ pub const CGROUP_SET: &str = "CGROUP_SET";
 pub const MNTNS_SET: &str = "MNTNS_SET";
 /// Name of the per-CPU array of loss counters, indexed by [`loss`].
 pub const LOSSES: &str = "LOSSES";
+/// Name of the per-CPU array of runs that were skipped without a loss, indexed by [`witnessed`].
+pub const WITNESSED: &str = "WITNESSED";
 
-/// Bytes of the ring buffer: a power of two. 512 KiB hold 2,114 attempts.
+/// Bytes of the ring buffer at least: a power of two. 512 KiB hold 2,114 attempts.
 pub const EVENTS_BYTES: u32 = 512 * 1024;
 /// Calls that can be under way at once, machine-wide, where threads cannot hold them.
 pub const INFLIGHT_ENTRIES: u32 = 8192;
@@ -53,6 +55,16 @@ pub mod loss {
     /// The pending map took no entry: how this connect ends will not be told.
     pub const PENDING_FULL: u32 = 2;
     pub const COUNT: u32 = 3;
+}
+
+/// Indices of [`WITNESSED`]: the programs that were skipped.
+pub mod witnessed {
+    pub const INET_BIND: u32 = 0;
+    pub const INET6_BIND: u32 = 1;
+    pub const MPTCP_BIND: u32 = 2;
+    pub const COUNT: u32 = 3;
+    /// Their names, by index
+    pub const PROGRAMS: [&str; COUNT as usize] = ["fx_inet_bind", "fx_inet6_bind", "fx_mptcp_bind"];
 }
 
 /// Where a kernel field lies: a byte offset from the start of its struct, or [`Settings::ABSENT`].

@@ -5,8 +5,8 @@
 //! call in an [`attempt`], which lies with its [`thread`], and submit that: what each [`station`]
 //! said, and, if it is [`pending`], how it ended. [`caller`], [`socket`], [`task`], [`sockaddr`] and,
 //! of `io_uring`, [`request`] read what it is about, by way of [`memory`]; [`filter`] says which are
-//! wanted, [`bound`] keeps what may explain others; [`whole`] keeps a run from being put aside;
-//! [`maps`] is what userspace sees.
+//! wanted, [`bound`] keeps what may explain others; [`whole`] keeps a run from being put aside, and
+//! [`witness`] speaks for one that was skipped; [`maps`] is what userspace sees.
 //! Apart from all that, [`files`] goes through open descriptors when it is asked to.
 #![no_std]
 #![no_main]
@@ -44,6 +44,7 @@ mod task;
 mod thread;
 mod trampoline;
 mod whole;
+mod witness;
 
 /// The helpers that read memory are for programs that say this.
 #[unsafe(no_mangle)]

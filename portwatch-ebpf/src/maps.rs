@@ -11,10 +11,13 @@ use portwatch_common::{
     iterator::Sought,
     settings::{
         EVENTS_BYTES, INFLIGHT_ENTRIES, Offset, PENDING_ENTRIES, RULED_OUT_ENTRIES, Settings, loss,
+        witnessed,
     },
 };
 
-use crate::{attempt::Inflight, pending::Pending, thread::TaskStorage, trampoline::Marks};
+use crate::{
+    attempt::Inflight, pending::Pending, thread::TaskStorage, trampoline::Marks, witness::Witness,
+};
 
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
@@ -36,6 +39,10 @@ pub(crate) static MARKS: TaskStorage<Marks> = TaskStorage::new();
 /// The same by `bpf_get_current_pid_tgid`, where there is no task storage.
 #[map]
 pub(crate) static MARKED: HashMap<u64, Marks> = HashMap::with_max_entries(INFLIGHT_ENTRIES, 0);
+
+/// What threads' binds have come to.
+#[btf_map]
+pub(crate) static WITNESSES: TaskStorage<Witness> = TaskStorage::new();
 
 /// Connects that TCP has begun and not ended, by `struct sock`: the oldest make room.
 ///
@@ -88,6 +95,10 @@ pub(crate) static SOUGHT: Array<Sought> = Array::with_max_entries(1, 0);
 
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT, 0);
+
+/// Runs of programs that were skipped, and nothing was lost by it.
+#[map]
+pub(crate) static WITNESSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(witnessed::COUNT, 0);
 
 /// Set by the loader; read field by field through [`setting`].
 #[unsafe(no_mangle)]

@@ -89,7 +89,7 @@ impl<T> TaskStorage<T> {
 
     /// The current task's value.
     #[inline(always)]
-    fn get(&self, flags: u64) -> Option<*mut T> {
+    pub(crate) fn get(&self, flags: u64) -> Option<*mut T> {
         let map = ptr::from_ref(self).cast_mut().cast();
         // SAFETY: the helper takes no arguments.
         let task = unsafe { bpf_get_current_task_btf() };

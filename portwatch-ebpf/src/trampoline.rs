@@ -19,10 +19,12 @@ use crate::{
     caller::{Caller, caller},
     filter::{self, Returned, Unreached},
     maps::{MARKED, MARKS, NOTED_BINDS, count_loss, setting},
-    memory::Typed,
-    request, sockaddr, socket, station, task,
+    memory::{Probed, Typed},
+    request, sockaddr, socket, station,
+    task::{self, CurrentTask},
     thread::{Kept, TaskStorage},
     whole::Whole,
+    witness,
 };
 
 /// Opens a record for a call that is seen for the first time, or goes on with that of a request.
@@ -70,6 +72,7 @@ fn noted_bind(sk: u64) -> Option<&'static mut Inflight> {
 /// A protocol's bind returns.
 #[inline(always)]
 pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
+    witness::has_run(call.socket);
     let Some(sk) = socket::of_socket::<Typed>(call.socket) else {
         return;
     };
@@ -100,7 +103,7 @@ pub(crate) fn bind_returns(call: &ProtocolCall, ret: i32) {
             None => return,
         },
     };
-    note_bound(&mut inflight.attempt, call, sk, ret);
+    note_bound::<Typed>(&mut inflight.attempt, call, sk, ret);
     // The return of whoever issued it is to come, and may say more.
     let goes_on = ret != 0 && caller.has_return();
     if !goes_on {
@@ -120,7 +123,7 @@ fn succeeds(caller: Caller, returned: &Returned<'_>, verdict: Verdict) {
         attempt::begin(attempt, op::BIND, caller.via);
         caller.note_descriptor(attempt);
         attempt::note_call::<Typed>(attempt, call);
-        note_bound(attempt, call, sk, ret);
+        note_bound::<Typed>(attempt, call, sk, ret);
         attempt::returned(attempt, ret);
     });
 }
@@ -140,16 +143,16 @@ fn verdict(returned: &Returned<'_>) -> Verdict {
 
 /// Notes what the operation did.
 #[inline(always)]
-fn note_bound(attempt: &mut Attempt, call: &ProtocolCall, sk: u64, ret: i32) {
+fn note_bound<M: CurrentTask>(attempt: &mut Attempt, call: &ProtocolCall, sk: u64, ret: i32) {
     attempt.sockaddr_len = call.addr_len;
     station::note_effective(attempt, call.addr, call.addr_len);
-    socket::local_end::<Typed>(attempt, sk);
+    socket::local_end::<M>(attempt, sk);
     station::note_operation(attempt, ret);
     if ret != 0 {
         // A bind that fails leaves the socket as it was.
-        station::note_before::<Typed>(attempt, call);
+        station::note_before::<M>(attempt, call);
     } else if attempt::takes_privilege(attempt) {
-        socket::net_user_ns::<Typed>(attempt, sk);
+        socket::net_user_ns::<M>(attempt, sk);
     }
 }
 
@@ -165,7 +168,7 @@ pub(crate) fn module_returns(op: u8, module: u8, ret: i32) {
 #[inline(always)]
 pub(crate) fn lsm_returns(call: &ProtocolCall, ret: i32) {
     if ret == 0 {
-        return;
+        return witness::is_permitted(call);
     }
     let announced = Inflight::current_of(call.op);
     let module = announced.map_or(lsm::UNKNOWN, |inflight| inflight.attempt.lsm);
@@ -223,6 +226,11 @@ pub(crate) fn ring_returns(op: u8, ret: i32) {
         let result = request::result(inflight.request, ret);
         request::close::<Typed>(inflight, result);
     }
+    if op == op::BIND
+        && let Some(witness) = witness::take_known()
+    {
+        witness.count();
+    }
 }
 
 /// The verdict of cgroup BPF programs on the address.
@@ -259,16 +267,22 @@ fn await_bind(sk: u64) -> Option<&'static mut Inflight> {
     Some(inflight)
 }
 
-/// The bind system call returns: what failed is submitted here, with all that was noted on the way.
+/// The bind system call returns: what failed is submitted here, with all that was noted on the way, and
+/// what the protocol's program was skipped for.
 #[inline(always)]
 pub(crate) fn sys_bind_returns(fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
+    let _whole = Whole::begin();
     mark_syscall();
+    let witness = witness::take(user_addr, addr_len, ret);
     // The protocol's hook has seen a bind that succeeded.
-    if ret == 0 {
+    if ret == 0 && witness.is_none() {
         return;
     }
-    let _whole = Whole::begin();
-    sys_returns(op::BIND, fd, user_addr, addr_len, ret);
+    if let Some(witness) = witness {
+        witness.count();
+    }
+    let call = witness.and_then(|witness| witness.call(addr_len));
+    sys_returns(op::BIND, fd, user_addr, addr_len, ret, call.as_ref());
 }
 
 /// The connect system call returns. All of them are submitted here: some protocols' connects
@@ -276,11 +290,18 @@ pub(crate) fn sys_bind_returns(fd: i32, user_addr: u64, addr_len: i32, ret: i32)
 #[inline(always)]
 pub(crate) fn sys_connect_returns(fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
     mark_syscall();
-    sys_returns(op::CONNECT, fd, user_addr, addr_len, ret);
+    sys_returns(op::CONNECT, fd, user_addr, addr_len, ret, None);
 }
 
 #[inline(always)]
-fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
+fn sys_returns(
+    op: u8,
+    fd: i32,
+    user_addr: u64,
+    addr_len: i32,
+    ret: i32,
+    bind: Option<&ProtocolCall>,
+) {
     match Inflight::current() {
         Some(inflight) if is_of(inflight, op, fd) => {
             // Of SCTP, whose function a kprobe is on.
@@ -309,8 +330,20 @@ fn sys_returns(op: u8, fd: i32, user_addr: u64, addr_len: i32, ret: i32) {
         attempt::note_descriptor(attempt, fd);
         attempt.sockaddr_len = addr_len;
         attempt::copy_user_address(attempt, user_addr);
+        if let Some(call) = bind {
+            note_witnessed(attempt, call, ret);
+        }
         attempt::returned(attempt, ret);
     });
+}
+
+/// The bind's socket by a pointer that was kept, which is a number to the verifier.
+#[inline(always)]
+fn note_witnessed(attempt: &mut Attempt, call: &ProtocolCall, ret: i32) {
+    attempt::note_call::<Probed>(attempt, call);
+    if let Some(sk) = socket::of_socket::<Probed>(call.socket) {
+        note_bound::<Probed>(attempt, call, sk, ret);
+    }
 }
 
 /// Whether a record is of a system call with that descriptor, as far as it is known.

@@ -45,6 +45,8 @@ use crate::{
 pub struct Source {
     ring: AsyncFd<RingBuf<MapData>>,
     losses: PerCpuArray<MapData, u64>,
+    /// Runs that were skipped and nothing was lost by it
+    witnessed: PerCpuArray<MapData, u64>,
     /// What the programs are told of cgroups
     ruled_out: HashMap<MapData, u64, u8>,
     /// What they are told of processes
@@ -178,6 +180,7 @@ impl Source {
         let burst = ring_bytes as usize / 2;
         let ring = RingBuf::try_from(load::take(&mut programs, settings::EVENTS)?)?;
         let losses = PerCpuArray::try_from(load::take(&mut programs, settings::LOSSES)?)?;
+        let witnessed = PerCpuArray::try_from(load::take(&mut programs, settings::WITNESSED)?)?;
         let ruled_out = HashMap::try_from(load::take(&mut programs, settings::RULED_OUT)?)?;
         let out_of_tree = HashMap::try_from(load::take(&mut programs, settings::OUT_OF_TREE)?)?;
         let diagnostics = match request.diagnostics {
@@ -191,6 +194,7 @@ impl Source {
             ring: ready::register(ring, Interest::READABLE)
                 .context("cannot wait for the ring buffer")?,
             losses,
+            witnessed,
             ruled_out,
             out_of_tree,
             read: 0,
@@ -324,7 +328,12 @@ impl Source {
                 }
             }
         }
-        let uncounted = self.skipped.add_news(&mut news);
+        let witnessed = |counter| {
+            let of_cpus = self.witnessed.get(&counter, 0);
+            let of_cpus = of_cpus.context("cannot read the counters of witnesses")?;
+            Ok(of_cpus.iter().sum())
+        };
+        let uncounted = self.skipped.add_news(witnessed, &mut news);
         self.degradation = uncounted.or(self.degradation.take());
         Ok(news)
     }

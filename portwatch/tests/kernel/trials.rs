@@ -173,7 +173,11 @@ const TRIALS: &[(&str, Test)] = &[
         hooks::all_answer_without_loopback,
     ),
     ("ftrace_is_off", hooks::ftrace_is_off),
-    ("skipped_runs_are_counted", hooks::skipped_runs_are_counted),
+    ("preemption_hides_no_bind", hooks::preemption_hides_no_bind),
+    (
+        "preemption_hides_few_binds",
+        hooks::preemption_hides_few_binds,
+    ),
     (
         "missed_probes_are_counted",
         hooks::missed_probes_are_counted,

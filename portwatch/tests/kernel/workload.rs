@@ -81,6 +81,11 @@ pub(crate) const THOUSAND: u64 = 1000;
 pub(crate) const STORM: u64 = STORM_THREADS * STORM_EACH;
 const STORM_THREADS: u64 = 4;
 const STORM_EACH: u64 = 5000;
+/// So many are made by `crowding`, of threads that crowd the CPUs, in rounds.
+pub(crate) const CROWDING: u64 = CROWDING_ROUNDS * CROWDING_THREADS * CROWDING_EACH;
+const CROWDING_ROUNDS: u64 = 10;
+const CROWDING_THREADS: u64 = 6;
+const CROWDING_EACH: u64 = 150;
 /// So many attempts are made by `great_storm`, by as many threads.
 pub(crate) const GREAT_STORM: u64 = 200_000;
 /// So many processes bind in `short_lives`.
@@ -159,6 +164,7 @@ fn named(name: &str, recorder: &Recorder) -> Result<()> {
         "five_binds" => load::binds(recorder, 5),
         "thousand_binds" => load::binds(recorder, THOUSAND),
         "storm" => load::storm(recorder, STORM_EACH),
+        "crowding" => load::crowding(recorder),
         "storm_on_one_cpu" => load::storm_on_one_cpu(recorder),
         "great_storm" => load::storm(recorder, GREAT_STORM / STORM_THREADS),
         "mixture" => load::mixture(recorder),

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 use aya::Ebpf;
+use portwatch_common::settings::witnessed;
 
 use super::{
     LossCount,
@@ -35,6 +36,8 @@ struct Counter {
     fd: RawFd,
     reason: LossReason,
     place: Place,
+    /// Which counter tells of those that nothing was lost by
+    witnessed: Option<u32>,
     seen: u64,
 }
 
@@ -57,37 +60,47 @@ impl Skipped {
         self.looked.elapsed() >= PERIOD
     }
 
-    /// Appends what was skipped since the last call. Counters that can no longer be read are given
-    /// up, which is said once.
-    pub(super) fn add_news(&mut self, news: &mut Vec<LossCount>) -> Option<Degradation> {
+    /// Appends what was skipped since the last call, but for what `witnessed` says was seen all the same.
+    /// Counters that can no longer be read are given up, which is said once.
+    pub(super) fn add_news(
+        &mut self,
+        witnessed: impl Fn(u32) -> anyhow::Result<u64>,
+        news: &mut Vec<LossCount>,
+    ) -> Option<Degradation> {
         self.looked = Instant::now();
         let mut uncounted = None;
-        self.counters.retain_mut(|counter| match counter.news() {
-            Ok(count) => {
-                news.extend(count);
-                true
-            }
-            Err(error) => {
-                uncounted = Some(format!("{error:#}"));
-                false
-            }
-        });
+        self.counters
+            .retain_mut(|counter| match counter.news(&witnessed) {
+                Ok(count) => {
+                    news.extend(count);
+                    true
+                }
+                Err(error) => {
+                    uncounted = Some(format!("{error:#}"));
+                    false
+                }
+            });
         uncounted.map(degradation)
     }
 }
 
 impl Counter {
-    fn news(&mut self) -> anyhow::Result<Option<LossCount>> {
-        let total = match self.reason {
+    fn news(
+        &mut self,
+        witnessed: impl Fn(u32) -> anyhow::Result<u64>,
+    ) -> anyhow::Result<Option<LossCount>> {
+        let skipped = match self.reason {
             LossReason::ProbeMissed => missed(self.fd),
             _ => recursion_misses(self.fd),
         }?;
-        Ok(self.advance(total))
+        // A run is skipped before it is witnessed: asked the other way round, one under way would count.
+        let witnessed = self.witnessed.map_or(Ok(0), witnessed)?;
+        Ok(self.advance(skipped.saturating_sub(witnessed)))
     }
 
     fn advance(&mut self, total: u64) -> Option<LossCount> {
         let count = total.saturating_sub(self.seen);
-        self.seen = total;
+        self.seen = self.seen.max(total);
         (count > 0).then(|| LossCount {
             reason: self.reason,
             place: self.place.clone(),
@@ -116,6 +129,7 @@ fn find(programs: &Ebpf, hooks: &[&Hook]) -> anyhow::Result<(Vec<Counter>, Optio
             fd,
             reason: LossReason::ProbeMissed,
             place: Place::Hook(hook.into()),
+            witnessed: None,
             seen: missed,
         })
     }));
@@ -146,10 +160,18 @@ fn of_programs(programs: &Ebpf, hooks: &[&Hook]) -> anyhow::Result<Vec<Counter>>
             fd,
             reason: LossReason::Recursion,
             place: Place::Hook(shared.join(", ").into()),
+            witnessed: witness_of(name),
             seen: recursion_misses(fd)?,
         });
     }
     Ok(counters)
+}
+
+/// The counter of a program's runs that others witnessed.
+fn witness_of(program: &str) -> Option<u32> {
+    (0..)
+        .zip(witnessed::PROGRAMS)
+        .find_map(|(counter, name)| (name == program).then_some(counter))
 }
 
 /// The links of perf events among this process's descriptors.
@@ -226,9 +248,21 @@ mod tests {
             fd: -1,
             reason: LossReason::Recursion,
             place: Place::Hook(Arc::from("fexit:inet_bind")),
+            witnessed: None,
             seen: 3,
         };
         assert_eq!(counter.advance(5).map(|news| news.count), Some(2));
         assert_eq!(counter.advance(5), None);
+        // What was told as lost, and witnessed afterwards, is not told again.
+        assert_eq!(counter.advance(4), None);
+        assert_eq!(counter.advance(6).map(|news| news.count), Some(1));
+    }
+
+    #[test]
+    fn programs_have_the_counters_of_their_names() {
+        assert_eq!(witness_of("fx_inet_bind"), Some(witnessed::INET_BIND));
+        assert_eq!(witness_of("fx_inet6_bind"), Some(witnessed::INET6_BIND));
+        assert_eq!(witness_of("fx_mptcp_bind"), Some(witnessed::MPTCP_BIND));
+        assert_eq!(witness_of("fx_sys_bind"), None);
     }
 }

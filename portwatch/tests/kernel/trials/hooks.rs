@@ -13,11 +13,14 @@ use super::super::{
     source::{self, Source},
     stream::Stream,
     sys,
-    workload::{BLOCKED, STORM},
+    workload::{BLOCKED, CROWDING, STORM},
 };
+use super::load::written_or_counted;
 
 const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
 const DEBUGFS: &str = "/sys/kernel/debug";
+/// There where it is mounted
+const SCHED: &str = "/sys/kernel/debug/sched";
 const PREEMPT: &str = "/sys/kernel/debug/sched/preempt";
 /// Exit code of a portwatch that no source works for
 const NO_SOURCE: i32 = 4;
@@ -77,17 +80,28 @@ fn auto_falls_back() -> Result<()> {
     Ok(())
 }
 
-/// A task that is preempted within a program keeps the others of its CPU out of that program. On kernels from
-/// 6.14 on it is only at its first and last instructions (portwatch-ebpf/src/whole.rs), and it may be nowhere.
-pub(super) fn skipped_runs_are_counted(source: Source) -> Result<()> {
-    if source != Source::Fexit {
-        let why = "kprobes and tracepoints are not preempted while they run";
+/// A task that is put aside within a program keeps the others of its CPU out of that program: another one tells of
+/// their binds (portwatch-ebpf/src/witness.rs), and the ring holds them all while their threads crowd the CPUs.
+pub(super) fn preemption_hides_no_bind(source: Source) -> Result<()> {
+    let Crowded { unseen, full } = crowd(source, "crowding", CROWDING)?;
+    // Of system call tracepoints, which are preempted since Linux 7.2, none speaks for another.
+    if source != Source::Tracepoint {
+        ensure!(unseen == 0, "{unseen} of {CROWDING} were not seen");
+    }
+    ensure!(full == 0, "the ring had no room for {full} of {CROWDING}");
+    Ok(())
+}
+
+/// As it may be at worst: all on one CPU, whose tasks are put aside wherever they are.
+pub(super) fn preemption_hides_few_binds(source: Source) -> Result<()> {
+    if source == Source::Tracepoint {
+        let why = "nothing speaks for a run of a system call tracepoint that is skipped";
         return Err(Impossible(why.to_owned()).into());
     }
     if !source::is_emulated() {
         return Err(Impossible("it would change how the machine schedules".to_owned()).into());
     }
-    if !Path::new(PREEMPT).exists() {
+    if !Path::new(SCHED).exists() {
         mount("nodev", DEBUGFS, "debugfs", MountFlags::empty(), None).context("debugfs")?;
     }
     if !Path::new(PREEMPT).exists() {
@@ -95,22 +109,41 @@ pub(super) fn skipped_runs_are_counted(source: Source) -> Result<()> {
         return Err(Impossible(why.to_owned()).into());
     }
     let _restored = Setting::change(PREEMPT, "full")?;
-    let mut portwatch = portwatch::start(source, &[])?;
-    let done = Workload::prepare("storm_on_one_cpu", Pace::Burst)?.run(&mut portwatch)?;
-    let stream = portwatch.stop()?;
-    let written = stream.of(done.pid).count() as u64;
-    let skipped = lost(&stream, "recursion", "fexit:inet_bind");
-    let others: u64 = lost_for(&stream, "ring_full") + lost_for(&stream, "inflight_full");
-    let is_kept = sys::has_function("bpf_local_irq_save")?;
+    let Crowded { unseen, .. } = crowd(source, "storm_on_one_cpu", STORM)?;
+    let most = if source == Source::Kprobe {
+        0
+    } else if sys::has_function("bpf_local_irq_save")? {
+        STORM / 40
+    } else {
+        STORM / 5
+    };
     ensure!(
-        is_kept || skipped > 0,
-        "no run was skipped: {written} of {STORM} written, {others} lost"
-    );
-    ensure!(
-        written + skipped + others == STORM,
-        "{STORM} attempts were made, {written} written, {skipped} skipped, {others} lost"
+        unseen <= most,
+        "{unseen} of {STORM} were not seen, allowed are {most}"
     );
     Ok(())
+}
+
+/// What became of binds that are not written.
+struct Crowded {
+    /// A run was skipped, and nobody else told of them
+    unseen: u64,
+    /// The ring had no room
+    full: u64,
+}
+
+/// Each of so many binds is written or counted.
+fn crowd(source: Source, workload: &str, attempts: u64) -> Result<Crowded> {
+    let mut portwatch = portwatch::start(source, &[])?;
+    let done = Workload::prepare(workload, Pace::Burst)?.run(&mut portwatch)?;
+    let stream = portwatch.stop()?;
+    written_or_counted(&done, attempts, &stream)?;
+    let written = stream.of(done.pid).count() as u64;
+    let full = lost_for(&stream, "ring_full");
+    Ok(Crowded {
+        unseen: attempts.saturating_sub(written + full),
+        full,
+    })
 }
 
 /// More calls wait than the kernel follows to their return: those beyond are counted, and their

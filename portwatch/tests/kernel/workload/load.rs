@@ -10,7 +10,8 @@ use rustix::{
 
 use super::super::{sys, truth::Op};
 use super::{
-    CLOSED, MIXTURES, STORM_EACH, STORM_THREADS, TAKEN, USER,
+    CLOSED, CROWDING, CROWDING_EACH, CROWDING_ROUNDS, CROWDING_THREADS, MIXTURES, STORM_EACH,
+    STORM_THREADS, TAKEN, USER,
     recorder::{IPV6_LOOPBACK, LOOPBACK, Recorder},
     socket::Socket,
 };
@@ -28,15 +29,25 @@ pub(super) fn binds(recorder: &Recorder, attempts: u64) -> Result<()> {
 
 /// Several threads bind as fast as they can. Counted, not written down: that would slow them.
 pub(super) fn storm(recorder: &Recorder, each: u64) -> Result<()> {
+    bind_at_once(STORM_THREADS, each)?;
+    recorder.total(STORM_THREADS * each)
+}
+
+/// Threads that come and go, more of them than there are CPUs.
+pub(super) fn crowding(recorder: &Recorder) -> Result<()> {
+    (0..CROWDING_ROUNDS).try_for_each(|_| bind_at_once(CROWDING_THREADS, CROWDING_EACH))?;
+    recorder.total(CROWDING)
+}
+
+fn bind_at_once(threads: u64, each: u64) -> Result<()> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..STORM_THREADS)
+        let threads: Vec<_> = (0..threads)
             .map(|_| scope.spawn(move || bind_quickly(each)))
             .collect();
         threads
             .into_iter()
             .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
-    })?;
-    recorder.total(STORM_THREADS * each)
+    })
 }
 
 /// The threads take turns on one CPU.
