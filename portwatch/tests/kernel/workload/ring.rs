@@ -262,6 +262,11 @@ impl Attempts<'_> {
     /// The ring begins when the pipe is written, and that is when this thread waits.
     fn run_within(&self, wait: Wait, opcode: u8, fd: RawFd, address: &[u8]) -> Result<i32> {
         let (reader, mut writer) = io::pipe()?;
+        // By then this thread makes no other call that the helper could take for the one that waits.
+        let vain = match wait {
+            Wait::Connect => Some(self.in_vain()?),
+            Wait::Sleep | Wait::Epoll => None,
+        };
         self.ring.prepare(reader.as_fd(), opcode, fd, address)?;
         let caller = rustix::thread::gettid();
         thread::scope(|scope| {
@@ -270,8 +275,8 @@ impl Attempts<'_> {
                 writer.write_all(b"!").context("the pipe")
             });
             let mut result = None;
-            if wait == Wait::Connect {
-                self.connect_in_vain()?;
+            if let Some((full, client)) = &vain {
+                self.connect_in_vain(full, client)?;
             }
             while result.is_none() {
                 wait.a_while()?;
@@ -282,13 +287,18 @@ impl Attempts<'_> {
         })
     }
 
-    /// A connect that waits until the ring wants the thread.
-    fn connect_in_vain(&self) -> Result<()> {
+    /// A listener that answers nobody, and who is to ask it.
+    fn in_vain(&self) -> Result<(FullListener, Socket)> {
         let full = FullListener::new(self.recorder)?;
         let client = impatient(PATIENCE)?;
         self.recorder
             .bind("before", &client, SocketAddr::new(LOOPBACK, 0), 0)?;
-        let what = Try::of("in vain", Op::Connect, &client, full.address);
+        Ok((full, client))
+    }
+
+    /// A connect that waits until the ring wants the thread.
+    fn connect_in_vain(&self, full: &FullListener, client: &Socket) -> Result<()> {
+        let what = Try::of("in vain", Op::Connect, client, full.address);
         let mut truth = self.recorder.attempted(&what, -libc::EINTR)?;
         truth.stages = Some("operation -4, connect 0, syn sent".to_owned());
         // Nobody waits for portwatch before the socket goes.
