@@ -112,8 +112,9 @@ pub struct Offsets {
     /// `struct task_struct.group_leader` and `.start_boottime`, u64 nanoseconds (`real_start_time` until 5.4)
     pub task_group_leader: Offset,
     pub task_start_boottime: Offset,
-    /// `struct task_struct.flags`, u32
+    /// `struct task_struct.flags`, u32, and `.stack`, its lowest address
     pub task_flags: Offset,
+    pub task_stack: Offset,
     /// `struct task_struct.nsproxy`, `struct nsproxy.mnt_ns`, `struct mnt_namespace.ns.inum`, u32
     pub task_nsproxy: Offset,
     pub nsproxy_mnt_ns: Offset,
@@ -209,6 +210,7 @@ impl Offsets {
         task_group_leader: Settings::ABSENT,
         task_start_boottime: Settings::ABSENT,
         task_flags: Settings::ABSENT,
+        task_stack: Settings::ABSENT,
         task_nsproxy: Settings::ABSENT,
         nsproxy_mnt_ns: Settings::ABSENT,
         mnt_ns_inum: Settings::ABSENT,
@@ -276,6 +278,9 @@ impl Settings {
         protocol_hooks: 0,
         seccomp: 0,
         task_storage: 0,
+        typed_task: 0,
+        task_registers: 0,
+        cgroup_addr_parameters: 0,
         seed: [0; 2],
         filter: Block::NONE,
     };
@@ -296,6 +301,13 @@ pub struct Settings {
     pub seccomp: u32,
     /// Not 0: what is kept for a thread lies with it
     pub task_storage: u32,
+    /// Not 0: the kernel gives programs the current task with its type (`bpf_get_current_task_btf`, Linux 5.11)
+    pub typed_task: u32,
+    /// Not 0: it tells where a task's registers are (`bpf_task_pt_regs`, Linux 5.15)
+    pub task_registers: u32,
+    /// How many parameters `__cgroup_bpf_run_filter_sock_addr` has, after which its result lies; 0 where that is
+    /// not known
+    pub cgroup_addr_parameters: u32,
     /// A number that nobody else knows: where binds are remembered, and by what they are told from
     /// parts of two ([`crate::bound`])
     pub seed: [u32; 2],

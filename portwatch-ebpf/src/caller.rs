@@ -15,7 +15,7 @@ pub(crate) use machine::TELLS_COMPAT_RETURNS;
 use crate::{
     attempt::{Inflight, Owner},
     maps::setting,
-    memory::{Memory, Typed},
+    memory::{Memory, Probed, Typed},
     socket, task,
 };
 
@@ -107,8 +107,7 @@ impl Caller {
     }
 }
 
-/// Who asks for that operation on that `struct socket`. Only for programs of kernels that have BTF
-/// (`bpf_task_pt_regs`, since 5.15).
+/// Who asks for that operation on that `struct socket`. Only for programs of kernels that have BTF.
 #[inline(always)]
 pub(crate) fn caller<M: Memory>(op: u8, socket: u64) -> Caller {
     if Inflight::issued(op).is_some() {
@@ -132,9 +131,20 @@ fn from_registers(op: u8) -> Caller {
     if !machine::KNOWN {
         return Caller::without_arguments(via::UNKNOWN);
     }
+    if setting!(task_registers) == 0 {
+        return match machine::on_stack() {
+            Some(registers) => by(op, &Registers::of::<Probed>(registers)),
+            None => Caller::without_arguments(via::UNKNOWN),
+        };
+    }
+    by(op, &Registers::read())
+}
+
+#[inline(always)]
+fn by(op: u8, registers: &Registers) -> Caller {
     match task::is_compat::<Typed>() {
-        Some(true) => compat(op, &Registers::read()),
-        _ => native(op, &Registers::read()),
+        Some(true) => compat(op, registers),
+        _ => native(op, registers),
     }
 }
 
@@ -152,21 +162,15 @@ impl Registers {
         // SAFETY: the helper takes no arguments.
         let task = unsafe { bpf_get_current_task_btf() };
         // SAFETY: the verifier knows what the helper before returns.
-        Self::of(unsafe { bpf_task_pt_regs(task) } as *const u8)
+        Self::of::<Typed>(unsafe { bpf_task_pt_regs(task) } as u64)
     }
 }
 
-/// The register at that byte of `struct pt_regs`.
+/// The register at that byte of a `struct pt_regs`: the kernel's own stack is always mapped.
 #[cfg(any(bpf_target_arch = "x86_64", bpf_target_arch = "aarch64"))]
 #[inline(always)]
-fn load<T: Copy>(registers: *const u8, byte: usize) -> T {
-    // SAFETY: the verifier knows the type; the kernel's own stack is always mapped.
-    unsafe {
-        registers
-            .wrapping_byte_add(byte)
-            .cast::<T>()
-            .read_volatile()
-    }
+fn load<M: Memory, T: Copy + Default>(registers: u64, byte: usize) -> T {
+    M::read(registers, byte).unwrap_or_default()
 }
 
 #[inline(always)]

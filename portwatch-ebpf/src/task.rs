@@ -19,10 +19,15 @@ const PF_IO_WORKER: u32 = 0x0000_0010;
 
 /// The current `struct task_struct`, in the form that a way of reading needs.
 pub(crate) trait CurrentTask: Memory {
+    /// How it and what it leads to are read.
+    type Task: Memory;
+
     fn current() -> u64;
 }
 
 impl CurrentTask for Probed {
+    type Task = Self;
+
     #[inline(always)]
     fn current() -> u64 {
         // SAFETY: the helper takes no arguments.
@@ -31,10 +36,29 @@ impl CurrentTask for Probed {
 }
 
 impl CurrentTask for Typed {
+    type Task = PerhapsTyped;
+
     #[inline(always)]
     fn current() -> u64 {
+        if setting!(typed_task) == 0 {
+            return Probed::current();
+        }
         // SAFETY: the helper takes no arguments.
         unsafe { bpf_get_current_task_btf() as u64 }
+    }
+}
+
+/// By a plain load where the kernel gives the current task with its type.
+pub(crate) struct PerhapsTyped;
+
+impl Memory for PerhapsTyped {
+    #[inline(always)]
+    fn read<T: Copy>(base: u64, offset: usize) -> Option<T> {
+        if setting!(typed_task) == 0 {
+            Probed::read(base, offset)
+        } else {
+            Typed::read(base, offset)
+        }
     }
 }
 
@@ -67,40 +91,40 @@ pub(crate) fn describe<M: CurrentTask>(attempt: &mut Attempt) {
 /// When the thread group began: with its number, this tells it from every other.
 #[inline(always)]
 pub(crate) fn process_start<M: CurrentTask>() -> Option<u64> {
-    let leader: u64 = M::read(M::current(), present(setting!(offsets.task_group_leader))?)?;
-    M::read(leader, present(setting!(offsets.task_start_boottime))?)
+    let leader: u64 = M::Task::read(M::current(), present(setting!(offsets.task_group_leader))?)?;
+    M::Task::read(leader, present(setting!(offsets.task_start_boottime))?)
 }
 
 #[inline(always)]
 fn cred<M: CurrentTask>() -> Option<u64> {
-    M::read(M::current(), present(setting!(offsets.task_cred))?)
+    M::Task::read(M::current(), present(setting!(offsets.task_cred))?)
 }
 
 /// Effective uid, and thread group of the parent.
 #[inline(always)]
 pub(crate) fn identity<M: CurrentTask>() -> Option<(u32, u32)> {
-    let euid = M::read(cred::<M>()?, present(setting!(offsets.cred_euid))?)?;
-    let parent: u64 = M::read(M::current(), present(setting!(offsets.task_real_parent))?)?;
-    let ppid = M::read(parent, present(setting!(offsets.task_tgid))?)?;
+    let euid = M::Task::read(cred::<M>()?, present(setting!(offsets.cred_euid))?)?;
+    let parent: u64 = M::Task::read(M::current(), present(setting!(offsets.task_real_parent))?)?;
+    let ppid = M::Task::read(parent, present(setting!(offsets.task_tgid))?)?;
     Some((euid, ppid))
 }
 
 /// Inode of the mount namespace.
 #[inline(always)]
 pub(crate) fn mntns<M: CurrentTask>() -> Option<u32> {
-    let namespaces: u64 = M::read(M::current(), present(setting!(offsets.task_nsproxy))?)?;
-    let mounts: u64 = M::read(namespaces, present(setting!(offsets.nsproxy_mnt_ns))?)?;
-    M::read(mounts, present(setting!(offsets.mnt_ns_inum))?)
+    let namespaces: u64 = M::Task::read(M::current(), present(setting!(offsets.task_nsproxy))?)?;
+    let mounts: u64 = M::Task::read(namespaces, present(setting!(offsets.nsproxy_mnt_ns))?)?;
+    M::Task::read(mounts, present(setting!(offsets.mnt_ns_inum))?)
 }
 
 /// Effective capabilities, and the user namespace in which they count.
 #[inline(always)]
 pub(crate) fn credentials<M: CurrentTask>(attempt: &mut Attempt) -> Option<()> {
     let cred = cred::<M>()?;
-    let namespace: u64 = M::read(cred, present(setting!(offsets.cred_user_ns))?)?;
-    attempt.cap_effective = M::read(cred, present(setting!(offsets.cred_cap_effective))?)?;
-    attempt.user_ns = M::read(namespace, present(setting!(offsets.user_ns_inum))?)?;
-    attempt.user_ns_level = user_ns_level::<M>(namespace)?;
+    let namespace: u64 = M::Task::read(cred, present(setting!(offsets.cred_user_ns))?)?;
+    attempt.cap_effective = M::Task::read(cred, present(setting!(offsets.cred_cap_effective))?)?;
+    attempt.user_ns = M::Task::read(namespace, present(setting!(offsets.user_ns_inum))?)?;
+    attempt.user_ns_level = user_ns_level::<M::Task>(namespace)?;
     attempt.known |= known::CREDENTIALS;
     Some(())
 }
@@ -140,11 +164,11 @@ pub(crate) fn via_syscall<M: CurrentTask>() -> u8 {
 /// Whether the system call under way is a 32-bit caller's.
 #[inline(always)]
 pub(crate) fn is_compat<M: CurrentTask>() -> Option<bool> {
-    let status: u32 = M::read(M::current(), present(setting!(offsets.thread_status))?)?;
+    let status: u32 = M::Task::read(M::current(), present(setting!(offsets.thread_status))?)?;
     Some(status & setting!(offsets.thread_status_compat) != 0)
 }
 
 #[inline(always)]
 fn flags<M: CurrentTask>() -> Option<u32> {
-    M::read(M::current(), present(setting!(offsets.task_flags))?)
+    M::Task::read(M::current(), present(setting!(offsets.task_flags))?)
 }

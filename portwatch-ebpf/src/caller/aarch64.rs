@@ -1,6 +1,7 @@
 //! aarch64, and its 32-bit calls (arm).
 
 use super::{Registers, load};
+use crate::memory::Memory;
 
 pub(super) const KNOWN: bool = true;
 
@@ -29,12 +30,20 @@ pub(super) mod number {
     pub(crate) const OF_ANOTHER_ABI: u64 = 0;
 }
 
+/// The size of the stack, at whose end they lie, is chosen as the kernel is built: without the helper that tells
+/// they are not known.
+#[inline(always)]
+pub(super) const fn on_stack() -> Option<u64> {
+    None
+}
+
 impl Registers {
     /// `struct pt_regs` (arch/arm64/include/asm/ptrace.h): `syscallno`; `orig_x0`, since x0 holds
     /// the result once there is one, x1 and x2, which are r0 to r2 of a 32-bit call.
     #[inline(always)]
-    pub(super) fn of(registers: *const u8) -> Self {
-        let number: i32 = load(registers, 280);
+    pub(super) fn of<M: Memory>(registers: u64) -> Self {
+        let number: i32 = load::<M, _>(registers, 280);
+        let load = load::<M, u64>;
         let arguments = [
             load(registers, 272),
             load(registers, 8),

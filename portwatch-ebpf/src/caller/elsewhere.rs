@@ -1,6 +1,7 @@
 //! Other processors, whose registers are not known: the loader does not offer the fexit source.
 
 use super::Registers;
+use crate::memory::Memory;
 
 pub(super) const KNOWN: bool = false;
 
@@ -25,9 +26,14 @@ pub(super) mod number {
     pub(crate) const OF_ANOTHER_ABI: u64 = 0;
 }
 
+#[inline(always)]
+pub(super) const fn on_stack() -> Option<u64> {
+    None
+}
+
 impl Registers {
     #[inline(always)]
-    pub(super) fn of(_registers: *const u8) -> Self {
+    pub(super) fn of<M: Memory>(_registers: u64) -> Self {
         Self {
             number: u64::MAX,
             arguments: [0; 3],

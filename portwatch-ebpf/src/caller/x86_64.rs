@@ -1,6 +1,11 @@
 //! x86-64, and its 32-bit calls (i386).
 
 use super::{Registers, load};
+use crate::{
+    maps::{present, setting},
+    memory::{Memory, Probed},
+    task::CurrentTask as _,
+};
 
 pub(super) const KNOWN: bool = true;
 
@@ -28,11 +33,30 @@ pub(super) mod number {
     pub(crate) const OF_ANOTHER_ABI: u64 = 0x4000_0000;
 }
 
+/// `THREAD_SIZE`, of kernels without KASAN (arch/x86/include/asm/page_64_types.h)
+const STACK: u64 = 16 * 1024;
+/// `sizeof(struct pt_regs)`, and where it has `cs`
+const REGISTERS: u64 = 168;
+const CODE_SEGMENT: usize = 136;
+/// `USER_RPL`: the caller came from outside the kernel (arch/x86/include/asm/segment.h).
+const USER: u64 = 3;
+
+/// Where the caller's registers lie, for kernels without a helper that tells: at the end of its task's stack
+/// (`task_pt_regs`, arch/x86/include/asm/processor.h). Not there if what lies there are no caller's.
+#[inline(always)]
+pub(super) fn on_stack() -> Option<u64> {
+    let stack: u64 = Probed::read(Probed::current(), present(setting!(offsets.task_stack))?)?;
+    let registers = stack.wrapping_add(STACK - REGISTERS);
+    let segment: u64 = Probed::read(registers, CODE_SEGMENT)?;
+    (segment & USER == USER).then_some(registers)
+}
+
 impl Registers {
     /// `struct pt_regs` is part of the kernel's ABI (arch/x86/include/uapi/asm/ptrace.h):
     /// `orig_rax`; rdi, rsi, rdx; ebx, ecx, edx.
     #[inline(always)]
-    pub(super) fn of(registers: *const u8) -> Self {
+    pub(super) fn of<M: Memory>(registers: u64) -> Self {
+        let load = load::<M, u64>;
         Self {
             number: load(registers, 120),
             arguments: [

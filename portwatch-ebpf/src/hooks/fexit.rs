@@ -14,7 +14,7 @@ use aya_log_ebpf::debug;
 use portwatch_common::event::{lsm, op};
 
 use super::O_NONBLOCK;
-use crate::{attempt::ProtocolCall, modules, pending, trampoline, whole::Whole};
+use crate::{attempt::ProtocolCall, maps::setting, modules, pending, trampoline, whole::Whole};
 
 /// `int f(struct socket *sock, struct sockaddr *address, int len)`: `inet_bind`, `inet6_bind`,
 /// `mptcp_bind`, `security_socket_bind`, `security_socket_connect`
@@ -93,9 +93,16 @@ fn fe_cgroup_addr(ctx: FEntryContext) -> i32 {
 /// `__cgroup_bpf_run_filter_sock_addr`
 #[fexit]
 fn fx_cgroup_addr(ctx: FExitContext) -> i32 {
-    if let Ok(ret) = ctx.ret() {
-        trampoline::cgroup_returns(ret);
-    }
+    // Until 5.10. A second such number would have the compiler reckon the place, which the verifier refuses.
+    let ret = if setting!(cgroup_addr_parameters) == 4 {
+        ctx.arg(4)
+    } else {
+        match ctx.ret() {
+            Ok(ret) => ret,
+            Err(_) => return 0,
+        }
+    };
+    trampoline::cgroup_returns(ret);
     0
 }
 

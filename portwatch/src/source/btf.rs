@@ -68,6 +68,8 @@ pub struct Function {
     pub id: u32,
     /// `BTF_KIND_FUNC`, or `BTF_KIND_TYPEDEF` for a tracepoint
     pub kind: u32,
+    /// How many a function takes; 0 for a tracepoint
+    pub parameters: u32,
 }
 
 /// A member's place in its struct.
@@ -103,8 +105,8 @@ impl Type<'_> {
         (self.info >> 24) & 0x1f
     }
 
-    const fn count(self) -> usize {
-        (self.info & 0xffff) as usize
+    const fn count(self) -> u32 {
+        self.info & 0xffff
     }
 
     /// Offsets of members carry the width of bit fields.
@@ -117,8 +119,8 @@ impl Type<'_> {
         Ok(match self.kind() {
             KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
             KIND_ARRAY => 12,
-            KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * self.count(),
-            KIND_ENUM | KIND_FUNC_PROTO => 8 * self.count(),
+            KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * self.count() as usize,
+            KIND_ENUM | KIND_FUNC_PROTO => 8 * self.count() as usize,
             // Forward declarations, typedefs, qualifiers, functions and floats have none.
             KIND_PTR | KIND_FWD..=KIND_FUNC | 16 | KIND_TYPE_TAG => 0,
             kind => return Err(BtfError::Kind(kind)),
@@ -151,6 +153,7 @@ impl<'a> Btf<'a> {
             functions: Vec::new(),
         };
         btf.index(structs, functions)?;
+        btf.count_parameters();
         Ok(btf)
     }
 
@@ -175,7 +178,12 @@ impl<'a> Btf<'a> {
                 }
                 kind @ (KIND_FUNC | KIND_TYPEDEF) => {
                     if let Some(name) = self.among(found.name, functions) {
-                        self.functions.push(Function { name, id, kind });
+                        self.functions.push(Function {
+                            name,
+                            id,
+                            kind,
+                            parameters: 0,
+                        });
                     }
                 }
                 _ => {}
@@ -183,6 +191,19 @@ impl<'a> Btf<'a> {
             at += TYPE_HEADER + found.rest.len();
         }
         Ok(())
+    }
+
+    /// A function's prototype may come after it.
+    fn count_parameters(&mut self) {
+        let mut functions = std::mem::take(&mut self.functions);
+        for function in &mut functions {
+            let prototype = self
+                .by_id(function.id)
+                .and_then(|found| self.by_id(found.size_or_id))
+                .filter(|found| found.kind() == KIND_FUNC_PROTO);
+            function.parameters = prototype.map_or(0, Type::count);
+        }
+        self.functions = functions;
     }
 
     fn type_at(&self, at: usize) -> Result<Type<'a>, BtfError> {
@@ -483,6 +504,21 @@ mod tests {
         assert_eq!(btf.field("outer.nothing"), None);
         assert_eq!(btf.field("outer.first.deeper"), None);
         assert_eq!(btf.field("inner.whole"), None, "not among the wanted");
+    }
+
+    #[test]
+    fn a_function_tells_its_parameters() {
+        let mut blob = Blob::default();
+        blob.int(4); // 1
+        let name = blob.name("io_connect");
+        blob.words(&[name, KIND_FUNC << 24, 3]); // 2, of a prototype that follows
+        blob.words(&[0, KIND_FUNC_PROTO << 24 | 2, 1, 0, 1, 0, 1]); // 3
+        let name = blob.name("btf_trace_x");
+        blob.words(&[name, KIND_TYPEDEF << 24, 1]); // 4
+        let data = blob.bytes();
+        let btf = Btf::parse(&data, &[], &["io_connect", "btf_trace_x"]).unwrap();
+        let parameters = btf.functions().iter().map(|function| function.parameters);
+        assert_eq!(parameters.collect::<Vec<_>>(), [2, 0]);
     }
 
     #[test]

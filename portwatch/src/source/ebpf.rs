@@ -4,6 +4,7 @@ mod block;
 mod canary;
 mod functions;
 mod heir;
+mod helpers;
 mod hooks;
 pub mod iterator;
 mod kfunc;

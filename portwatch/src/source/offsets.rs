@@ -106,12 +106,12 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Result<Offsets, Missing> {
         transparent: inet_flags.masks[1],
         bind_address_no_port: inet_flags.masks[2],
         module_name: may("module.name"),
-        ..of_requests(btf, of_tasks(btf))
+        ..of_requests(btf, &of_tasks(btf))
     })
 }
 
 /// Those of what io_uring is asked for, beside others.
-fn of_requests(btf: &Btf<'_>, others: Offsets) -> Offsets {
+fn of_requests(btf: &Btf<'_>, others: &Offsets) -> Offsets {
     let may = |path| byte(btf, path).unwrap_or(Settings::ABSENT);
     Offsets {
         ring_result: may("io_kiocb.cqe.res"),
@@ -123,7 +123,7 @@ fn of_requests(btf: &Btf<'_>, others: Offsets) -> Offsets {
         ring_connect_len: may("io_connect.addr_len"),
         ring_in_progress: may("io_connect.in_progress"),
         ring_bind_len: may("io_bind.addr_len"),
-        ..others
+        ..*others
     }
 }
 
@@ -138,6 +138,7 @@ pub(super) fn of_tasks(btf: &Btf<'_>) -> Offsets {
         task_start_boottime: byte(btf, "task_struct.start_boottime")
             .unwrap_or_else(|| may("task_struct.real_start_time")),
         task_flags: may("task_struct.flags"),
+        task_stack: may("task_struct.stack"),
         task_nsproxy: may("task_struct.nsproxy"),
         nsproxy_mnt_ns: may("nsproxy.mnt_ns"),
         mnt_ns_inum: may("mnt_namespace.ns.inum"),

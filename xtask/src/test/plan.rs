@@ -52,8 +52,6 @@ impl Run {
     /// The sources that must work there.
     pub(super) fn sources(&self) -> &'static str {
         match (self.platform.arch, self.platform.series.as_str()) {
-            // The programs ask for helpers that came with 5.11 and later.
-            (_, "5.10") => "tracepoint",
             // BPF trampolines came to arm64 with 6.4.
             (Arch::Aarch64, "6.1") => "kprobe,tracepoint",
             _ => EVERY_SOURCE,

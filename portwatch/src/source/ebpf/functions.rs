@@ -71,7 +71,9 @@ mod tests {
         assert_eq!(kernel.functions().len(), NAMES.len());
         let cut = cut_down(kernel.functions().to_vec()).unwrap();
         let cut = btf::Btf::parse(&cut, &[], NAMES).unwrap();
-        assert_eq!(cut.functions(), kernel.functions());
+        let place = |function: &Function| (function.name, function.id, function.kind);
+        let places_in = |btf: &btf::Btf<'_>| btf.functions().iter().map(place).collect::<Vec<_>>();
+        assert_eq!(places_in(&cut), places_in(&kernel));
         assert!(places(kernel.functions().to_vec()).is_ok());
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Hook {
     pub(super) required: bool,
     /// A kernel that does not have the function does not do what the hook is to see
     pub(super) moot_if_absent: bool,
+    /// How many parameters the function must have, where kernels differ in that
+    pub(super) parameters: Option<u32>,
     /// What is not seen without it
     pub(super) unseen: &'static str,
     /// The only operation ([`portwatch_common::event::op`]) that it sees; `None`: all
@@ -49,6 +51,9 @@ impl Hook {
         }
     }
 }
+
+/// A function whose parameters became more from version to version (kernel/bpf/cgroup.c).
+pub(super) const CGROUP_ADDR: &str = "__cgroup_bpf_run_filter_sock_addr";
 
 /// How the kernel names the type of a tracepoint's function (include/linux/tracepoint.h).
 pub(super) const TRACEPOINT_TYPE: &str = "btf_trace_";

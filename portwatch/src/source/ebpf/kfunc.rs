@@ -64,6 +64,7 @@ mod tests {
             name: kfunc::NAMES[index],
             id: 4711 + u32::try_from(index).unwrap(),
             kind: KIND_FUNC,
+            parameters: 0,
         }
     }
 

@@ -20,7 +20,8 @@ use zerocopy::IntoBytes as _;
 
 use super::{
     block, functions,
-    hooks::{self, Attach, Hook, TRACEPOINT_TYPE},
+    helpers::{self, Helpers},
+    hooks::{self, Attach, CGROUP_ADDR, Hook, TRACEPOINT_TYPE},
     iterator::{self, Files},
     kfunc,
     probe::{self, Trial},
@@ -189,13 +190,14 @@ impl Loader {
         for (name, entries) in [(settings::EVENTS, LOG_RING_UNUSED), (settings::PENDING, 1)] {
             loader.map_max_entries(name, entries);
         }
-        let [get, each] = storage::FUNCTIONS;
-        let kernel = Kernel::read(&[iterator::FUNCTION, get, each])?;
-        let settings = Box::new(Settings {
+        let mut names = helpers::FUNCTIONS.to_vec();
+        names.push(iterator::FUNCTION);
+        let kernel = Kernel::read(&names)?;
+        let mut settings = Box::new(Settings {
             offsets: kernel.offsets,
-            task_storage: kernel.task_storage.into(),
             ..Settings::NONE
         });
+        kernel.helpers.tell(&mut settings);
         let mut programs = self.load(settings, &Request::default(), &kernel)?;
         kernel.iterator(&mut programs)
     }
@@ -215,16 +217,18 @@ impl Loader {
             request.pinned.mntns.is_none() || kernel.offsets.tell_mntns(),
             "this kernel's type information does not say where a caller's mount namespace is"
         );
-        let told = Box::new(Settings {
+        let mut told = Box::new(Settings {
             offsets: kernel.offsets,
             memory: memory.into(),
             kernel: request.kernel_threads.into(),
             protocol_hooks: (kind != Kind::Tracepoint).into(),
             seccomp: (kind == Kind::Fexit && request.seccomp).into(),
-            task_storage: kernel.task_storage.into(),
             seed: side::seed(),
             filter: block::of(kind, request),
+            ..Settings::NONE
         });
+        kernel.helpers.tell(&mut told);
+        told.cgroup_addr_parameters = kernel.parameters(CGROUP_ADDR);
         let Self(loader) = self;
         loader.map_max_entries(settings::EVENTS, ring_bytes(request)?);
         loader.map_max_entries(settings::PENDING, pending_entries(kind, request)?);
@@ -292,7 +296,7 @@ impl Loader {
             loader.map_max_entries(LOG_RING, LOG_RING_UNUSED);
         }
         let mut object = kfunc::resolved(PROGRAMS, &kernel.kfuncs);
-        if !kernel.task_storage {
+        if !kernel.helpers.task_storage {
             storage::replace(object.as_mut_bytes());
         }
         // Nothing but programs uses them.
@@ -356,12 +360,11 @@ pub(super) struct Kernel {
     offsets: Offsets,
     /// Where the functions are that programs are attached to by type information, or why nothing was read
     pub(super) functions: anyhow::Result<Btf>,
-    /// The names of those that there are
-    names: Vec<&'static str>,
+    /// Those that there are
+    known: Vec<Function>,
     /// The functions that programs call
     kfuncs: Vec<Function>,
-    /// Programs can keep something with a thread
-    task_storage: bool,
+    helpers: Helpers,
 }
 
 impl Kernel {
@@ -372,7 +375,7 @@ impl Kernel {
             names.push(iterator::FUNCTION);
         }
         names.extend(NAMES);
-        names.extend(storage::FUNCTIONS);
+        names.extend(helpers::FUNCTIONS);
         names.sort_unstable();
         names.dedup();
         match Self::read(&names) {
@@ -385,14 +388,14 @@ impl Kernel {
         let (offsets, found) = read_types(names, |kernel| {
             Ok((offsets::resolve(kernel)?, kernel.functions().to_vec()))
         })?;
-        let task_storage = storage::is_there(&found);
+        let helpers = Helpers::among(&found);
         let is_called = |function: &Function| NAMES.contains(&function.name);
         let (kfuncs, functions): (Vec<_>, Vec<_>) = found.into_iter().partition(is_called);
         Ok(Self {
             kfuncs,
-            task_storage,
+            helpers,
             offsets,
-            names: functions.iter().map(|function| function.name).collect(),
+            known: functions.clone(),
             functions: Ok(functions::places(functions)?),
         })
     }
@@ -401,9 +404,9 @@ impl Kernel {
         Self {
             offsets: Offsets::ABSENT,
             functions: Err(fault),
-            names: Vec::new(),
+            known: Vec::new(),
             kfuncs: Vec::new(),
-            task_storage: false,
+            helpers: Helpers::NONE,
         }
     }
 
@@ -412,10 +415,23 @@ impl Kernel {
         Files::load(programs, &self.functions?)
     }
 
+    fn function(&self, name: &str) -> Option<&Function> {
+        self.known.iter().find(|function| function.name == name)
+    }
+
+    /// How many parameters a function has; 0 where that is not known.
+    fn parameters(&self, name: &str) -> u32 {
+        self.function(name)
+            .map_or(0, |function| function.parameters)
+    }
+
     /// Whether the kernel has the function of a hook that needs its type information.
     fn has(&self, hook: &Hook) -> bool {
-        let name = hook.btf_name();
-        name.is_some_and(|name| self.names.contains(&name))
+        let function = hook.btf_name().and_then(|name| self.function(name));
+        function.is_some_and(|function| {
+            let parameters = hook.parameters;
+            parameters.is_none_or(|parameters| parameters == function.parameters)
+        })
     }
 }
 

@@ -1,7 +1,5 @@
 //! Task storage in the programs, and what takes its place where the kernel has none for them.
 
-use crate::source::btf::Function;
-
 /// Where the object says that a map is task storage: build.rs has looked.
 #[expect(clippy::unreadable_literal, reason = "a program wrote it")]
 const PLACES: &[usize] = include!(concat!(env!("OUT_DIR"), "/task_storage_places.rs"));
@@ -11,16 +9,6 @@ const PLACES: &[usize] = include!(concat!(env!("OUT_DIR"), "/task_storage_places
 const TASK_STORAGE: u32 = 29;
 /// `BPF_MAP_TYPE_SK_STORAGE`, of Linux 5.2, is described as task storage is: a map that no program uses.
 const SK_STORAGE: u32 = 24;
-
-/// Tracing programs have had it since Linux 5.13, as they have had the second of these functions; the first
-/// came earlier, for others.
-pub(super) const FUNCTIONS: [&str; 2] = ["bpf_task_storage_get", "bpf_for_each_map_elem"];
-
-/// Whether programs can use it on a kernel with these functions.
-pub(super) fn is_there(functions: &[Function]) -> bool {
-    let has = |name| functions.iter().any(|function| function.name == name);
-    FUNCTIONS.into_iter().all(has)
-}
 
 /// Describes those maps as some that older kernels take, too.
 pub(super) fn replace(object: &mut [u8]) {
@@ -32,22 +20,7 @@ pub(super) fn replace(object: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{btf::KIND_FUNC, ebpf::load::PROGRAMS};
-
-    fn function(name: &'static str) -> Function {
-        Function {
-            name,
-            id: 7,
-            kind: KIND_FUNC,
-        }
-    }
-
-    #[test]
-    fn it_takes_both_functions() {
-        assert!(is_there(&FUNCTIONS.map(function)));
-        assert!(!is_there(&[function(FUNCTIONS[0])]));
-        assert!(!is_there(&[]));
-    }
+    use crate::source::ebpf::load::PROGRAMS;
 
     #[test]
     fn each_place_in_the_object_has_the_type_of_a_map() {

@@ -19,8 +19,6 @@ use super::load::written_or_counted;
 
 const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
 const DEBUGFS: &str = "/sys/kernel/debug";
-/// There where it is mounted
-const SCHED: &str = "/sys/kernel/debug/sched";
 const PREEMPT: &str = "/sys/kernel/debug/sched/preempt";
 /// Exit code of a portwatch that no source works for
 const NO_SOURCE: i32 = 4;
@@ -42,6 +40,10 @@ pub(super) fn all_answer_without_loopback(source: Source) -> Result<()> {
 
 /// Hooks on functions would be attached and never called: a source of such is not taken.
 pub(super) fn ftrace_is_off(source: Source) -> Result<()> {
+    if source == Source::Tracepoint {
+        let why = "nothing speaks for a run of a system call tracepoint that is skipped";
+        return Err(Impossible(why.to_owned()).into());
+    }
     if !source::is_emulated() {
         return Err(Impossible("it would be switched off for the whole machine".to_owned()).into());
     }
@@ -94,14 +96,11 @@ pub(super) fn preemption_hides_no_bind(source: Source) -> Result<()> {
 
 /// As it may be at worst: all on one CPU, whose tasks are put aside wherever they are.
 pub(super) fn preemption_hides_few_binds(source: Source) -> Result<()> {
-    if source == Source::Tracepoint {
-        let why = "nothing speaks for a run of a system call tracepoint that is skipped";
-        return Err(Impossible(why.to_owned()).into());
-    }
     if !source::is_emulated() {
         return Err(Impossible("it would change how the machine schedules".to_owned()).into());
     }
-    if !Path::new(SCHED).exists() {
+    let is_mounted = fs::read_dir(DEBUGFS)?.next().is_some();
+    if !is_mounted {
         mount("nodev", DEBUGFS, "debugfs", MountFlags::empty(), None).context("debugfs")?;
     }
     if !Path::new(PREEMPT).exists() {

@@ -114,8 +114,8 @@ pub(super) fn stopped_leaves_nothing_behind(source: Source) -> Result<()> {
     let before = traces();
     let others: Vec<u32> = processes().filter(|&pid| has_links(pid)).collect();
     let mut portwatch = portwatch::start(source, &[])?;
-    // Perf events are links since 5.15.
-    let has_none = source != Source::Fexit && sys::is_before(5, 15)?;
+    // Perf events are links since 5.15; the other sources have a tracepoint by its type, too.
+    let has_none = source == Source::Tracepoint && sys::is_before(5, 15)?;
     ensure!(has_links(portwatch.pid()) != has_none, "links, and not");
     Workload::prepare("five_binds", Pace::Stepwise)?.run(&mut portwatch)?;
     portwatch.stop()?;

@@ -4,7 +4,7 @@ use portwatch_common::event::op;
 
 use super::{
     Attach::{self, Fentry, Fexit, Kprobe, Kretprobe, Tracepoint, TracepointBtf},
-    Hook,
+    CGROUP_ADDR, Hook,
 };
 
 /// Those that see what seccomp denies; attached only when asked for.
@@ -27,6 +27,7 @@ const fn needed(only: Option<u8>, program: &'static str, attach: Attach) -> Hook
         attach,
         required: true,
         moot_if_absent: false,
+        parameters: None,
         unseen: "",
         only,
     }
@@ -43,6 +44,7 @@ const fn optional(
         attach,
         required: false,
         moot_if_absent: false,
+        parameters: None,
         unseen,
         only,
     }
@@ -58,6 +60,14 @@ pub(super) const fn moot(
     Hook {
         moot_if_absent: true,
         ..optional(only, program, attach, unseen)
+    }
+}
+
+/// One of the functions that issue a request of `io_uring`, if it has the prototype of Linux 5.15 and later.
+const fn ring(only: Option<u8>, program: &'static str, attach: Attach) -> Hook {
+    Hook {
+        parameters: Some(2),
+        ..moot(only, program, attach, NO_RING)
     }
 }
 
@@ -130,31 +140,21 @@ pub(super) const FEXIT: &[Hook] = &[
         Fexit("security_socket_connect"),
         NO_LSM,
     ),
-    optional(
-        ANY,
-        "fx_cgroup_addr",
-        Fexit("__cgroup_bpf_run_filter_sock_addr"),
-        NO_CGROUP,
-    ),
+    optional(ANY, "fx_cgroup_addr", Fexit(CGROUP_ADDR), NO_CGROUP),
     optional(
         ANY,
         "fx_cgroup_sk",
         Fexit("__cgroup_bpf_run_filter_sk"),
         NO_CGROUP,
     ),
-    optional(
-        ANY,
-        "fe_cgroup_addr",
-        Fentry("__cgroup_bpf_run_filter_sock_addr"),
-        NO_CGROUP,
-    ),
+    optional(ANY, "fe_cgroup_addr", Fentry(CGROUP_ADDR), NO_CGROUP),
     optional(LISTEN, "fe_listen", Fentry("inet_listen"), NO_LISTEN),
-    moot(BIND, "fx_ring_bind", Fexit("io_bind"), NO_RING),
-    moot(CONNECT, "fx_ring_conn", Fexit("io_connect"), NO_RING),
-    moot(LISTEN, "fx_ring_lsn", Fexit("io_listen"), NO_RING),
-    moot(BIND, "fe_ring_bind", Fentry("io_bind"), NO_RING),
-    moot(CONNECT, "fe_ring_conn", Fentry("io_connect"), NO_RING),
-    moot(LISTEN, "fe_ring_lsn", Fentry("io_listen"), NO_RING),
+    ring(BIND, "fx_ring_bind", Fexit("io_bind")),
+    ring(CONNECT, "fx_ring_conn", Fexit("io_connect")),
+    ring(LISTEN, "fx_ring_lsn", Fexit("io_listen")),
+    ring(BIND, "fe_ring_bind", Fentry("io_bind")),
+    ring(CONNECT, "fe_ring_conn", Fentry("io_connect")),
+    ring(LISTEN, "fe_ring_lsn", Fentry("io_listen")),
     needed(CONNECT, "fe_stream", Fentry("inet_stream_connect")),
     needed(CONNECT, "fe_dgram", Fentry("inet_dgram_connect")),
 ];
@@ -216,12 +216,7 @@ pub(super) const KPROBE: &[Hook] = &[
         Kretprobe("security_socket_connect"),
         NO_LSM,
     ),
-    optional(
-        ANY,
-        "cgroup_exit",
-        Kretprobe("__cgroup_bpf_run_filter_sock_addr"),
-        NO_CGROUP,
-    ),
+    optional(ANY, "cgroup_exit", Kretprobe(CGROUP_ADDR), NO_CGROUP),
     optional(
         ANY,
         "cgroup_exit",
@@ -234,12 +229,12 @@ pub(super) const KPROBE: &[Hook] = &[
         Tracepoint("sched", "sched_process_exit"),
         NO_LAST,
     ),
-    moot(BIND, "ring_bind_exit", Kretprobe("io_bind"), NO_RING),
-    moot(CONNECT, "ring_conn_exit", Kretprobe("io_connect"), NO_RING),
-    moot(LISTEN, "ring_lsn_exit", Kretprobe("io_listen"), NO_RING),
-    moot(BIND, "ring_bind_enter", Kprobe("io_bind"), NO_RING),
-    moot(CONNECT, "ring_conn_enter", Kprobe("io_connect"), NO_RING),
-    moot(LISTEN, "ring_lsn_enter", Kprobe("io_listen"), NO_RING),
+    ring(BIND, "ring_bind_exit", Kretprobe("io_bind")),
+    ring(CONNECT, "ring_conn_exit", Kretprobe("io_connect")),
+    ring(LISTEN, "ring_lsn_exit", Kretprobe("io_listen")),
+    ring(BIND, "ring_bind_enter", Kprobe("io_bind")),
+    ring(CONNECT, "ring_conn_enter", Kprobe("io_connect")),
+    ring(LISTEN, "ring_lsn_enter", Kprobe("io_listen")),
     needed(CONNECT, "tcp_enter", Kprobe("tcp_v4_connect")),
     optional(CONNECT, "tcp_enter", Kprobe("tcp_v6_connect"), NO_IPV6),
     needed(CONNECT, "stream_enter", Kprobe("inet_stream_connect")),
