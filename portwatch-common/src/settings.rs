@@ -62,9 +62,22 @@ pub mod witnessed {
     pub const INET_BIND: u32 = 0;
     pub const INET6_BIND: u32 = 1;
     pub const MPTCP_BIND: u32 = 2;
-    pub const COUNT: u32 = 3;
+    /// The first of the two programs at where a system call begins or returns
+    pub const BIND_ENTERS: u32 = 3;
+    pub const BIND_EXITS: u32 = 4;
+    pub const CONNECT_ENTERS: u32 = 5;
+    pub const CONNECT_EXITS: u32 = 6;
+    pub const COUNT: u32 = 7;
     /// Their names, by index
-    pub const PROGRAMS: [&str; COUNT as usize] = ["fx_inet_bind", "fx_inet6_bind", "fx_mptcp_bind"];
+    pub const PROGRAMS: [&str; COUNT as usize] = [
+        "fx_inet_bind",
+        "fx_inet6_bind",
+        "fx_mptcp_bind",
+        "tp_bind_enter",
+        "tp_bind_exit",
+        "tp_conn_enter",
+        "tp_conn_exit",
+    ];
 }
 
 /// Where a kernel field lies: a byte offset from the start of its struct, or [`Settings::ABSENT`].

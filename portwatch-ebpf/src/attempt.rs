@@ -49,9 +49,15 @@ pub(crate) struct Inflight {
     pub(crate) depth: u32,
     pub(crate) tcp_depth: u32,
     pub(crate) owner: Owner,
-    /// 0 where no call is under way
+    /// [`CLOSED`], [`OPEN`] or [`ENTERED`]
     open: u32,
 }
+
+/// No call is under way.
+const CLOSED: u32 = 0;
+const OPEN: u32 = 1;
+/// Opened by the first of two programs at a system call's entry; the second is to come.
+const ENTERED: u32 = 2;
 
 /// Which hook closes the record.
 #[repr(u32)]
@@ -108,7 +114,7 @@ static BLANK: Inflight = Inflight {
     depth: 0,
     tcp_depth: 0,
     owner: Owner::Issuer,
-    open: 0,
+    open: CLOSED,
 };
 
 const ATTEMPT_WORDS: usize = size_of::<Attempt>() / 8;
@@ -173,7 +179,7 @@ impl Inflight {
         }
         // SAFETY: only its own thread touches a record, and only outside interrupts.
         let record = unsafe { &mut *record };
-        record.open = 1;
+        record.open = OPEN;
         Some(record)
     }
 
@@ -183,7 +189,7 @@ impl Inflight {
         let record = Self::find()?;
         // SAFETY: only its own thread touches a record, and only outside interrupts.
         let record = unsafe { &mut *record };
-        (record.open != 0).then_some(record)
+        (record.open != CLOSED).then_some(record)
     }
 
     /// The current thread's record, if it is about that operation.
@@ -200,10 +206,24 @@ impl Inflight {
         })
     }
 
+    /// It was opened by the first of two programs.
+    #[inline(always)]
+    pub(crate) fn await_second(&mut self) {
+        self.open = ENTERED;
+    }
+
+    /// Whether the second has nothing to do; asked once.
+    #[inline(always)]
+    pub(crate) fn is_met_again(&mut self) -> bool {
+        let was = self.open;
+        self.open = OPEN;
+        was == ENTERED
+    }
+
     /// The call is no longer under way.
     #[inline(always)]
     pub(crate) fn forget(&mut self) {
-        self.open = 0;
+        self.open = CLOSED;
         Self::give_back();
     }
 

@@ -13,22 +13,45 @@ use crate::{
     request, socket, station, task,
 };
 
-/// A bind or connect system call begins.
+/// A bind or connect system call, as it begins.
+pub(crate) struct SystemCall {
+    pub(crate) op: u8,
+    pub(crate) fd: i32,
+    /// The address, in the caller's memory
+    pub(crate) addr: u64,
+    pub(crate) addr_len: i32,
+}
+
+/// A system call begins. Gives its record, where it is of interest.
 #[inline(always)]
-pub(crate) fn enter_syscall(op: u8, fd: i32, user_addr: u64, addr_len: i32) {
+pub(crate) fn enter_syscall(call: &SystemCall) -> Option<&'static mut Inflight> {
     submit_stale();
     let via = task::via_syscall::<Probed>();
     // The protocol's hooks make a record of a call whose return is not seen, as of one by io_uring.
-    if !TELLS_COMPAT_RETURNS && via == via::COMPAT32 && op == op::CONNECT {
-        return;
+    if !TELLS_COMPAT_RETURNS && via == via::COMPAT32 && call.op == op::CONNECT {
+        return None;
     }
-    let Some(inflight) = Inflight::create::<Probed>(op, via, Owner::Issuer) else {
-        return;
-    };
-    inflight.user_addr = user_addr;
-    inflight.attempt.sockaddr_len = addr_len;
-    attempt::note_descriptor(&mut inflight.attempt, fd);
-    attempt::copy_user_address(&mut inflight.attempt, user_addr);
+    let inflight = Inflight::create::<Probed>(call.op, via, Owner::Issuer)?;
+    inflight.user_addr = call.addr;
+    inflight.attempt.sockaddr_len = call.addr_len;
+    attempt::note_descriptor(&mut inflight.attempt, call.fd);
+    attempt::copy_user_address(&mut inflight.attempt, call.addr);
+    Some(inflight)
+}
+
+/// The same, by the first of two programs.
+#[inline(always)]
+pub(crate) fn enter_syscall_first(call: &SystemCall) {
+    if let Some(inflight) = enter_syscall(call) {
+        inflight.await_second();
+    }
+}
+
+/// The same, by the second. Gives whether it had to do what the first was skipped for.
+#[inline(always)]
+pub(crate) fn enter_syscall_again(call: &SystemCall) -> bool {
+    let is_there = Inflight::current().is_some_and(Inflight::is_met_again);
+    !is_there && enter_syscall(call).is_some()
 }
 
 /// The return of a record that is still there was never seen: its result stays unknown, the
@@ -46,19 +69,21 @@ pub(crate) fn thread_exits() {
     submit_stale();
 }
 
-/// The system call returns.
+/// The system call returns. Gives whether there was a record of it.
 #[inline(always)]
-pub(crate) fn exit_syscall(op: u8, ret: i32) {
+pub(crate) fn exit_syscall(op: u8, ret: i32) -> bool {
     let Some(inflight) = Inflight::current_of(op) else {
-        return;
+        return false;
     };
-    if inflight.owner == Owner::Issuer {
-        // Memory that was not resident at entry is now: the kernel has read it itself.
-        let user_addr = inflight.user_addr;
-        attempt::copy_user_address(&mut inflight.attempt, user_addr);
-        end_connect(inflight, ret);
-        inflight.close::<Probed>(ret);
+    if inflight.owner != Owner::Issuer {
+        return false;
     }
+    // Memory that was not resident at entry is now: the kernel has read it itself.
+    let user_addr = inflight.user_addr;
+    attempt::copy_user_address(&mut inflight.attempt, user_addr);
+    end_connect(inflight, ret);
+    inflight.close::<Probed>(ret);
+    true
 }
 
 /// What a connect's function returns that has no return probe, the system call returns too.

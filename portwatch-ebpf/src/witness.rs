@@ -126,6 +126,15 @@ fn find(flags: u32) -> Option<&'static mut Witness> {
     Some(unsafe { &mut *witness })
 }
 
+/// Counts a run that was skipped, of a program whose work another has done.
+#[inline(always)]
+pub(crate) fn count(counter: u32) {
+    if let Some(count) = WITNESSED.get_ptr_mut(counter) {
+        // SAFETY: a slot of a per-CPU array belongs to this program until it returns.
+        unsafe { *count += 1 };
+    }
+}
+
 impl Witness {
     /// What is known is of another bind: the address's length tells the family.
     #[inline(always)]
@@ -153,10 +162,7 @@ impl Witness {
             (_, socket::AF_INET6) => witnessed::INET6_BIND,
             _ => witnessed::INET_BIND,
         };
-        if let Some(count) = WITNESSED.get_ptr_mut(counter) {
-            // SAFETY: a slot of a per-CPU array belongs to this program until it returns.
-            unsafe { *count += 1 };
-        }
+        count(counter);
     }
 
     /// The bind, if its socket is still there.

@@ -13,7 +13,10 @@ use aya_log_ebpf::debug;
 use portwatch_common::event::{lsm, op, via};
 
 use super::O_NONBLOCK;
-use crate::{attempt::ProtocolCall, bracket};
+use crate::{
+    attempt::ProtocolCall,
+    bracket::{self, SystemCall},
+};
 
 /// `int __sys_bind(int fd, struct sockaddr __user *umyaddr, int addrlen)`
 #[kprobe]
@@ -42,7 +45,12 @@ fn enter_syscall(ctx: &ProbeContext, op: u8) {
         return;
     };
     debug!(ctx, "op {} enters: fd {}, address length {}", op, fd, len);
-    bracket::enter_syscall(op, fd, addr, len);
+    bracket::enter_syscall(&SystemCall {
+        op,
+        fd,
+        addr,
+        addr_len: len,
+    });
 }
 
 /// `__ia32_sys_connect`, `__ia32_compat_sys_socketcall`: 32-bit callers, whom the system

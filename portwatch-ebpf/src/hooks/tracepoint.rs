@@ -3,36 +3,59 @@
 
 use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
 use aya_log_ebpf::debug;
-use portwatch_common::event::op;
+use portwatch_common::{event::op, settings::witnessed};
 
-use crate::{bracket, trampoline, whole::Whole};
+use crate::{
+    bracket::{self, SystemCall},
+    trampoline,
+    whole::Whole,
+    witness,
+};
 
-/// `syscalls:sys_enter_bind`
-#[tracepoint]
-fn tp_bind_enter(ctx: TracePointContext) -> u32 {
-    enter_tracepoint(&ctx, op::BIND);
-    0
+macro_rules! syscalls {
+    ($($enters:ident $enters_again:ident $exits:ident $exits_again:ident
+       $op:ident $entered:ident $exited:ident)*) => {$(
+        #[tracepoint]
+        fn $enters(ctx: TracePointContext) -> u32 {
+            let _whole = Whole::begin();
+            let call = entered(&ctx, op::$op);
+            bracket::enter_syscall_first(&call);
+            0
+        }
+
+        #[tracepoint]
+        fn $enters_again(ctx: TracePointContext) -> u32 {
+            let _whole = Whole::begin();
+            let call = entered(&ctx, op::$op);
+            if bracket::enter_syscall_again(&call) {
+                witness::count(witnessed::$entered);
+            }
+            0
+        }
+
+        #[tracepoint]
+        fn $exits(ctx: TracePointContext) -> u32 {
+            let _whole = Whole::begin();
+            bracket::exit_syscall(op::$op, result(&ctx));
+            0
+        }
+
+        #[tracepoint]
+        fn $exits_again(ctx: TracePointContext) -> u32 {
+            let _whole = Whole::begin();
+            if bracket::exit_syscall(op::$op, result(&ctx)) {
+                witness::count(witnessed::$exited);
+            }
+            0
+        }
+    )*};
 }
 
-/// `syscalls:sys_exit_bind`
-#[tracepoint]
-fn tp_bind_exit(ctx: TracePointContext) -> u32 {
-    exit_tracepoint(&ctx, op::BIND);
-    0
-}
-
-/// `syscalls:sys_enter_connect`
-#[tracepoint]
-fn tp_conn_enter(ctx: TracePointContext) -> u32 {
-    enter_tracepoint(&ctx, op::CONNECT);
-    0
-}
-
-/// `syscalls:sys_exit_connect`
-#[tracepoint]
-fn tp_conn_exit(ctx: TracePointContext) -> u32 {
-    exit_tracepoint(&ctx, op::CONNECT);
-    0
+// `syscalls:sys_enter_bind`, `syscalls:sys_exit_bind`, and likewise of connect: two programs each. The second does
+// what the first was skipped for; where no run is skipped there is only the first.
+syscalls! {
+    tp_bind_enter tp_bind_enter_2 tp_bind_exit tp_bind_exit_2 BIND BIND_ENTERS BIND_EXITS
+    tp_conn_enter tp_conn_enter_2 tp_conn_exit tp_conn_exit_2 CONNECT CONNECT_ENTERS CONNECT_EXITS
 }
 
 /// `sched:sched_process_exit`, of each thread
@@ -45,31 +68,37 @@ fn tp_thread_exit(_ctx: TracePointContext) -> u32 {
 /// `struct syscall_trace_enter` (kernel/trace/trace.h): the number of the call at byte 8,
 /// then its arguments as u64 from byte 16.
 #[inline(always)]
-fn enter_tracepoint(ctx: &TracePointContext, op: u8) {
-    let _whole = Whole::begin();
-    let (fd, addr, len) = (word(ctx, 16), word(ctx, 24), word(ctx, 32));
-    debug!(ctx, "op {} enters: fd {}, address length {}", op, fd, len);
-    bracket::enter_syscall(op, fd as i32, addr, len as i32);
+fn entered(ctx: &TracePointContext, op: u8) -> SystemCall {
+    let call = SystemCall {
+        op,
+        fd: word(ctx, 16) as i32,
+        addr: word(ctx, 24),
+        addr_len: word(ctx, 32) as i32,
+    };
+    debug!(
+        ctx,
+        "op {} enters: fd {}, address length {}", op, call.fd, call.addr_len
+    );
+    call
 }
 
 /// `struct syscall_trace_exit` (kernel/trace/trace.h): the result as i64 at byte 16.
 #[inline(always)]
-fn exit_tracepoint(ctx: &TracePointContext, op: u8) {
-    let _whole = Whole::begin();
-    bracket::exit_syscall(op, word(ctx, 16) as i32);
+fn result(ctx: &TracePointContext) -> i32 {
+    word(ctx, 16) as i32
 }
 
 /// `syscalls:sys_exit_bind`, for the fexit source
 #[tracepoint]
 fn tp_bind_denied(ctx: TracePointContext) -> u32 {
-    trampoline::syscall_exits(op::BIND, word(&ctx, 16) as i32);
+    trampoline::syscall_exits(op::BIND, result(&ctx));
     0
 }
 
 /// `syscalls:sys_exit_connect`, for the fexit source
 #[tracepoint]
 fn tp_conn_denied(ctx: TracePointContext) -> u32 {
-    trampoline::syscall_exits(op::CONNECT, word(&ctx, 16) as i32);
+    trampoline::syscall_exits(op::CONNECT, result(&ctx));
     0
 }
 

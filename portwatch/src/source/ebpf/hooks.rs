@@ -47,10 +47,20 @@ impl Hook {
         match self.attach {
             Attach::Fentry(name) | Attach::Fexit(name) | Attach::TracepointBtf(name) => Some(name),
             Attach::Kprobe(name) | Attach::Kretprobe(name) if self.moot_if_absent => Some(name),
+            Attach::Tracepoint(..) if self.is_second() => Some(PREEMPTIBLE),
             Attach::Kprobe(_) | Attach::Kretprobe(_) | Attach::Tracepoint(..) => None,
         }
     }
+
+    /// Whether it does what another program at the same place was skipped for.
+    pub(super) const fn is_second(&self) -> bool {
+        self.moot_if_absent && matches!(self.attach, Attach::Tracepoint(..))
+    }
 }
+
+/// What runs the programs of system call tracepoints with preemption enabled, and skips some (Linux 7.2,
+/// kernel/trace/bpf_trace.c).
+const PREEMPTIBLE: &str = "trace_call_bpf_faultable";
 
 /// A function whose parameters became more from version to version (kernel/bpf/cgroup.c).
 pub(super) const CGROUP_ADDR: &str = "__cgroup_bpf_run_filter_sock_addr";

@@ -149,7 +149,8 @@ fn of_programs(programs: &Ebpf, hooks: &[&Hook]) -> anyhow::Result<Vec<Counter>>
     for (name, program) in programs.programs() {
         let shared: Vec<_> = hooks
             .iter()
-            .filter(|hook| hook.program == name)
+            // What a second one is skipped for, the first has done, or is counted for.
+            .filter(|hook| hook.program == name && !hook.is_second())
             .map(|hook| hook.attach.to_string())
             .collect();
         if shared.is_empty() {

@@ -40,10 +40,6 @@ pub(super) fn all_answer_without_loopback(source: Source) -> Result<()> {
 
 /// Hooks on functions would be attached and never called: a source of such is not taken.
 pub(super) fn ftrace_is_off(source: Source) -> Result<()> {
-    if source == Source::Tracepoint {
-        let why = "nothing speaks for a run of a system call tracepoint that is skipped";
-        return Err(Impossible(why.to_owned()).into());
-    }
     if !source::is_emulated() {
         return Err(Impossible("it would be switched off for the whole machine".to_owned()).into());
     }
@@ -86,10 +82,7 @@ fn auto_falls_back() -> Result<()> {
 /// their binds (portwatch-ebpf/src/witness.rs), and the ring holds them all while their threads crowd the CPUs.
 pub(super) fn preemption_hides_no_bind(source: Source) -> Result<()> {
     let Crowded { unseen, full } = crowd(source, "crowding", CROWDING)?;
-    // Of system call tracepoints, which are preempted since Linux 7.2, none speaks for another.
-    if source != Source::Tracepoint {
-        ensure!(unseen == 0, "{unseen} of {CROWDING} were not seen");
-    }
+    ensure!(unseen == 0, "{unseen} of {CROWDING} were not seen");
     ensure!(full == 0, "the ring had no room for {full} of {CROWDING}");
     Ok(())
 }
@@ -109,12 +102,12 @@ pub(super) fn preemption_hides_few_binds(source: Source) -> Result<()> {
     }
     let _restored = Setting::change(PREEMPT, "full")?;
     let Crowded { unseen, .. } = crowd(source, "storm_on_one_cpu", STORM)?;
-    let most = if source == Source::Kprobe {
-        0
-    } else if sys::has_function("bpf_local_irq_save")? {
-        STORM / 40
-    } else {
-        STORM / 5
+    let most = match source {
+        Source::Kprobe => 0,
+        // System call tracepoints are preempted since 7.2.
+        Source::Tracepoint if !sys::has_function("trace_call_bpf_faultable")? => 0,
+        _ if sys::has_function("bpf_local_irq_save")? => STORM / 40,
+        _ => STORM / 5,
     };
     ensure!(
         unseen <= most,

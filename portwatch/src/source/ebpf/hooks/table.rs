@@ -63,6 +63,11 @@ pub(super) const fn moot(
     }
 }
 
+/// The second program at a system call's entry or return, where the first may be skipped.
+const fn second(only: Option<u8>, program: &'static str, event: &'static str) -> Hook {
+    moot(only, program, Tracepoint(SYSCALLS, event), NO_SECOND)
+}
+
 /// One of the functions that issue a request of `io_uring`, if it has the prototype of Linux 5.15 and later.
 const fn ring(only: Option<u8>, program: &'static str, attach: Attach) -> Hook {
     Hook {
@@ -92,6 +97,8 @@ const NO_RING: &str =
 const NO_SCTP: &str = "of SCTP, bindx and connectx, and all but the system call of a connect";
 const NO_LATE_SCTP: &str = "the same, where that module is loaded later";
 const NO_LAST: &str = "the last attempt of a thread, where its return is not seen";
+const NO_SECOND: &str =
+    "calls for which the kernel skips the first program, since another task was put aside in it";
 const NO_LISTEN: &str = "listen() on sockets that were not bound";
 
 /// Functions of the module sctp, attached when it is loaded: with every source that has a socket
@@ -165,6 +172,7 @@ pub(super) const KPROBE: &[Hook] = &[
         "tp_conn_exit",
         Tracepoint(SYSCALLS, "sys_exit_connect"),
     ),
+    second(CONNECT, "tp_conn_exit_2", "sys_exit_connect"),
     needed(BIND, "sys_bind_exit", Kretprobe("__sys_bind")),
     needed(BIND, "bind_exit", Kretprobe("inet_bind")),
     needed(CONNECT, "dgram_exit", Kretprobe("inet_dgram_connect")),
@@ -266,6 +274,8 @@ pub(super) const TRACEPOINT: &[Hook] = &[
         "tp_conn_exit",
         Tracepoint(SYSCALLS, "sys_exit_connect"),
     ),
+    second(BIND, "tp_bind_exit_2", "sys_exit_bind"),
+    second(CONNECT, "tp_conn_exit_2", "sys_exit_connect"),
     optional(
         ANY,
         "tp_thread_exit",
@@ -282,4 +292,6 @@ pub(super) const TRACEPOINT: &[Hook] = &[
         "tp_conn_enter",
         Tracepoint(SYSCALLS, "sys_enter_connect"),
     ),
+    second(BIND, "tp_bind_enter_2", "sys_enter_bind"),
+    second(CONNECT, "tp_conn_enter_2", "sys_enter_connect"),
 ];
