@@ -206,15 +206,15 @@ impl Inflight {
         })
     }
 
-    /// It was opened by the first of two programs.
+    /// The first of two programs has opened it.
     #[inline(always)]
     pub(crate) fn await_second(&mut self) {
         self.open = ENTERED;
     }
 
-    /// Whether the second has nothing to do; asked once.
+    /// The second meets it. Gives whether the first has opened it just now.
     #[inline(always)]
-    pub(crate) fn is_met_again(&mut self) -> bool {
+    pub(crate) fn meet_second(&mut self) -> bool {
         let was = self.open;
         self.open = OPEN;
         was == ENTERED

@@ -50,7 +50,7 @@ pub(crate) fn enter_syscall_first(call: &SystemCall) {
 /// The same, by the second. Gives whether it had to do what the first was skipped for.
 #[inline(always)]
 pub(crate) fn enter_syscall_again(call: &SystemCall) -> bool {
-    let is_there = Inflight::current().is_some_and(Inflight::is_met_again);
+    let is_there = Inflight::current().is_some_and(Inflight::meet_second);
     !is_there && enter_syscall(call).is_some()
 }
 

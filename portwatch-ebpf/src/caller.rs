@@ -107,7 +107,7 @@ impl Caller {
     }
 }
 
-/// Who asks for that operation on that `struct socket`. Only for programs of kernels that have BTF.
+/// The issuer of that operation on that `struct socket`. Only for programs of kernels that have BTF.
 #[inline(always)]
 pub(crate) fn caller<M: Memory>(op: u8, socket: u64) -> Caller {
     if Inflight::issued(op).is_some() {

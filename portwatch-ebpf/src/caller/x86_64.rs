@@ -41,8 +41,8 @@ const CODE_SEGMENT: usize = 136;
 /// `USER_RPL`: the caller came from outside the kernel (arch/x86/include/asm/segment.h).
 const USER: u64 = 3;
 
-/// Where the caller's registers lie, for kernels without a helper that tells: at the end of its task's stack
-/// (`task_pt_regs`, arch/x86/include/asm/processor.h). Not there if what lies there are no caller's.
+/// The caller's registers, for kernels without a helper that tells: they are at the end of its task's stack
+/// (`task_pt_regs`, arch/x86/include/asm/processor.h). `None` if what lies there are no caller's.
 #[inline(always)]
 pub(super) fn on_stack() -> Option<u64> {
     let stack: u64 = Probed::read(Probed::current(), present(setting!(offsets.task_stack))?)?;

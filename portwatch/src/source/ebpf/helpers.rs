@@ -1,4 +1,4 @@
-//! Which of the kernel's helpers programs may call, as its type information tells: they are its functions.
+//! The kernel's helpers that programs may call, as its type information tells: they are its functions.
 
 use portwatch_common::settings::Settings;
 
@@ -21,7 +21,7 @@ pub(super) const FUNCTIONS: [&str; 4] = [
     TASK_REGISTERS,
 ];
 
-/// What a kernel has of them. What takes their place is slower, or bounded.
+/// Those that a kernel has. Something slower or bounded takes the place of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Helpers {
     /// Programs can keep something with a thread.

@@ -52,7 +52,7 @@ impl Hook {
         }
     }
 
-    /// Whether it does what another program at the same place was skipped for.
+    /// It does what another program at the same place was skipped for.
     pub(super) const fn is_second(&self) -> bool {
         self.moot_if_absent && matches!(self.attach, Attach::Tracepoint(..))
     }
